@@ -1,0 +1,150 @@
+"""Command line: ``python -m data_prep NAME --raw PATH --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from data_prep import synthetic
+from data_prep.prepare import NAMES, Request, prepare
+from data_prep.sources import SOURCES
+from data_prep.split import LIANG2018_SEED, PROTOCOLS, SplitRules
+
+EPILOG = "data sets:\n" + "\n".join(f"  {name:16} {source.about}" for name, source in SOURCES.items()) + """
+  csv, parquet     your own ratings: one row an interaction, columns named with --user-column and so on
+  synthetic        seeded ratings with a long tail and a structure that a model can learn
+
+examples:
+  python -m data_prep ml-20m --download --out data/ml-20m
+  python -m data_prep ml-20m --raw ml-20m/ --protocol liang2018 --out data/ml-20m-liang
+  python -m data_prep csv --raw clicks.csv --user-column user --item-column article --out data/clicks
+  python -m data_prep synthetic --like ml-20m --write-csv raw/ratings.csv
+  mpirun -np 4 python -m data_prep netflix --raw netflix/ --out data/netflix
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep",
+        description="Turn raw ratings into a sparse, memory-mapped, reproducible data set.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(NAMES)}")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the data set folder to write (default: data/NAME)")
+    where = parser.add_argument_group("source")
+    where.add_argument("--raw", type=Path, metavar="PATH", help="folder, file, zip or tar with the original files")
+    where.add_argument("--download", action="store_true", help="fetch the archive beside --out (GroupLens data only)")
+    where.add_argument("--titles", type=Path, metavar="FILE", help="item titles: movies.csv, movies.dat, u.item or any CSV")
+    where.add_argument("--overwrite", action="store_true", help="replace another data set in --out")
+    rules = parser.add_argument_group("rules (defaults as in Liang et al. 2018)")
+    rules.add_argument("--threshold", type=float, default=3.5, help="positive if rating > this (default: %(default)s)")
+    rules.add_argument("--min-user-items", type=int, default=5, help="drop users with fewer items (default: %(default)s)")
+    rules.add_argument("--min-item-users", type=int, default=0, help="drop items with fewer users (default: %(default)s)")
+    rules.add_argument(
+        "--held-out-users",
+        type=float,
+        metavar="N",
+        help="users for validation and as many for test: a number, or a share below 1 "
+        "(default: 10000 for ml-20m, 40000 for netflix, 0.1 elsewhere)",
+    )
+    rules.add_argument("--fold-out-share", type=float, default=0.2, help="items to be found (default: %(default)s)")
+    rules.add_argument(
+        "--protocol",
+        default="default",
+        help=f"{' or '.join(PROTOCOLS)}: the second reproduces the published split bit for bit",
+    )
+    rules.add_argument("--seed", type=int, default=LIANG2018_SEED, help="root seed of the split (default: %(default)s)")
+    columns = parser.add_argument_group("csv and parquet")
+    columns.add_argument("--user-column", default="userId", help="(default: %(default)s)")
+    columns.add_argument("--item-column", default="movieId", help="(default: %(default)s)")
+    columns.add_argument("--rating-column", help="(default: rating if there is one, else every row is positive)")
+    columns.add_argument("--delimiter", default=",", help="(default: %(default)s)")
+    drawn = parser.add_argument_group("synthetic")
+    drawn.add_argument("--like", help=f"sizes of: {', '.join(synthetic.LIKE)}")
+    drawn.add_argument("--users", type=int)
+    drawn.add_argument("--items", type=int)
+    drawn.add_argument("--interactions", type=int)
+    drawn.add_argument("--no-ratings", action="store_true", help="every row is positive")
+    drawn.add_argument("--write-csv", type=Path, metavar="FILE", help="write the raw rows there and prepare nothing")
+    return parser
+
+
+def _shape(args: argparse.Namespace) -> synthetic.Shape | None:
+    sizes = (args.users, args.items, args.interactions)
+    if args.name != "synthetic" or (args.like is None and None in sizes):
+        return None
+    if args.like is not None and args.like not in synthetic.LIKE:
+        raise ValueError(f"--like {args.like!r} is not known, known are: {', '.join(synthetic.LIKE)}")
+    base = synthetic.LIKE[args.like] if args.like else synthetic.Shape(users=1, items=10, interactions=1)
+    users, items, interactions = (
+        given or default for given, default in zip(sizes, (base.users, base.items, base.interactions), strict=True)
+    )
+    return synthetic.Shape(
+        users=users, items=items, interactions=interactions, ratings=base.ratings and not args.no_ratings
+    )
+
+
+def _request(args: argparse.Namespace) -> Request:
+    return Request(
+        name=args.name,
+        out=args.out or Path("data") / args.name,
+        raw=args.raw,
+        download=args.download,
+        overwrite=args.overwrite,
+        threshold=args.threshold,
+        held_out=args.held_out_users,
+        rules=SplitRules(
+            protocol=args.protocol,
+            min_user_items=args.min_user_items,
+            min_item_users=args.min_item_users,
+            fold_out_share=args.fold_out_share,
+            seed=args.seed,
+        ),
+        user_column=args.user_column,
+        item_column=args.item_column,
+        rating_column=args.rating_column,
+        delimiter=args.delimiter,
+        titles=args.titles,
+        shape=_shape(args),
+    )
+
+
+def _report(manifest: dict, out: Path, seconds: float) -> None:
+    for warning in manifest["warnings"]:
+        print(f"note: {warning}")
+    counts = manifest["counts"]
+    print(
+        f"{counts['rows_read']:,} rows -> {counts['events']:,} events of {counts['users']:,} users and "
+        f"{counts['items']:,} items; training {counts['train_users']:,} x {counts['train_items']:,}, "
+        f"held out {counts['held_out_users']:,} + {counts['held_out_users']:,} users"
+    )
+    print(f"{out} ({seconds:.1f} s)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    start = time.perf_counter()
+    try:
+        if args.write_csv is not None:
+            shape = _shape(args)
+            if shape is None:
+                raise ValueError("--write-csv goes with: synthetic --like NAME, or --users, --items and --interactions")
+            print(f"{synthetic.write_csv(shape, args.seed, args.write_csv):,} rows in {args.write_csv}")
+            return 0
+        request = _request(args)
+        manifest = prepare(request)
+    except ValueError as error:
+        if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    if manifest is not None:
+        _report(dict(manifest), request.out, time.perf_counter() - start)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Opening what a user names: a folder, a file, a zip or a tar. Archives are unpacked into a temporary folder."""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.parallel import Ranks
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+WANTED = ("ratings.", "movies.", "u.data", "u.item", "combined_data_", "mv_", "movie_titles.", "training_set.tar")
+
+
+def is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(SUFFIXES)
+
+
+@contextlib.contextmanager
+def opened(raw: Path, scratch: Path) -> Iterator[Path]:
+    """Yield the folder or file to read; an archive's wanted members lie in a temporary folder under `scratch`.
+
+    Raises:
+        ValueError: the path does not exist, or the archive is damaged.
+    """
+    if not raw.exists():
+        raise ValueError(f"{raw} does not exist; name the folder, file or archive with --raw, or add --download")
+    if not is_archive(raw):
+        yield raw
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=scratch) as folder:
+        try:
+            _unpack(raw, Path(folder))
+            for inner in sorted(Path(folder).rglob("training_set.tar")):  # the Netflix archive holds another one
+                _unpack(inner, Path(folder))
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+            raise ValueError(f"{raw} is not a readable archive ({error}); download it again") from None
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def opened_on_first(raw: Path, scratch: Path, ranks: Ranks) -> Iterator[Path]:
+    """`opened` on rank 0, and the same folder on every rank until all are done with it."""
+    if not ranks.is_first:
+        yield ranks.share(None)
+        ranks.share(None)
+        return
+    with opened(raw, scratch) as folder:
+        ranks.share(folder)
+        yield folder
+        ranks.share(None)
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Extract the members we read, flat (their own folders are dropped, so no name can leave `target`)."""
+    if archive.name.endswith(".zip"):
+        with zipfile.ZipFile(archive) as zipped:
+            for member in tqdm(zipped.infolist(), desc=f"unpacking {archive.name}", unit="file", leave=False):
+                name = Path(member.filename).name
+                if name.startswith(WANTED) and not member.is_dir():
+                    with zipped.open(member) as source:
+                        _copy(source, target / name)
+        return
+    with tarfile.open(archive) as tarred:
+        for entry in tqdm(tarred, desc=f"unpacking {archive.name}", unit="file", leave=False):
+            name = Path(entry.name).name
+            if name.startswith(WANTED) and entry.isfile() and (stream := tarred.extractfile(entry)):
+                with stream:
+                    _copy(stream, target / name)
+
+
+def _copy(source: object, target: Path) -> None:
+    with target.open("wb") as out:
+        while chunk := source.read(1 << 22):  # type: ignore[attr-defined]
+            out.write(chunk)

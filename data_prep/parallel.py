@@ -1,0 +1,63 @@
+"""Sharing the parsing among MPI ranks. Without mpirun this is one rank and mpi4py is never imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from data_prep.interactions import Interactions
+
+
+class Ranks:
+    """The processes that read together; rank 0 goes on with the result."""
+
+    def __init__(self) -> None:
+        self._comm: Any = None
+        if int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+            from mpi4py import MPI
+
+            self._comm = MPI.COMM_WORLD
+        self.rank = self._comm.Get_rank() if self._comm else 0
+        self.size = self._comm.Get_size() if self._comm else 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        return self._comm.bcast(value) if self._comm else value
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value in rank order on rank 0, an empty list elsewhere (small objects only)."""
+        return (self._comm.gather(value) or []) if self._comm else [value]
+
+    def gather_events(self, mine: Interactions) -> list[Interactions]:
+        """Every rank's events in rank order on rank 0, an empty list elsewhere (arrays travel as buffers)."""
+        if not self._comm:
+            return [mine]
+        rows: Sequence[int] = self._comm.gather(mine.rows_read) or []
+        users, items = self._gather_array(mine.users), self._gather_array(mine.items)
+        return [Interactions(users=u, items=i, rows_read=r) for u, i, r in zip(users, items, rows, strict=True)]
+
+    def _gather_array(self, mine: Any) -> list[Any]:
+        shapes = self._comm.gather((mine.size, str(mine.dtype)))
+        if not self.is_first:
+            self._comm.Send(np.ascontiguousarray(mine), dest=0)
+            return []
+        received = [mine]
+        for source, (size, dtype) in enumerate(shapes[1:], start=1):
+            part = np.empty(size, dtype)
+            self._comm.Recv(part, source=source)
+            received.append(part)
+        return received
+
+    def abort_if_many(self, message: str) -> None:
+        """Print the message and end the whole MPI job with status 2; with one rank, return."""
+        if self._comm:
+            print(message, file=sys.stderr, flush=True)
+            self._comm.Abort(2)

@@ -1,0 +1,219 @@
+"""The whole preparation: read, split, write - or find that it was done before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from data_prep import archive, readers, store, synthetic
+from data_prep.download import download
+from data_prep.interactions import Interactions
+from data_prep.parallel import Ranks
+from data_prep.sources import GENERIC, SOURCES, count_differences, ratings_file
+from data_prep.split import LIANG2018_SEED, PROTOCOLS, SplitRules, split
+from data_prep.titles import find_titles, read_titles
+
+NAMES = (*SOURCES, *GENERIC)
+DEFAULT_SHARE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for."""
+
+    name: str
+    out: Path
+    raw: Path | None = None
+    download: bool = False
+    overwrite: bool = False
+    threshold: float = 3.5
+    """A row counts as positive if its rating is greater."""
+    rules: SplitRules = SplitRules()
+    held_out: float | None = None
+    """Users a held-out set: a number (1 or more) or a share (below 1); None: as published, else a tenth."""
+    user_column: str = "userId"
+    item_column: str = "movieId"
+    rating_column: str | None = None
+    delimiter: str = ","
+    titles: Path | None = None
+    shape: synthetic.Shape | None = None
+    """Sizes of synthetic data."""
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise ValueError(f"unknown data set {self.name!r}, known are: {', '.join(NAMES)}")
+        if self.rules.protocol not in PROTOCOLS:
+            raise ValueError(f"unknown protocol {self.rules.protocol!r}, known are: {', '.join(PROTOCOLS)}")
+        if self.rules.protocol == "liang2018" and self.rules.seed != LIANG2018_SEED:
+            raise ValueError(f"--protocol liang2018 is one published split with seed {LIANG2018_SEED}; leave --seed out")
+        if not 0 < self.rules.fold_out_share < 1:
+            raise ValueError(f"--fold-out-share is {self.rules.fold_out_share}, expected a share between 0 and 1")
+        if self.held_out is not None and self.held_out <= 0:
+            raise ValueError(f"--held-out-users is {self.held_out:g}, expected a number of users or a share below 1")
+        if self.name == "synthetic" and self.shape is None:
+            raise ValueError("synthetic data needs --like NAME or --users, --items and --interactions")
+        if self.name != "synthetic" and self.raw is None and not self.download:
+            raise ValueError(f"{self.name} needs --raw PATH{' or --download' if self.name in SOURCES else ''}")
+        if self.download and (self.name not in SOURCES or SOURCES[self.name].url is None):
+            about = f": {SOURCES[self.name].about}" if self.name in SOURCES else ""
+            raise ValueError(f"{self.name} cannot be downloaded{about}")
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything that changes the result, for the manifest."""
+        held_out = self.held_out or (SOURCES[self.name].held_out_users if self.name in SOURCES else 0) or DEFAULT_SHARE
+        chosen = {
+            "name": self.name,
+            "threshold": self.threshold,
+            "held_out_users": held_out,
+            **{k: v for k, v in asdict(self.rules).items() if k != "held_out_users"},
+        }
+        if self.name in ("csv", "parquet"):
+            chosen |= {"user": self.user_column, "item": self.item_column, "rating": self.rating_column}
+        return chosen | ({"shape": asdict(self.shape)} if self.shape else {})
+
+    def follows_publication(self) -> bool:
+        """Whether the rules are the paper's, so that the known counts must come out."""
+        rules = SplitRules(protocol=self.rules.protocol, held_out_users=self.rules.held_out_users)
+        return self.rules == rules and rules.protocol == "liang2018" and self.threshold == 3.5 and self.held_out is None
+
+
+def _source_files(request: Request) -> list[Path]:
+    if request.raw is None:
+        return []
+    if request.raw.is_file():
+        return [request.raw]
+    if request.name == "netflix":
+        return sorted(request.raw.rglob("combined_data_*.txt")) or sorted(request.raw.rglob("mv_*.txt"))
+    return [ratings_file(request.raw, SOURCES[request.name], request.name)] if request.name in SOURCES else []
+
+
+def _stamps(files: list[Path]) -> str:
+    """A digest of names, sizes and times: equal means the source is the one that was read before."""
+    rows = [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _contents(files: list[Path]) -> str:
+    digests = [store.sha256(p) for p in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _already_there(request: Request, files: list[Path]) -> bool:
+    """Whether `out` holds this very data set.
+
+    Raises:
+        ValueError: it holds another one, and --overwrite was not given.
+    """
+    found = store.prepared_with(request.out)
+    if found is None or request.overwrite:
+        return False
+    changed = store.differences(found["parameters"], request.parameters())
+    same_source = found["source"]["stamps"] == _stamps(files) or (
+        files and found["source"]["sha256"] == _contents(files)
+    )
+    if not same_source:
+        changed.append("the source files differ")
+    if changed:
+        raise ValueError(
+            f"{request.out} holds another data set ({'; '.join(changed)}); choose another --out or add --overwrite"
+        )
+    return True
+
+
+def _read(request: Request, folder: Path | None, ranks: Ranks) -> list[Interactions]:
+    """Every event, on rank 0."""
+    if request.shape is not None:
+        return synthetic.read(request.shape, request.threshold, request.rules.seed) if ranks.is_first else []
+    assert folder is not None
+    if request.name == "netflix":
+        return readers.read_netflix(folder, request.threshold, ranks)
+    if request.name == "parquet":
+        columns = (request.user_column, request.item_column, request.rating_column)
+        return readers.read_parquet(folder, *columns, request.threshold, ranks)
+    if request.name == "csv":
+        layout, skip = readers.text_layout(
+            folder, request.delimiter, request.user_column, request.item_column, request.rating_column
+        )
+        return readers.read_text(folder, layout, skip, request.threshold, ranks)
+    source = SOURCES[request.name]
+    path, layout = ratings_file(folder, source, request.name), source.layout
+    assert layout is not None
+    skip = 0
+    if layout.header:
+        layout, skip = readers.text_layout(path, layout.delimiter, layout.user, layout.item, layout.rating)
+    return readers.read_text(path, layout, skip, request.threshold, ranks)
+
+
+def _read_together(request: Request, folder: Path | None, ranks: Ranks) -> list[Interactions]:
+    """`_read`; a rank that fails never reaches the exchange, so it ends the job for all of them."""
+    try:
+        return _read(request, folder, ranks)
+    except ValueError as error:
+        ranks.abort_if_many(f"error: {error}")
+        raise
+
+
+def _held_out(request: Request, events: Interactions) -> int:
+    """The number of users to hold out (a share is one of all users in the file)."""
+    wanted: float = request.parameters()["held_out_users"]
+    if wanted >= 1:
+        return int(wanted)
+    return max(1, int(wanted * pd.unique(events.users).size))
+
+
+def _titles(request: Request, folder: Path | None) -> pd.Series | None:
+    if request.titles is not None:
+        return read_titles(request.titles)
+    beside = folder if folder is None or folder.is_dir() else folder.parent
+    found = None
+    if beside is not None and request.name not in GENERIC:
+        found = find_titles(beside) or find_titles(beside / request.name)
+    return read_titles(found) if found else None
+
+
+def prepare(request: Request) -> Mapping[str, Any] | None:
+    """Prepare the data set; returns its manifest, or None on ranks that only helped with reading.
+
+    Raises:
+        ValueError: anything wrong with the request or the source, in one line.
+    """
+    ranks = Ranks()
+    if request.download:
+        if ranks.is_first:
+            source = SOURCES[request.name]
+            assert source.url is not None
+            download(source.url, request.out.parent / Path(source.url).name, source.md5)
+        ranks.share(None)
+        request = replace(request, raw=request.out.parent / f"{request.name}.zip")
+    if request.raw is not None and not request.raw.exists():
+        raise ValueError(f"{request.raw} does not exist; name the folder, file or archive with --raw")
+    files = _source_files(request)
+    if _already_there(request, files):
+        print(f"{request.out} is already prepared with these parameters")
+        return store.prepared_with(request.out) if ranks.is_first else None
+    if request.raw is None:
+        return _finish(request, None, files, ranks)
+    with archive.opened_on_first(request.raw, request.out.parent, ranks) as folder:
+        return _finish(request, folder, files, ranks)
+
+
+def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ranks) -> Mapping[str, Any] | None:
+    parts = _read_together(request, folder, ranks)
+    if not ranks.is_first:
+        return None
+    events = Interactions.concatenate(parts)
+    parts.clear()
+    titles = _titles(request, folder)
+    result = split(events, replace(request.rules, held_out_users=_held_out(request, events)))
+    del events
+    warnings = count_differences(request.name, result.counts, request.follows_publication())
+    if result.counts["duplicates_dropped"]:
+        warnings.append(f"{result.counts['duplicates_dropped']:,} repeated (user, item) pairs were kept once")
+    source = {"files": [p.name for p in files[:10]], "stamps": _stamps(files), "sha256": _contents(files)}
+    store.write(request.out, result, titles, request.parameters(), source, warnings)
+    return store.prepared_with(request.out)

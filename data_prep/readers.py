@@ -1,0 +1,134 @@
+"""The readers of the three families of files: delimited text, Netflix, Parquet. Each reads this rank's share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from data_prep import netflix
+from data_prep.interactions import Interactions
+from data_prep.parallel import Ranks
+from data_prep.text import Layout, blocks, from_columns, parse_block, read_header, share_of
+
+
+def _bar(total: int, ranks: Ranks, unit: str) -> tqdm:
+    return tqdm(
+        total=total, unit=unit, unit_scale=True, desc="reading", leave=False, disable=not ranks.is_first, mininterval=0.5
+    )
+
+
+def text_layout(path: Path, delimiter: str, user: str, item: str, rating: str | None) -> tuple[Layout, int]:
+    """The layout of a file with a header line, and the length of that line.
+
+    Args:
+        rating: column name; None means "rating" if the file has it, else every row is a positive event.
+
+    Raises:
+        ValueError: the file is empty, or a named column is not in it.
+    """
+    if len(delimiter) != 1:
+        raise ValueError(f"--delimiter is {delimiter!r}, expected one character (a tab is written $'\\t')")
+    names, skip = read_header(path, delimiter)
+    wanted = [user, item] + ([rating] if rating else [])
+    if missing := [c for c in wanted if c not in names]:
+        raise ValueError(
+            f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))}; check the "
+            f"delimiter ({delimiter!r}, change it with --delimiter) or name the columns with --user-column, "
+            "--item-column, --rating-column"
+        )
+    rating = rating or ("rating" if "rating" in names else None)
+    return Layout(delimiter=delimiter, columns=names, user=user, item=item, rating=rating, header=True), skip
+
+
+def read_text(path: Path, layout: Layout, skip: int, threshold: float, ranks: Ranks) -> list[Interactions]:
+    """Events of one delimited file, whole on rank 0.
+
+    Raises:
+        ValueError: the file is empty or a row is broken.
+    """
+    if path.stat().st_size <= skip:
+        raise ValueError(f"{path} holds no rows")
+    mine = share_of([path], ranks.rank, ranks.size, skip)
+    parts = []
+    with _bar(sum(s.end - s.start for s in mine), ranks, "B") as bar:
+        for span in mine:
+            for offset, block in blocks(span):
+                parts.append(parse_block(block, offset, path, layout, threshold))
+                bar.update(len(block))
+    return ranks.gather_events(Interactions.concatenate(parts))
+
+
+def _netflix_parts(files: Sequence[Path], small: bool, threshold: float, ranks: Ranks) -> Iterator[netflix.Part]:
+    if small:
+        mine = [files[k] for k in np.array_split(np.arange(len(files)), ranks.size)[ranks.rank]]
+        yield from netflix.read_small_files(mine, threshold)
+        return
+    for span in share_of(files, ranks.rank, ranks.size):
+        yield from netflix.read_span(span, threshold)
+
+
+def read_netflix(folder: Path, threshold: float, ranks: Ranks) -> list[Interactions]:
+    """Events of the Netflix Prize data, whole on rank 0.
+
+    Raises:
+        ValueError: no files of the format, or broken ones.
+    """
+    files = sorted(folder.rglob("combined_data_*.txt")) if folder.is_dir() else [folder]
+    small = not files
+    files = files or sorted(folder.rglob("mv_*.txt"))
+    if not files:
+        raise ValueError(f"{folder} holds neither combined_data_*.txt nor mv_*.txt, the files of the Netflix Prize")
+    parts = []
+    with _bar(0, ranks, "row") as bar:
+        for part in _netflix_parts(files, small, threshold, ranks):
+            parts.append(part)
+            bar.update(part.events.rows_read)
+    mine = netflix.merge(parts)
+    del parts
+    movies, gathered = ranks.gather(mine.last_movie), ranks.gather_events(mine.events)
+    pieces = [netflix.Part(events=e, last_movie=m) for e, m in zip(gathered, movies, strict=True)]
+    whole = netflix.merge(pieces).events
+    if len(whole.items) and int(whole.items.min()) < 0:
+        raise ValueError(f"{files[0]} begins with rows, expected a line 'movie:' first")
+    return [whole] if ranks.is_first else []
+
+
+def read_parquet(
+    path: Path, user: str, item: str, rating: str | None, threshold: float, ranks: Ranks
+) -> list[Interactions]:
+    """Events of a Parquet file, whole on rank 0; row groups are shared among ranks.
+
+    Raises:
+        ValueError: not a Parquet file, a named column is missing or not numeric, an id is missing.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    names = file.schema_arrow.names
+    if missing := [c for c in [user, item, *([rating] if rating else [])] if c not in names]:
+        raise ValueError(
+            f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))}; "
+            "name them with --user-column, --item-column, --rating-column"
+        )
+    rating = rating or ("rating" if "rating" in names else None)
+    for column in (user, item):
+        if not pa.types.is_integer(file.schema_arrow.field(column).type):
+            kind = file.schema_arrow.field(column).type
+            raise ValueError(f"{path}: column {column!r} is {kind}, expected whole numbers as ids")
+    if file.metadata.num_rows == 0:
+        raise ValueError(f"{path} holds no rows")
+    mine = np.array_split(np.arange(file.num_row_groups), ranks.size)[ranks.rank].tolist()
+    columns, parts = [user, item, *([rating] if rating else [])], []
+    with _bar(file.metadata.num_rows, ranks, "row") as bar:
+        for batch in file.iter_batches(batch_size=1 << 20, row_groups=mine, columns=columns) if mine else ():
+            table = pa.Table.from_batches([batch])
+            users, items = table[user].cast(pa.int64()), table[item].cast(pa.int64())
+            parts.append(from_columns(users, items, table[rating] if rating else None, threshold, str(path)))
+            bar.update(batch.num_rows)
+    return ranks.gather_events(Interactions.concatenate(parts))

@@ -1,0 +1,171 @@
+"""Seeded ratings with a long tail and a structure that can be learnt.
+
+Users like a few of several hundred genres, items belong to one each; inside a genre, and over all, popularity falls as
+a power law. A rating is high where user and genre match. Everything is drawn in blocks of users, so memory stays flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
+from tqdm import tqdm
+
+from data_prep.interactions import Interactions
+from data_prep.split import generator
+
+FAVOURITES = 4
+"""Genres a user likes."""
+BLOCK_EVENTS = 1 << 20
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How much to draw, and how strongly the structure shows."""
+
+    users: int
+    items: int
+    interactions: int
+    """Rows altogether; every user has at least five, so few rows for many users are raised to that."""
+    ratings: bool = True
+    """Half-star ratings; without, every row is a positive event."""
+    popularity_exponent: float = 0.8
+    """Items fall off as rank ** -exponent."""
+    taste: float = 0.8
+    """Share of a user's rows that come from favourite genres, the rest from overall popularity."""
+
+
+# Raw sizes of the data sets (their README files); "ml-20m-prepared" is the matrix the paper trains on.
+LIKE: dict[str, Shape] = {
+    "tiny": Shape(users=600, items=300, interactions=24_000),
+    "demo": Shape(users=12_000, items=2_000, interactions=960_000),
+    "ml-100k": Shape(users=943, items=1_682, interactions=100_000),
+    "ml-1m": Shape(users=6_040, items=3_706, interactions=1_000_209),
+    "ml-20m": Shape(users=138_493, items=26_744, interactions=20_000_263),
+    "ml-20m-prepared": Shape(users=136_677, items=20_108, interactions=9_990_682, ratings=False),
+    "netflix": Shape(users=480_189, items=17_770, interactions=100_480_507),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Catalogue:
+    """Items laid out genre by genre, so that one search in a cumulative sum draws from any genre."""
+
+    order: Ints
+    """[I] items, genre after genre."""
+    bounds: Ints
+    """[G + 1] where each genre begins in `order`."""
+    cumulative: Floats
+    """[I + 1] cumulative popularity along `order`, from 0 to 1."""
+
+
+def _catalogue(shape: Shape, rng: np.random.Generator) -> _Catalogue:
+    genres = max(2, min(400, shape.items // 40))
+    weight = (rng.permutation(shape.items) + 5.0) ** -shape.popularity_exponent
+    genre = rng.integers(0, genres, shape.items)
+    genre[rng.permutation(shape.items)[:genres]] = np.arange(genres)  # none is empty
+    order = np.argsort(genre, kind="stable")
+    cumulative = np.concatenate([[0.0], np.cumsum(weight[order])])
+    bounds = np.searchsorted(genre[order], np.arange(genres + 1))
+    return _Catalogue(order=order, bounds=bounds, cumulative=cumulative / cumulative[-1])
+
+
+def _user_lengths(shape: Shape, rng: np.random.Generator) -> Ints:
+    """[U] rows a user: log-normal, at least 5, at most half of the items, summing to about the wanted number."""
+    raw = rng.lognormal(sigma=1.1, size=shape.users)
+    top = max(5, shape.items // 2)
+    lengths = np.full(shape.users, 5, np.int64)
+    for _ in range(8):  # clipping at both ends moves the sum; a few rounds bring it back
+        spare = shape.interactions - int(lengths.sum())
+        if abs(spare) * 1000 < shape.interactions:
+            break
+        raw *= max(shape.interactions / max(int(lengths.sum()), 1), 0.2) if lengths.max() > 5 else (
+            shape.interactions / raw.sum()
+        )
+        lengths = np.clip(raw.astype(np.int64), 5, top)
+    return lengths
+
+
+def _draw(
+    shape: Shape, catalogue: _Catalogue, lengths: Ints, favourites: Ints, rng: np.random.Generator
+) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    """Distinct (user, item) pairs of one block of users: local user, item, whether the genre is a favourite."""
+    want = np.minimum((lengths * 1.5).astype(np.int64) + 8, 4 * shape.items)
+    user = np.repeat(np.arange(len(lengths)), want)
+    matches = rng.random(len(user)) < shape.taste
+    liked = favourites[user, np.minimum(rng.geometric(0.45, len(user)) - 1, FAVOURITES - 1)]
+    low = np.where(matches, catalogue.cumulative[catalogue.bounds[liked]], 0.0)
+    high = np.where(matches, catalogue.cumulative[catalogue.bounds[liked + 1]], 1.0)
+    place = np.searchsorted(catalogue.cumulative, low + (high - low) * rng.random(len(user)), side="right") - 1
+    item = catalogue.order[np.clip(place, 0, shape.items - 1)]
+    first = np.sort(np.unique(user * shape.items + item, return_index=True)[1])
+    user, item, matches = user[first], item[first], matches[first]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(lengths)))])
+    kept = np.arange(len(user)) - starts[user] < lengths[user]
+    return user[kept], item[kept], matches[kept]
+
+
+def blocks(shape: Shape, seed: int) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
+    """Yield (users [R], items [R], ratings [R]) with ids from 1, ascending by user.
+
+    Raises:
+        ValueError: sizes that cannot be drawn.
+    """
+    if shape.users < 1 or shape.items < 10 or shape.interactions < 1:
+        raise ValueError(
+            f"synthetic data of {shape.users} users, {shape.items} items and {shape.interactions} interactions: "
+            "at least 1 user, 10 items and 1 interaction are needed"
+        )
+    catalogue = _catalogue(shape, generator(seed, "synthetic/items"))
+    rng = generator(seed, "synthetic/users")
+    lengths = _user_lengths(shape, rng)
+    genres = len(catalogue.bounds) - 1
+    edges = np.searchsorted(np.cumsum(lengths), np.arange(0, lengths.sum(), BLOCK_EVENTS))
+    for start, end in zip(edges, [*edges[1:], shape.users], strict=True):
+        if start == end:
+            continue
+        favourites = rng.integers(0, genres, (end - start, FAVOURITES))
+        user, item, matches = _draw(shape, catalogue, lengths[start:end], favourites, rng)
+        stars = np.where(matches, 4.2, 3.1) + 0.8 * rng.standard_normal(len(user))
+        ratings = (np.clip(np.round(stars * 2), 1, 10) / 2).astype(np.float32)
+        yield user + start + 1, item + 1, ratings
+
+
+def read(shape: Shape, threshold: float, seed: int) -> list[Interactions]:
+    """The positive events, as if they had been read from a file."""
+    parts = []
+    with tqdm(total=shape.interactions, unit="row", unit_scale=True, desc="drawing", leave=False) as bar:
+        for users, items, ratings in blocks(shape, seed):
+            kept = ratings > threshold if shape.ratings else np.ones(len(users), bool)
+            parts.append(
+                Interactions(
+                    users=users[kept].astype(np.int32), items=items[kept].astype(np.int32), rows_read=len(users)
+                )
+            )
+            bar.update(len(users))
+    return parts
+
+
+def write_csv(shape: Shape, seed: int, path: Path) -> int:
+    """Write the rows as a MovieLens-style ``ratings.csv`` and return their number."""
+    schema = pa.schema([("userId", pa.int64()), ("movieId", pa.int64()), ("rating", pa.float32()), ("timestamp", pa.int64())])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows, clock = 0, generator(seed, "synthetic/time")
+    working = path.with_name(path.name + ".writing")
+    options = csv.WriteOptions(quoting_style="none")
+    with csv.CSVWriter(working, schema, write_options=options) as writer:
+        with tqdm(total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False) as bar:
+            for users, items, ratings in blocks(shape, seed):
+                times = clock.integers(789_652_009, 1_427_784_002, len(users))
+                writer.write_table(pa.table([users, items, ratings, times], schema=schema))
+                rows += len(users)
+                bar.update(len(users))
+    working.rename(path)
+    return rows

@@ -1,0 +1,180 @@
+"""Reading delimited text by blocks: bounded memory, columnar parsing, errors with file and line.
+
+A file is cut into byte ranges at line ends, so that MPI ranks can share it and no rank holds more than one block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from data_prep.interactions import Interactions, select
+
+BLOCK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a text format lays out its columns."""
+
+    delimiter: str
+    """One character. ('::' is read as ':' with an empty column between.)"""
+    columns: tuple[str, ...]
+    """Every column of a row, in order."""
+    user: str
+    item: str
+    rating: str | None
+    """Name of the rating column, None where every row is a positive event."""
+    header: bool
+    """Whether the first line names the columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A byte range of a file; it owns the lines that start in it."""
+
+    path: Path
+    start: int
+    end: int
+
+
+def share_of(files: Sequence[Path], rank: int, size: int, skip: int = 0) -> list[Span]:
+    """The byte ranges of one rank: all files laid end to end and cut into `size` consecutive ranges.
+
+    Args:
+        skip: bytes of a header at the start of each file that nobody reads.
+    """
+    lengths = [path.stat().st_size for path in files]
+    total, before = sum(lengths), 0
+    first, last = total * rank // size, total * (rank + 1) // size
+    mine = []
+    for path, length in zip(files, lengths, strict=True):
+        start, end = max(first - before, skip), min(last - before, length)
+        if start < end:
+            mine.append(Span(path=path, start=start, end=end))
+        before += length
+    return mine
+
+
+def blocks(span: Span, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, whole lines) for the lines that start inside the span."""
+    with span.path.open("rb") as file:
+        offset = span.start
+        if offset:
+            file.seek(offset - 1)
+            offset += len(file.readline()) - 1  # a line that began before belongs to the span before
+        file.seek(offset)
+        while offset < span.end:
+            block = file.read(min(block_bytes, span.end - offset))
+            if not block:
+                return
+            block += file.readline() if not block.endswith(b"\n") else b""
+            yield offset, block
+            offset += len(block)
+
+
+def line_number(path: Path, offset: int) -> int:
+    """1-based number of the line that starts at a byte offset (only walked when there is an error to report)."""
+    lines = 1
+    with path.open("rb") as file:
+        while offset > 0 and (block := file.read(min(BLOCK_BYTES, offset))):
+            lines += block.count(b"\n")
+            offset -= len(block)
+    return lines
+
+
+def read_header(path: Path, delimiter: str) -> tuple[tuple[str, ...], int]:
+    """The names in the first line and the offset of the second.
+
+    Raises:
+        ValueError: the file is empty.
+    """
+    with path.open("rb") as file:
+        line = file.readline()
+    if not line.strip():
+        raise ValueError(f"{path} is empty, expected a header line and rows separated by {delimiter!r}")
+    names = line.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(delimiter)
+    return tuple(name.strip().strip('"') for name in names), len(line)
+
+
+def _explain(error: pa.ArrowInvalid, path: Path, offset: int, block: bytes, layout: Layout) -> ValueError:
+    """Turn the parser's message into one line: where, what was found, what was expected."""
+    text = str(error).replace("\n", " ")
+    row = re.search(r"Row #(\d+)", text)
+    line = line_number(path, offset) + (int(row[1]) - 1 if row else 0)
+    found = block.split(b"\n", int(row[1]))[int(row[1]) - 1 : int(row[1])] if row else []
+    shown = f": {found[0].decode(errors='replace').strip()[:80]!r}" if found else ""
+    names = [c for c in layout.columns if not c.startswith("_gap")]
+    if wrong := re.search(r"invalid value '(.*?)'", text):
+        column = re.search(r"In CSV column #(\d+)", text)
+        name = layout.columns[int(column[1])] if column else "?"
+        return ValueError(f"{path}, line {line}: {wrong[1]!r} in column {name!r} is not a number{shown}")
+    counts = re.search(r"Expected (\d+) columns, got (\d+)", text)
+    reason = f"{counts[2]} columns instead of {counts[1]}" if counts else text[:120]
+    expected = f"{', '.join(names)} separated by {layout.delimiter!r}"
+    return ValueError(f"{path}, line {line}: {reason} (cut row or wrong delimiter?); expected {expected}{shown}")
+
+
+def _arrow_table(block: bytes | pa.Buffer, layout: Layout, threads: bool) -> pa.Table:
+    types = {layout.user: pa.int64(), layout.item: pa.int64()}
+    if layout.rating:
+        types[layout.rating] = pa.float32()
+    return csv.read_csv(
+        pa.BufferReader(block),
+        read_options=csv.ReadOptions(column_names=list(layout.columns), use_threads=threads, block_size=1 << 20),
+        parse_options=csv.ParseOptions(delimiter=layout.delimiter),
+        convert_options=csv.ConvertOptions(include_columns=list(types), column_types=types),
+    )
+
+
+def parse_block(block: bytes, offset: int, path: Path, layout: Layout, threshold: float) -> Interactions:
+    """Parse whole lines into positive events.
+
+    Raises:
+        ValueError: a row with too few or too many columns, an id that is no whole number, an empty or NaN rating.
+    """
+    try:
+        table = _arrow_table(block, layout, threads=True)
+    except pa.ArrowInvalid:
+        try:  # the sequential parser is the one that knows the row
+            _arrow_table(block, layout, threads=False)
+        except pa.ArrowInvalid as error:
+            raise _explain(error, path, offset, block, layout) from None
+        raise
+    return from_columns(
+        table[layout.user],
+        table[layout.item],
+        table[layout.rating] if layout.rating else None,
+        threshold,
+        f"{path}, from line {line_number(path, offset)}" if _suspicious(table, layout) else str(path),
+    )
+
+
+def _suspicious(table: pa.Table, layout: Layout) -> bool:
+    """Whether `from_columns` is about to complain, so that the line is only looked up then."""
+    if any(table[c].null_count for c in table.column_names):
+        return True
+    low = [pc.min(table[c]).as_py() for c in (layout.user, layout.item)]
+    return any(v is not None and v < 0 for v in low) or bool(
+        layout.rating and pc.any(pc.is_nan(table[layout.rating])).as_py()
+    )
+
+
+def from_columns(
+    users: pa.ChunkedArray, items: pa.ChunkedArray, ratings: pa.ChunkedArray | None, threshold: float, where: str
+) -> Interactions:
+    """Arrow columns (int64, int64, float32) to validated positive events."""
+    for name, column in (("user", users), ("item", items)):
+        if column.null_count:
+            raise ValueError(f"{where}: {column.null_count} rows have an empty {name} id, every row needs one")
+    numbers = None
+    if ratings is not None:
+        numbers = np.asarray(ratings.cast(pa.float32()).to_numpy(), dtype=np.float32)
+    return select(users.to_numpy(), items.to_numpy(), numbers, threshold, where)

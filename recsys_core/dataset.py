@@ -1,0 +1,174 @@
+"""Reading a prepared data set (the folder that `data_prep` writes): memory-mapped CSR, checked before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+
+FORMAT_VERSION = 1
+MATRICES = ("train", "valid.fold_in", "valid.fold_out", "test.fold_in", "test.fold_out")
+SPLITS = ("valid", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Csr:
+    """A binary sparse matrix [U, I], its arrays mapped from disk."""
+
+    indptr: npt.NDArray[np.int64]
+    """[U + 1]"""
+    indices: npt.NDArray[np.int32]
+    """[E] ascending within a row."""
+    n_items: int
+
+    @property
+    def n_users(self) -> int:
+        return len(self.indptr) - 1
+
+    def rows(self, users: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Some rows, in one vectorised copy.
+
+        Args:
+            users: [B] row numbers.
+
+        Returns:
+            item_ids [N] of all rows one after another, and row_splits [B + 1].
+        """
+        starts = self.indptr[users]
+        splits = np.zeros(len(users) + 1, np.int64)
+        np.cumsum(self.indptr[users + 1] - starts, out=splits[1:])
+        positions = np.arange(splits[-1]) + np.repeat(starts - splits[:-1], np.diff(splits))
+        return self.indices[positions], splits
+
+    def to_scipy(self) -> sp.csr_matrix:
+        """float32 copy in memory."""
+        data = np.ones(len(self.indices), np.float32)
+        return sp.csr_matrix((data, np.asarray(self.indices), np.asarray(self.indptr)), (self.n_users, self.n_items))
+
+    def item_counts(self) -> npt.NDArray[np.int64]:
+        """[I] users a column."""
+        return np.bincount(self.indices, minlength=self.n_items)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Users the model never trained on: what it may see of them, and what it has to find."""
+
+    fold_in: Csr
+    fold_out: Csr
+
+    @property
+    def n_users(self) -> int:
+        return self.fold_in.n_users
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A prepared data set."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    train: Csr
+    valid: HeldOut
+    test: HeldOut
+
+    @property
+    def n_items(self) -> int:
+        return self.train.n_items
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """[I] rows: index, item_id, title, count."""
+        return pd.read_parquet(self.folder / "items.parquet")
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal contents: a digest over the digests of the files."""
+        return fingerprint(self.manifest)
+
+    def held_out(self, split: str) -> HeldOut:
+        """The validation ("valid") or the test ("test") users."""
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}, known are: {', '.join(SPLITS)}")
+        return self.valid if split == "valid" else self.test
+
+
+def fingerprint(manifest: dict[str, Any]) -> str:
+    """See `Dataset.fingerprint`."""
+    digests = [f"{name} {entry['sha256']}" for name, entry in sorted(manifest["files"].items())]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a data set.
+
+    Raises:
+        ValueError: the folder is none, or was written in another format.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} is no prepared data set (no manifest.json); make one with: python -m data_prep")
+    try:
+        manifest = json.loads(path.read_text())
+        version, files = manifest["format_version"], manifest["files"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); prepare the data set again") from None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{folder} has data format version {version}, this program reads {FORMAT_VERSION}; prepare it again"
+        )
+    if missing := [f"{m}.{part}.npy" for m in MATRICES for part in ("indptr", "indices") if f"{m}.{part}.npy" not in files]:
+        raise ValueError(f"{path} does not list {missing[0]}; prepare the data set again")
+    return manifest
+
+
+def verify(folder: Path) -> None:
+    """Compare every file with the digest in the manifest.
+
+    Raises:
+        ValueError: a file is missing, cut or changed; the first one is named.
+    """
+    for name, entry in read_manifest(folder)["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"{folder} is damaged: {name} is missing; prepare the data set again")
+        if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
+            raise ValueError(f"{folder} is damaged: {name} is not what was written; prepare the data set again")
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Map a data set. Call `verify` once a job before (it reads every byte; this reads almost nothing).
+
+    Raises:
+        ValueError: the folder is no data set, or of another format.
+    """
+    manifest = read_manifest(folder)
+    n_items = int(manifest["counts"]["train_items"])
+
+    def matrix(name: str) -> Csr:
+        arrays = {part: np.load(folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("indptr", "indices")}
+        return Csr(indptr=np.asarray(arrays["indptr"]), indices=arrays["indices"], n_items=n_items)
+
+    return Dataset(
+        folder=folder,
+        manifest=manifest,
+        train=matrix("train"),
+        valid=HeldOut(fold_in=matrix("valid.fold_in"), fold_out=matrix("valid.fold_out")),
+        test=HeldOut(fold_in=matrix("test.fold_in"), fold_out=matrix("test.fold_out")),
+    )

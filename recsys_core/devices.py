@@ -1,0 +1,101 @@
+"""What this machine is and how TensorFlow should use it: threads, GPUs, and the precisions that pay here."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from recsys_core.distributed import World
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Instruction set extensions the kernel reports for the first core (empty where there is no /proc)."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return frozenset(next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), []))
+
+
+def cpu_has_bf16() -> bool:
+    """Whether matrix products in bfloat16 are native on this CPU (AVX512-BF16 or AMX)."""
+    return bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def gpu_capability() -> tuple[int, int] | None:
+    """Compute capability of the first visible GPU, None without one."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+
+
+def threads_per_rank(local_size: int) -> int:
+    """Cores this process may use: what OMP_NUM_THREADS says, else an even share of the cores it is allowed on."""
+    if given := os.environ.get("OMP_NUM_THREADS"):
+        return max(1, int(given))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // local_size)
+
+
+def configure(world: World) -> None:
+    """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything."""
+    threads = threads_per_rank(world.local_size)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            mine = gpus[world.local_rank % len(gpus)]
+            tf.config.set_visible_devices(mine, "GPU")
+            tf.config.experimental.set_memory_growth(mine, True)
+    except RuntimeError:  # TensorFlow is running already (a second training in one process): it keeps what it has
+        return
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git_commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def describe(world: World) -> dict[str, Any]:
+    """Versions, hardware and ranks of this run, for `environment.json`."""
+    import importlib.metadata as metadata
+
+    packages = ("tensorflow-cpu", "tensorflow", "keras", "horovod", "mpi4py", "openmpi", "numpy", "scipy", "pandas")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    gpus = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "cpu": _cpu_name(),
+        "cpu_cores": os.cpu_count(),
+        "cpu_bf16": cpu_has_bf16(),
+        "gpus": [{k: str(v) for k, v in g.items()} for g in gpus],
+        "git_commit": _git_commit(),
+        "world_size": world.size,
+        "controller": world.controller,
+        "threads_per_rank": threads_per_rank(world.local_size),
+    }

@@ -1,0 +1,201 @@
+"""The ranks of a job: the one file that imports Horovod and mpi4py.
+
+Started by horovodrun or mpirun, a process joins the others; started plainly it is a world of one and neither library
+is imported. Order matters (docs/architecture.md, "Ranks"): mpi4py first so that MPI is finalised by it at the very
+end, not by Horovod's background thread under ranks that still run; then `hvd.init`; a barrier; then shutdown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
+
+
+class SharedExit(Exception):  # noqa: N818 - a base for errors
+    """Something that every rank raises at the same place, so that all can part in good order."""
+
+
+class SharedError(SharedExit, ValueError):
+    """A user's error that every rank raises."""
+
+
+def launched_by_mpi() -> bool:
+    return "OMPI_COMM_WORLD_SIZE" in os.environ
+
+
+def launched_by_gloo() -> bool:
+    return "HOROVOD_GLOO_RENDEZVOUS_ADDR" in os.environ
+
+
+def rank_hint() -> int:
+    """This process's rank before anything is initialised (for messages about bad arguments)."""
+    return int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("HOROVOD_RANK") or 0)
+
+
+class World:
+    """A world of one: every exchange is the identity."""
+
+    rank, size, local_rank, local_size = 0, 1, 0, 1
+    controller = "none"
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum_in_graph(self, tensor: Any, name: str) -> Any:
+        """Sum of a tensor over ranks, inside a tf.function."""
+        del name
+        return tensor
+
+    def sum_array(self, array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Sum of a float64 array over ranks, on every rank."""
+        return array
+
+    def broadcast_variables(self, variables: Sequence[Any]) -> None:
+        """Overwrite tf.Variables with rank 0's values."""
+
+    def broadcast(self, value: T) -> T:
+        """Rank 0's object, on every rank."""
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on some rank, on every rank."""
+        return flag
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+
+    def abort(self, status: int) -> None:
+        """End the whole job at once; returns only in a world of one."""
+
+    def on_first(self, work: Callable[[], T]) -> T:
+        """Run `work` on rank 0 only; every rank gets its result, or raises its ValueError.
+
+        Raises:
+            SharedError: what rank 0's ValueError said.
+        """
+        answer: tuple[bool, Any] = (True, None)
+        if self.is_first:
+            try:
+                answer = (True, work())
+            except ValueError as error:
+                answer = (False, str(error))
+        good, value = self.broadcast(answer)
+        if not good:
+            raise SharedError(value)
+        return value
+
+
+class HorovodWorld(World):
+    """The ranks that horovodrun or mpirun started."""
+
+    def __init__(self) -> None:
+        # A rank that waits half an hour for the others ends the job instead of hanging for ever.
+        os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "1800")
+        os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", "300")
+        self._mpi: Any = None
+        if launched_by_mpi():
+            from mpi4py import MPI
+
+            self._mpi = MPI
+        import horovod.tensorflow as hvd
+
+        hvd.init()
+        self._hvd = hvd
+        self.rank, self.size = hvd.rank(), hvd.size()
+        self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self.controller = "mpi" if self._mpi else "gloo"
+
+    def sum_in_graph(self, tensor: Any, name: str) -> Any:
+        return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
+
+    def sum_array(self, array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return self._hvd.allreduce(array, op=self._hvd.Sum, name="sum_array").numpy()
+
+    def broadcast_variables(self, variables: Sequence[Any]) -> None:
+        for k, variable in enumerate(variables):
+            variable.assign(self._hvd.broadcast(variable.read_value(), root_rank=0, name=f"variable/{k}"))
+
+    def broadcast(self, value: T) -> T:
+        return self._hvd.broadcast_object(value, root_rank=0, name="object")
+
+    def any(self, flag: bool) -> bool:
+        return bool(self._hvd.allreduce(np.array([flag], np.float32), op=self._hvd.Sum, name="any")[0] > 0)
+
+    def barrier(self) -> None:
+        self._hvd.barrier()
+
+    def abort(self, status: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._mpi:
+            self._mpi.COMM_WORLD.Abort(status)
+        os._exit(status)  # under Gloo the launcher ends the others when one exits with a failure
+
+    def close(self) -> None:
+        """Leave together: nobody's Horovod may go down while another still talks to it."""
+        self._hvd.barrier()
+        if self._mpi:
+            self._mpi.COMM_WORLD.Barrier()
+        self._hvd.shutdown()
+
+
+@contextlib.contextmanager
+def session() -> Iterator[World]:
+    """The ranks for the length of a job. An exception on one rank ends the job on all, in bounded time.
+
+    A `SharedError` is raised by all ranks alike, so they part in good order and the caller reports it.
+    """
+    if not (launched_by_mpi() or launched_by_gloo()):
+        yield World()
+        return
+    world = HorovodWorld()
+    try:
+        yield world
+    except SharedExit:
+        world.close()
+        raise
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if isinstance(error, ValueError):
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        else:
+            print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
+            traceback.print_exc()
+        world.abort(2 if isinstance(error, ValueError) else 1)
+        raise
+    else:
+        world.close()
+
+
+def self_test(world: World) -> bool:
+    """Prove that gradients are reduced: ranks that start apart must end equal, and at the right value.
+
+    Each rank takes a step with its own rank number as gradient, reduced; every rank must end at the same sum.
+    """
+    import tensorflow as tf
+
+    weight = tf.Variable(0.0)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = weight * tf.cast(world.rank + 1, tf.float32)
+        gradient = tape.gradient(loss, weight)
+        return weight.assign_sub(world.sum_in_graph(gradient, "self_test"))
+
+    reached = float(step())
+    everywhere = world.sum_array(np.array([reached, reached**2]))
+    expected = -world.size * (world.size + 1) / 2
+    spread = everywhere[1] / world.size - (everywhere[0] / world.size) ** 2
+    return abs(reached - expected) < 1e-6 and abs(spread) < 1e-6

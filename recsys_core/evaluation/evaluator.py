@@ -1,0 +1,121 @@
+"""Ranking all items for held-out users: in the graph, sharded over ranks, one exchange at the end.
+
+Each rank fills in the rows of its own users in a table of zeros; the sum over ranks is then exact, so the result does
+not depend on how many ranks there were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from recsys_core import topk
+from recsys_core.dataset import HeldOut
+from recsys_core.distributed import World
+from recsys_core.evaluation.metrics import COVERAGE, Metric, values
+from recsys_core.pipeline import EvaluationBatch, evaluation_batches
+
+Scorer = Callable[[EvaluationBatch], tf.Tensor]
+"""Scores [B, I] for every item, from the fold-in items of B users."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean over users and its standard error (None where there is no spread to take it from)."""
+
+    mean: float
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What one scorer reached on one set of users."""
+
+    metrics: Mapping[str, Estimate]
+    users: int
+    """Users in the means."""
+    users_without_relevant: int
+    """Users left out because there was nothing to find."""
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values, for result files."""
+        metrics = {n: {"mean": e.mean, "standard_error": e.standard_error} for n, e in self.metrics.items()}
+        return {"metrics": metrics, "users": self.users, "users_without_relevant": self.users_without_relevant}
+
+
+class Evaluator:
+    """Evaluates scorers on one set of held-out users."""
+
+    def __init__(
+        self, held_out: HeldOut, metrics: Sequence[Metric], *, world: World, n_items: int, block_size: int = 512
+    ) -> None:
+        """
+        Args:
+            block_size: users ranked at once; their scores take block_size x I x 4 bytes.
+        """
+        self._held_out, self._metrics, self._world, self._n_items = held_out, tuple(metrics), world, n_items
+        self._per_user = [m for m in self._metrics if m.name != COVERAGE]
+        self._coverage = [m for m in self._metrics if m.name == COVERAGE]
+        self._depth = max(m.k for m in self._metrics)
+        self._batches = evaluation_batches(held_out, block_size=block_size, world=world)
+        self._compiled: dict[Scorer, Callable] = {}
+
+    def _block_function(self, scorer: Scorer) -> Callable:
+        """The graph for one scorer: batch -> (values [B, M], top items [B, K], whether all scores are numbers)."""
+
+        @tf.function(input_signature=[self._batches.element_spec])
+        def rank_block(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            scores = tf.cast(scorer(batch), tf.float32)
+            sound = tf.logical_not(tf.reduce_any(tf.math.is_nan(scores)))
+            scores = topk.exclude(scores, batch.item_ids, batch.row_splits)
+            _, items = topk.top_k(scores, min(self._depth, self._n_items))
+            hits = topk.is_member(items, batch.wanted_ids, batch.wanted_splits, self._n_items)
+            missing = self._depth - min(self._depth, self._n_items)
+            hits = tf.pad(hits, [[0, 0], [0, missing]])
+            hits.set_shape([None, self._depth])
+            relevant = batch.wanted_splits[1:] - batch.wanted_splits[:-1]
+            table = values(self._per_user, hits, relevant) if self._per_user else tf.zeros([tf.size(relevant), 0], tf.float64)
+            return table, items, sound
+
+        return rank_block
+
+    def evaluate(self, scorer: Scorer) -> Evaluation:
+        """Rank all items for every user and average.
+
+        Raises:
+            ValueError: a score is NaN (a ranking of NaN would pass for a result), or nobody has relevant items.
+        """
+        rank_block = self._compiled.setdefault(scorer, self._block_function(scorer))
+        table = np.zeros((self._held_out.n_users, len(self._per_user)))
+        seen = np.zeros((len(self._coverage), self._n_items))
+        for batch in self._batches:
+            block, items, sound = rank_block(batch)
+            if not sound:
+                raise ValueError("the model gives scores that are not numbers (NaN); its parameters are damaged")
+            table[batch.users.numpy()] = block.numpy()
+            for row, metric in enumerate(self._coverage):
+                seen[row, items.numpy()[:, : metric.k].ravel()] = 1
+        both = self._world.sum_array(np.concatenate([table.ravel(), seen.ravel()]))
+        return self._summary(both[: table.size].reshape(table.shape), both[table.size :].reshape(seen.shape))
+
+    def _summary(self, table: npt.NDArray[np.float64], seen: npt.NDArray[np.float64]) -> Evaluation:
+        has_relevant = np.diff(self._held_out.fold_out.indptr) > 0
+        users = int(has_relevant.sum())
+        if not users:
+            raise ValueError("no held-out user has anything to find; prepare the data set with more items a user")
+        kept = table[has_relevant]
+        means = kept.mean(axis=0)
+        errors = kept.std(axis=0, ddof=1) / math.sqrt(users) if users > 1 else [None] * len(means)
+        found = {str(m): Estimate(mean=float(v), standard_error=None if e is None else float(e))
+                 for m, v, e in zip(self._per_user, means, errors, strict=True)}
+        found |= {str(m): Estimate(mean=float((row > 0).mean())) for m, row in zip(self._coverage, seen, strict=True)}
+        return Evaluation(
+            metrics={str(m): found[str(m)] for m in self._metrics},
+            users=users,
+            users_without_relevant=len(has_relevant) - users,
+        )

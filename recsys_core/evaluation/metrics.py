@@ -1,0 +1,98 @@
+"""Ranking metrics of one user's top-k list, computed for a block of users at once, in the graph.
+
+`hits` [B, K] says which of the K recommended items, best first, were relevant; `relevant` [B] how many were there to
+be found. A user with nothing relevant has no defined value and is left out of every mean by the evaluator.
+
+Every value is float64: sums over 100,000 users must not depend on who added them up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+
+def _discounts(k: int) -> tf.Tensor:
+    """[K] 1 / log2(rank + 1), rank from 1."""
+    return tf.math.log(tf.constant(2.0, tf.float64)) / tf.math.log(tf.range(2, k + 2, dtype=tf.float64))
+
+
+def recall(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B] found / min(K, relevant) (Liang et al. 2018, section 4.2). A perfect list has 1 at any K."""
+    return tf.reduce_sum(hits, axis=1) / tf.minimum(relevant, tf.cast(hits.shape[1], tf.float64))
+
+
+def ndcg(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B] DCG / ideal DCG with binary gains, both truncated at K (Järvelin and Kekäläinen 2002)."""
+    discounts = _discounts(hits.shape[1])
+    ideal = tf.concat([[0.0], tf.cumsum(discounts)], axis=0)
+    best = tf.gather(ideal, tf.cast(tf.minimum(relevant, tf.cast(hits.shape[1], tf.float64)), tf.int32))
+    return tf.reduce_sum(hits * discounts, axis=1) / best
+
+
+def average_precision(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B] AveP@K: the sum of precision at each hit, divided by K (NVIDIA's case study; not by the relevant items)."""
+    del relevant
+    ranks = tf.range(1, hits.shape[1] + 1, dtype=tf.float64)
+    return tf.reduce_sum(tf.cumsum(hits, axis=1) / ranks * hits, axis=1) / tf.cast(hits.shape[1], tf.float64)
+
+
+def precision(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B] found / K."""
+    del relevant
+    return tf.reduce_mean(hits, axis=1)
+
+
+def hit_rate(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B] 1 if anything was found."""
+    del relevant
+    return tf.reduce_max(hits, axis=1)
+
+
+PER_USER: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "ndcg": ndcg,
+    "recall": recall,
+    "map": average_precision,
+    "precision": precision,
+    "hr": hit_rate,
+}
+COVERAGE = "coverage"
+"""Share of all items that appear in somebody's list: a metric of the system, not of a user."""
+KNOWN = (*PER_USER, COVERAGE)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric at one cut-off, written ``ndcg@100``."""
+
+    name: str
+    k: int
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.k}"
+
+
+def parse_metric(text: str) -> Metric:
+    """Read ``name@k``.
+
+    Raises:
+        ValueError: another form, an unknown name (the known ones are listed), or k below 1.
+    """
+    match = re.fullmatch(r"\s*([a-z]+)@(\d+)\s*", text.lower())
+    if not match or match[1] not in KNOWN or int(match[2]) < 1:
+        raise ValueError(f"unknown metric {text!r}, expected NAME@K with K from 1 and NAME one of: {', '.join(KNOWN)}")
+    return Metric(match[1], int(match[2]))
+
+
+def values(metrics: Sequence[Metric], hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B, M] float64, a column for each per-user metric.
+
+    Args:
+        hits: bool [B, K], K at least every metric's k.
+        relevant: int64 [B].
+    """
+    found, wanted = tf.cast(hits, tf.float64), tf.cast(relevant, tf.float64)
+    return tf.stack([PER_USER[m.name](found[:, : m.k], wanted) for m in metrics], axis=1)

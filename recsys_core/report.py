@@ -1,0 +1,112 @@
+"""What a person sees: progress, the result table, the curves. Rank 0 only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from recsys_core.evaluation.evaluator import Estimate, Evaluation
+from recsys_core.evaluation.gate import Verdict
+from recsys_core.files import publish
+
+SECONDS_BETWEEN_LINES = 5.0
+"""Where the output is no terminal (horovodrun's is none) a line now and then replaces the bar."""
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+class ProgressReport:
+    """Progress of a training run: a bar on a terminal, else lines."""
+
+    def __init__(self, *, total_steps: int, steps_per_epoch: int, start_step: int, enabled: bool) -> None:
+        self._total, self._per_epoch, self._enabled = total_steps, steps_per_epoch, enabled
+        self._first_step, self._started, self._last_line = start_step, time.monotonic(), 0.0
+        self._lines = enabled and not sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total_steps, initial=start_step, unit="step", disable=not enabled or self._lines, dynamic_ncols=True
+        )
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """Show the mean loss and the rate (users/s) of the last inner loop."""
+        if not self._enabled:
+            return
+        shown = f"loss {values['loss']:.3f}  {values['users_per_second']:,.0f} users/s"
+        self._bar.set_postfix_str(shown, refresh=False)
+        self._bar.update(step - self._bar.n)
+        now = time.monotonic()
+        if self._lines and (now - self._last_line >= SECONDS_BETWEEN_LINES or step == self._total):
+            self._last_line = now
+            done = max(step - self._first_step, 1)
+            left = (now - self._started) / done * (self._total - step)
+            epoch = f"epoch {step / self._per_epoch:.1f}/{self._total / self._per_epoch:.0f}"
+            self.say(f"{epoch}  step {step}/{self._total}  {shown}  ETA {_clock(left)}")
+
+    def say(self, text: str) -> None:
+        """Print a line without tearing the bar."""
+        if self._enabled:
+            tqdm.write(text, file=sys.stderr)
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _cell(estimate: Estimate) -> str:
+    spread = f" ± {estimate.standard_error:.4f}" if estimate.standard_error is not None else ""
+    return f"{estimate.mean:.4f}{spread}"
+
+
+def result_table(model: Evaluation, baselines: Mapping[str, Evaluation]) -> str:
+    """metric | model ± standard error | each baseline | gain over popularity."""
+    rows = []
+    for name, estimate in model.metrics.items():
+        base = baselines["popularity"].metrics[name].mean
+        gain = f"{estimate.mean / base - 1:+.0%}" if base > 0 else "-"
+        rows.append([name, _cell(estimate), *(_cell(b.metrics[name]) for b in baselines.values()), gain])
+    headers = ["metric", "model", *baselines, "gain over popularity"]
+    left_out = model.users_without_relevant
+    note = f"{model.users:,} users" + (f", {left_out:,} left out with nothing to find" if left_out else "")
+    return tabulate(rows, headers, disable_numparse=True) + "\n" + note
+
+
+def gate_lines(verdicts: Sequence[Verdict]) -> str:
+    """One line a condition."""
+    return "\n".join(
+        f"gate {'passed' if v.passed else 'MISSED'}: {v.condition}: {v.reached:.4f} reached, {v.wanted:.4f} wanted"
+        for v in verdicts
+    )
+
+
+def draw_curves(
+    path: Path, history: Sequence[Mapping[str, Any]], primary: str, lines: Mapping[str, float]
+) -> None:
+    """Write a picture of the training loss and of the primary metric on the validation users.
+
+    Args:
+        lines: horizontal lines: baselines and gate.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    epochs = [entry["epoch"] for entry in history]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    left.plot(epochs, [entry["loss"] for entry in history], color="tab:gray")
+    left.set(xlabel="epoch", ylabel="training loss (nats a user)", title="loss")
+    right.plot(epochs, [entry["validation"][primary] for entry in history], color="tab:blue", label="model")
+    for colour, (name, value) in zip(("tab:orange", "tab:green", "tab:red", "tab:purple"), lines.items(), strict=False):
+        right.axhline(value, linestyle="--", linewidth=1, color=colour, label=f"{name} {value:.3f}")
+    right.set(xlabel="epoch", ylabel=primary, title="validation users")
+    right.legend(loc="lower right")
+    publish(path, lambda p: figure.savefig(p, format="png", dpi=110))
+    pyplot.close(figure)

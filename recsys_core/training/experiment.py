@@ -1,0 +1,332 @@
+"""One run from data to verdict, for any model: baselines, training, the best checkpoint, test, gate, export.
+
+The model gives a loss, its variables and a scorer; everything that has to do with files, ranks and order is here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from recsys_core import report
+from recsys_core.config import EvaluationConfig, TrainingConfig
+from recsys_core.dataset import Dataset
+from recsys_core.distributed import SharedError, World
+from recsys_core.evaluation import baselines as baseline_models
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator, Scorer
+from recsys_core.evaluation.gate import Condition, Verdict, default_condition, judge, parse_condition
+from recsys_core.evaluation.metrics import Metric, parse_metric
+from recsys_core.files import write_json
+from recsys_core.run_folder import RunLog
+from recsys_core.training import loop
+from recsys_core.training.checkpoint import Checkpoints
+from recsys_core.training.optimizer import Adam
+from recsys_core.training.schedules import learning_rate
+from recsys_core.training.step import LossFunction, TrainStep
+
+GATE_MISSED = 3
+"""Exit status of a run whose model is not good enough."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What a model brings."""
+
+    model: tf.Module
+    loss: LossFunction
+    terms: Sequence[str]
+    """Names of the loss terms, "loss" first."""
+    parameters: Sequence[tf.Variable]
+    kernels: Sequence[tf.Variable]
+    """The parameters that L2 and weight decay act on."""
+    scorer: Scorer
+    batches: Callable[[int, int], tf.data.Dataset]
+    """(start step, total steps) -> this rank's training batches."""
+    steps_per_epoch: int
+    users_per_epoch: int
+    identity: Mapping[str, Any]
+    """What a resumed run must share with the checkpoint: model, data, everything that changes the numbers."""
+    export: Callable[[Path, Mapping[str, Any]], None]
+    """(folder, result) -> writes the export, on rank 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    complete: bool
+    """False after SIGTERM."""
+    passed: bool = False
+    result: Mapping[str, Any] | None = None
+
+    @property
+    def exit_status(self) -> int:
+        return GATE_MISSED if self.complete and not self.passed else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """The parsed evaluation settings."""
+
+    metrics: tuple[Metric, ...]
+    primary: Metric
+    conditions: tuple[Condition, ...]
+    baselines: tuple[str, ...]
+
+
+def criteria(config: EvaluationConfig) -> Criteria:
+    """Parse metrics, gate and baselines; every metric that decides something is evaluated.
+
+    Raises:
+        ValueError: an unknown metric or baseline, or a gate of another form.
+    """
+    for name in config.baselines:
+        if name not in baseline_models.KNOWN:
+            raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(baseline_models.KNOWN)}")
+    names = tuple(dict.fromkeys(("popularity", *config.baselines)))
+    primary = parse_metric(config.primary)
+    conditions = tuple(parse_condition(text, names) for text in config.gate) or (default_condition(primary),)
+    wanted = [*(parse_metric(m) for m in config.metrics), primary, *(c.metric for c in conditions)]
+    return Criteria(metrics=tuple(dict.fromkeys(wanted)), primary=primary, conditions=conditions, baselines=names)
+
+
+class Run:
+    """The parts of one run, wired together. `conduct` is the story; the methods are its chapters."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        run_dir: Path,
+        training: TrainingConfig,
+        evaluation: EvaluationConfig,
+        *,
+        scaled: bool,
+        world: World,
+    ) -> None:
+        self.experiment, self.run_dir, self.training, self.world = experiment, run_dir, training, world
+        self.dataset, self.evaluation, self.criteria = dataset, evaluation, criteria(evaluation)
+        self.plan = loop.Plan(
+            total_steps=training.epochs * experiment.steps_per_epoch,
+            steps_per_epoch=experiment.steps_per_epoch,
+            evaluate_every=training.evaluate_every * experiment.steps_per_epoch,
+            steps_per_call=training.steps_per_call,
+        )
+        self.train_step = TrainStep(
+            experiment.loss,
+            experiment.terms,
+            experiment.parameters,
+            Adam(
+                experiment.parameters,
+                beta1=training.beta1,
+                beta2=training.beta2,
+                epsilon=training.epsilon,
+                l2=training.l2,
+                weight_decay=training.weight_decay,
+                decayed=experiment.kernels,
+            ),
+            lambda f: learning_rate(f, training.learning_rate, training.learning_rate_schedule, training.warmup),
+            total_steps=self.plan.total_steps,
+            world=world,
+            scaled=scaled,
+        )
+        self.checkpoints = Checkpoints(
+            run_dir / "checkpoints",
+            keep=training.keep_checkpoints,
+            world=world,
+            model=experiment.model,
+            optimizer=self.train_step.optimizer,
+            loss_scale=self.train_step.loss_scale,
+            step=self.train_step.step,
+        )
+        self.evaluators = {
+            split: Evaluator(
+                dataset.held_out(split),
+                self.criteria.metrics,
+                world=world,
+                n_items=dataset.n_items,
+                block_size=evaluation.evaluation_block,
+            )
+            for split in ("valid", "test")
+        }
+
+    def start(self, resume: bool) -> loop.Progress:
+        """The state to go on from: fresh, or the last checkpoint's (refused if that belongs to another run)."""
+        if not resume:
+            self.world.broadcast_variables(self.experiment.model.variables)
+            return loop.Progress()
+        state = self.checkpoints.restore()
+        then, now = state["identity"], self.identity()
+        if different := [n for n in sorted(then.keys() | now.keys()) if then.get(n) != now.get(n)]:
+            name = different[0]
+            raise SharedError(
+                f"--resume: {name} is {now.get(name)!r}, the run in {self.run_dir} has {then.get(name)!r}; "
+                "resume with what it was started with"
+            )
+        return loop.Progress(**state["progress"])
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that changes the numbers of this run, as JSON values."""
+        kept = asdict(self.training)
+        for free in ("keep_checkpoints", "steps_per_call"):
+            del kept[free]
+        return {**self.experiment.identity, **kept, "data set": self.dataset.fingerprint}
+
+    def evaluate_baselines(self) -> dict[str, dict[str, Evaluation]]:
+        """Baseline -> split -> evaluation. EASE is built and evaluated by rank 0 alone, for its matrix is large."""
+        builders = baseline_models.builders(self.dataset.train, self.evaluation.ease_regularization)
+        found: dict[str, dict[str, Evaluation]] = {}
+        for name in self.criteria.baselines:
+            if name == "popularity":
+                scorer = builders[name]()
+                found[name] = {split: e.evaluate(scorer) for split, e in self.evaluators.items()}
+            else:
+                found[name] = self.world.on_first(lambda build=builders[name]: self._alone(build()))  # type: ignore[misc]
+        return found
+
+    def _alone(self, scorer: Scorer) -> dict[str, Evaluation]:
+        return {
+            split: Evaluator(
+                self.dataset.held_out(split), self.criteria.metrics, world=World(), n_items=self.dataset.n_items
+            ).evaluate(scorer)
+            for split in ("valid", "test")
+        }
+
+    def actions(
+        self, log: RunLog, progress_report: report.ProgressReport, lines: Mapping[str, float]
+    ) -> list[loop.Action]:
+        """What happens after each evaluation, in this order: say, log, save, mark the best, draw."""
+        primary = str(self.criteria.primary)
+
+        def say(moment: loop.Moment) -> None:
+            shown = "  ".join(f"{n} {e.mean:.4f}" for n, e in moment.evaluation.metrics.items())
+            epoch = moment.progress.history[-1]["epoch"]
+            progress_report.say(f"epoch {epoch:.0f}  validation: {shown}{'  (best)' if moment.is_best else ''}")
+
+        def write(moment: loop.Moment) -> None:
+            values = {n: e.mean for n, e in moment.evaluation.metrics.items()}
+            log.write("validation", moment.progress.step, values)
+
+        def save(moment: loop.Moment) -> None:
+            self.save(moment.progress)
+
+        def mark_best(moment: loop.Moment) -> None:
+            if moment.is_best:
+                self.checkpoints.mark_best(moment.progress.step, moment.evaluation.metrics[primary].mean)
+
+        def draw(moment: loop.Moment) -> None:
+            if self.world.is_first:
+                report.draw_curves(self.run_dir / "curves.png", moment.progress.history, primary, lines)
+
+        return [say, write, save, mark_best, draw]
+
+    def save(self, progress: loop.Progress) -> None:
+        self.checkpoints.save(progress.step, {"identity": self.identity(), "progress": asdict(progress)})
+
+    def result(
+        self, progress: loop.Progress, valid: Evaluation, test: Evaluation, baselines: Mapping[str, Mapping[str, Evaluation]]
+    ) -> tuple[dict[str, Any], tuple[Verdict, ...]]:
+        """The content of `result.json` and the gate's verdicts (judged on the validation users)."""
+        verdicts = judge(self.criteria.conditions, valid, {n: b["valid"] for n, b in baselines.items()})
+        content = {
+            "validation": valid.as_json(),
+            "test": test.as_json(),
+            "baselines": {
+                name: {"validation": b["valid"].as_json(), "test": b["test"].as_json()} for name, b in baselines.items()
+            },
+            "gate": {"passed": all(v.passed for v in verdicts), "conditions": [asdict(v) for v in verdicts]},
+            "best_step": progress.best_step,
+            "best_epoch": (progress.best_step or 0) / self.plan.steps_per_epoch,
+            "steps": progress.step,
+            "trained_seconds": progress.trained_seconds,
+            "users_per_second": self._users_seen(progress.step) / max(progress.trained_seconds, 1e-9),
+            "world_size": self.world.size,
+            "data_set": self.dataset.fingerprint,
+        }
+        return content, verdicts
+
+    def _users_seen(self, step: int) -> float:
+        return step / self.plan.steps_per_epoch * self.experiment.users_per_epoch
+
+
+def conduct(run: Run, *, resume: bool) -> Outcome:
+    """Train, evaluate, judge, export.
+
+    Returns:
+        The outcome; `exit_status` is 3 when the gate was missed.
+
+    Raises:
+        NonFiniteError: training went astray. ValueError: bad input or a full disk.
+    """
+    world, speaking = run.world, run.world.is_first
+    progress = run.start(resume)
+    baselines = run.evaluate_baselines()
+    primary = str(run.criteria.primary)
+    lines = {name: b["valid"].metrics[primary].mean for name, b in baselines.items()}
+    shown = report.ProgressReport(
+        total_steps=run.plan.total_steps,
+        steps_per_epoch=run.plan.steps_per_epoch,
+        start_step=progress.step,
+        enabled=speaking,
+    )
+    log = RunLog(run.run_dir, world)
+
+    def note(step: int, values: dict[str, float]) -> None:
+        shown.update(step, values)
+        log.write("train", step, values)
+
+    with loop.StopSignal().listening() as stop:
+        complete = loop.run(
+            run.train_step,
+            iter(run.experiment.batches(progress.step, run.plan.total_steps)),
+            run.plan,
+            progress,
+            users_per_step=run.experiment.users_per_epoch / run.plan.steps_per_epoch,
+            evaluate=lambda: run.evaluators["valid"].evaluate(run.experiment.scorer),
+            primary=primary,
+            patience=run.training.patience,
+            actions=run.actions(log, shown, lines),
+            report=note,
+            on_interrupt=run.save,
+            stop=stop,
+            world=world,
+        )
+    shown.close()
+    log.close()
+    if not complete:
+        if speaking:
+            print(f"stopped by SIGTERM after step {progress.step}; go on with --resume --run-dir {run.run_dir}")
+        return Outcome(complete=False)
+    return _finish(run, progress, baselines)
+
+
+def _finish(run: Run, progress: loop.Progress, baselines: Mapping[str, Mapping[str, Evaluation]]) -> Outcome:
+    """Everything after training, with the best checkpoint's parameters."""
+    run.checkpoints.restore_best()
+    valid, test = (run.evaluators[split].evaluate(run.experiment.scorer) for split in ("valid", "test"))
+    result, verdicts = run.result(progress, valid, test, baselines)
+    passed = result["gate"]["passed"]
+
+    def write() -> None:
+        if passed:  # an export that fails leaves no result behind that claims one
+            run.experiment.export(run.run_dir / "export", result)
+        write_json(run.run_dir / "result.json", result)
+
+    started = time.perf_counter()
+    run.world.on_first(write)
+    if run.world.is_first:
+        print(f"\ntest users, best checkpoint (epoch {result['best_epoch']:.0f}):")
+        print(report.result_table(test, {name: b["test"] for name, b in baselines.items()}))
+        print(f"\n{report.gate_lines(verdicts)}")
+        print(f"trained {progress.trained_seconds:.1f} s at {result['users_per_second']:,.0f} users/s; ", end="")
+        print(f"exported in {time.perf_counter() - started:.1f} s" if passed else "nothing exported")
+        for name in ("config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "curves.png", "checkpoints",
+                     "result.json", "export"):
+            if (run.run_dir / name).exists():
+                print(f"  {run.run_dir / name}")
+    return Outcome(complete=True, passed=passed, result=result)

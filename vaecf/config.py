@@ -1,0 +1,101 @@
+"""The configuration of VAE-CF and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from recsys_core.config import EvaluationConfig, HardwareConfig, Preset, TrainingConfig
+
+KINDS = ("vae", "dae")
+ACTIVATIONS = ("tanh", "relu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """model"""
+
+    kind: str = "vae"
+    """vae (variational, sampled code) or dae (denoising, deterministic code)."""
+    hidden: tuple[int, ...] = (600,)
+    """Widths between the items and the code; the decoder mirrors them. Without a value: none."""
+    latent: int = 200
+    """Width of the code."""
+    activation: str = "tanh"
+    """tanh or relu."""
+    dropout: float = 0.5
+    """Share of a user's items hidden from the encoder in training."""
+    anneal_cap: float = 0.2
+    """Largest weight of the KL term (vae)."""
+    anneal_fraction: float = 0.85
+    """Share of the run over which that weight rises from 0, whatever the batch size."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown --kind {self.kind!r}, known are: {', '.join(KINDS)}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"unknown --activation {self.activation!r}, known are: {', '.join(ACTIVATIONS)}")
+        if min((*self.hidden, self.latent)) < 1:
+            raise ValueError(f"--hidden is {self.hidden} and --latent {self.latent}, expected widths from 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout is {self.dropout}, expected a share from 0 to below 1")
+        if self.anneal_cap < 0 or not 0 <= self.anneal_fraction <= 1:
+            raise ValueError(
+                f"--anneal-cap is {self.anneal_cap} and --anneal-fraction {self.anneal_fraction}, "
+                "expected 0 or more, and a share from 0 to 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run depends on; `config.yaml` of a run folder is one."""
+
+    data: Path
+    """Prepared data set (python -m data_prep)."""
+    run_dir: Path
+    """Folder of the run; must not exist yet, except with --resume."""
+    preset: str = "paper"
+    """Named configuration to start from."""
+    resume: bool = False
+    """Go on from the last checkpoint of --run-dir, as if never stopped."""
+    top_k: int = 100
+    """Items the exported model recommends."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
+
+
+def _config(preset: str, model: ModelConfig, training: TrainingConfig) -> Any:
+    return Config(data=tyro.MISSING, run_dir=tyro.MISSING, preset=preset, model=model, training=training)
+
+
+PRESETS: dict[str, Preset] = {
+    "paper": Preset(
+        config=_config("paper", ModelConfig(), TrainingConfig(epochs=200, batch_size=500)),
+        about="Mult-VAE as published: I-600-200-600-I, Adam 1e-3, batches of 500, 200 epochs.",
+    ),
+    "nvidia": Preset(
+        config=_config(
+            "nvidia",
+            ModelConfig(anneal_cap=0.1, anneal_fraction=1.0),
+            TrainingConfig(epochs=400, batch_size=24_576, learning_rate=4e-3, beta2=0.9, evaluate_every=10),
+        ),
+        about="the large-batch hyperparameters of NVIDIA's VAE-CF: batches of 24,576, Adam 4e-3.",
+    ),
+    "quick": Preset(
+        config=_config(
+            "quick",
+            ModelConfig(hidden=(), latent=128),
+            TrainingConfig(epochs=20, batch_size=500, learning_rate=2e-3, evaluate_every=2),
+        ),
+        about="a shallow model for a first look.",
+    ),
+}

@@ -1,0 +1,111 @@
+"""The multinomial likelihood of a user's items and the KL term, without ever building the dense history.
+
+For a user with item set S, n = |S| and logits y the negative log-likelihood is n * logsumexp(y) - sum of y over S: the
+history is only needed at the picked logits. Its gradient for the logits is n * softmax(y), less 1 at the picked ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from recsys_core.pipeline import rows_of
+
+CHUNK_USERS = 512
+"""Users whose logits [CHUNK, I] exist at one time: loss and gradient of a chunk are taken while they are there."""
+
+
+def _softmax_terms(
+    hidden: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Logits [B, I], logsumexp [B] and counts * softmax [B, I] of the last layer, in float32."""
+    logits = tf.cast(tf.matmul(hidden, kernel), tf.float32) + bias
+    peak = tf.reduce_max(logits, axis=1, keepdims=True)
+    powers = tf.exp(logits - peak)
+    total = tf.reduce_sum(powers, axis=1, keepdims=True)
+    return logits, tf.squeeze(peak + tf.math.log(total), axis=1), powers * (counts[:, None] / total)
+
+
+def _chunk(
+    hidden: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    item_ids: tf.Tensor,
+    rows: tf.Tensor,
+    counts: tf.Tensor,
+    softmax_terms: Callable,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Loss of some users and its gradients for hidden [B, H], kernel [H, I] and bias [I]."""
+    logits, log_total, gradient = softmax_terms(hidden, kernel, bias, counts)
+    where = tf.stack([tf.cast(rows, tf.int32), item_ids], axis=1)
+    loss = tf.reduce_sum(counts * log_total) - tf.reduce_sum(tf.gather_nd(logits, where))
+    gradient = tf.tensor_scatter_nd_sub(gradient, where, tf.ones([tf.size(item_ids)]))
+    narrow = tf.cast(gradient, hidden.dtype)
+    for_kernel = tf.cast(tf.matmul(hidden, narrow, transpose_a=True), tf.float32)
+    return loss, tf.matmul(narrow, kernel, transpose_b=True), for_kernel, tf.reduce_sum(gradient, axis=0)
+
+
+def multinomial_nll(
+    hidden: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    item_ids: tf.Tensor,
+    row_splits: tf.Tensor,
+    *,
+    xla: bool = False,
+    chunk_users: int = CHUNK_USERS,
+) -> tf.Tensor:
+    """[] negative log-likelihood, summed over users (Liang et al. 2018, equation 2).
+
+    Args:
+        hidden: [B, H] last hidden layer, in the compute type.
+        kernel: [H, I] and bias: [I] of the output layer, float32.
+        item_ids: [N] int32 distinct items of each user; row_splits: [B + 1].
+        xla: compile the dense part.
+        chunk_users: users at one time; changes memory and speed, not the result.
+
+    The gradients are taken for a sum of unit weights and scaled afterwards, so that fp16 neither under- nor overflows
+    on the way.
+    """
+    softmax_terms = tf.function(_softmax_terms, jit_compile=True) if xla else _softmax_terms
+    rows, counts = rows_of(row_splits), tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
+
+    @tf.custom_gradient
+    def compute(hidden: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        narrow_kernel = tf.cast(kernel, hidden.dtype)
+        users = tf.shape(hidden)[0]
+
+        def part(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+            end = tf.minimum(start + chunk_users, users)
+            first, last = row_splits[start], row_splits[end]
+            local = rows[first:last] - tf.cast(start, tf.int64)
+            return _chunk(
+                hidden[start:end], narrow_kernel, bias, item_ids[first:last], local, counts[start:end], softmax_terms
+            )
+
+        def body(start: tf.Tensor, loss: tf.Tensor, h: tf.Tensor, k: tf.Tensor, b: tf.Tensor) -> tuple:
+            more = part(start)
+            return start + chunk_users, loss + more[0], tf.concat([h, more[1]], axis=0), k + more[2], b + more[3]
+
+        shapes = [tf.TensorShape([]), tf.TensorShape([]), hidden.shape[:0].concatenate([None, hidden.shape[1]])]
+        _, loss, for_hidden, for_kernel, for_bias = tf.while_loop(
+            lambda start, *_: start < users,
+            body,
+            (tf.constant(chunk_users), *part(tf.constant(0))),
+            shape_invariants=(*shapes, kernel.shape, bias.shape),
+            parallel_iterations=1,
+        )
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            scaled_hidden = tf.cast(tf.cast(for_hidden, tf.float32) * upstream, hidden.dtype)
+            return scaled_hidden, for_kernel * upstream, for_bias * upstream
+
+        return loss, gradient
+
+    return compute(hidden, kernel, bias)
+
+
+def kl_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
+    """[B] KL(N(mean, variance) || N(0, 1)), from [B, L] (Kingma and Welling 2014, appendix B)."""
+    return 0.5 * tf.reduce_sum(tf.exp(log_variance) + tf.square(mean) - 1.0 - log_variance, axis=1)

@@ -1,0 +1,157 @@
+"""Mult-VAE and Mult-DAE: a sparse first layer, a narrow code, and logits over all items.
+
+Shape legend: B users, N interactions, I items, H widest hidden layer, L code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from recsys_core import noise
+from recsys_core.pipeline import Batch, rows_of
+from recsys_core.seeding import generator, key64
+from recsys_core.training.schedules import linear_ramp
+from vaecf.losses import kl_divergence, multinomial_nll
+
+TERMS = ("loss", "nll", "kl")
+BIAS_DEVIATION = 0.001
+
+
+def _kernel(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
+    """Xavier uniform (Glorot and Bengio 2010)."""
+    limit = np.sqrt(6.0 / (rows + columns))
+    values = generator(seed, f"init/{name}").uniform(-limit, limit, (rows, columns)).astype(np.float32)
+    return tf.Variable(values, name=name)
+
+
+def _bias(seed: int, name: str, width: int) -> tf.Variable:
+    """Normal with deviation 0.001, cut at two deviations by drawing again."""
+    rng = generator(seed, f"init/{name}")
+    values = rng.standard_normal(width)
+    while (far := np.abs(values) > 2).any():
+        values[far] = rng.standard_normal(int(far.sum()))
+    return tf.Variable((BIAS_DEVIATION * values).astype(np.float32), name=name)
+
+
+class MultVae(tf.Module):
+    """I - hidden - L - reversed(hidden) - I. `kind` "vae" samples its code, "dae" does not."""
+
+    def __init__(
+        self,
+        n_items: int,
+        *,
+        kind: str = "vae",
+        hidden: Sequence[int] = (600,),
+        latent: int = 200,
+        activation: str = "tanh",
+        dropout: float = 0.5,
+        anneal_cap: float = 0.2,
+        anneal_fraction: float = 0.85,
+        seed: int = 0,
+        compute: tf.DType = tf.float32,
+        xla: bool = False,
+    ) -> None:
+        super().__init__(name="mult_vae")
+        self.n_items, self.latent, self.variational = n_items, latent, kind == "vae"
+        self._activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[activation]
+        self._dropout, self._anneal_cap, self._anneal_fraction = dropout, anneal_cap, anneal_fraction
+        self._compute, self._xla = compute, xla
+        self._dropout_key, self._code_key = key64(seed, "dropout"), key64(seed, "code")
+        encoder = (n_items, *hidden, 2 * latent if self.variational else latent)
+        decoder = (latent, *reversed(hidden), n_items)
+        self.encoder = self._layers(seed, "encoder", encoder)
+        self.decoder = self._layers(seed, "decoder", decoder)
+
+    @staticmethod
+    def _layers(seed: int, part: str, widths: Sequence[int]) -> list[tuple[tf.Variable, tf.Variable]]:
+        return [
+            (_kernel(seed, f"{part}/{k}/kernel", rows, columns), _bias(seed, f"{part}/{k}/bias", columns))
+            for k, (rows, columns) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+        ]
+
+    @property
+    def kernels(self) -> list[tf.Variable]:
+        """What L2 and weight decay act on."""
+        return [kernel for kernel, _ in (*self.encoder, *self.decoder)]
+
+    @property
+    def parameters(self) -> list[tf.Variable]:
+        """Every trained variable, in a fixed order."""
+        return [v for layer in (*self.encoder, *self.decoder) for v in layer]
+
+    def _dense(self, x: tf.Tensor, layer: tuple[tf.Variable, tf.Variable]) -> tf.Tensor:
+        kernel, bias = layer
+        return tf.matmul(x, tf.cast(kernel, self._compute)) + tf.cast(bias, self._compute)
+
+    def _first_layer(
+        self, item_ids: tf.Tensor, rows: tf.Tensor, row_scale: tf.Tensor, kept: tf.Tensor | None
+    ) -> tf.Tensor:
+        """[B, H] sum of the kernel's rows of each user's items, times the user's scale, plus bias.
+
+        Args:
+            row_scale: [B] what the value 1 of an item becomes (normalisation and dropout's correction).
+            kept: [N] bool, the entries that dropout leaves, None for all.
+        """
+        if kept is not None:
+            item_ids, rows = tf.boolean_mask(item_ids, kept), tf.boolean_mask(rows, kept)
+        kernel, bias = self.encoder[0]
+        where = tf.stack([rows, tf.cast(item_ids, tf.int64)], axis=1)
+        shape = tf.stack([tf.size(row_scale, tf.int64), self.n_items])
+        history = tf.SparseTensor(where, tf.gather(row_scale, rows), shape)
+        summed = tf.sparse.sparse_dense_matmul(history, kernel)
+        summed.set_shape([None, kernel.shape[1]])
+        return tf.cast(summed + bias, self._compute)
+
+    def _code(self, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and log-variance of the code, float32 [B, L] each, from the first layer's output (DAE: variance unused)."""
+        x = first
+        for layer in self.encoder[1:]:
+            x = self._dense(self._activation(x), layer)
+        if self.variational:
+            mean, log_variance = tf.split(tf.cast(x, tf.float32), 2, axis=1)
+            return mean, log_variance
+        mean = tf.cast(self._activation(x), tf.float32)
+        return mean, tf.zeros_like(mean)
+
+    def _last_hidden(self, code: tf.Tensor) -> tf.Tensor:
+        """[B, H] what the output layer reads, in the compute type."""
+        x = tf.cast(code, self._compute)
+        for layer in self.decoder[:-1]:
+            x = self._activation(self._dense(x, layer))
+        return x
+
+    def scores(self, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
+        """[B, I] float32 logits from the histories item_ids [N], row_splits [B + 1]; no dropout, the mean code."""
+        counts = tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
+        first = self._first_layer(item_ids, rows_of(row_splits), tf.math.rsqrt(tf.maximum(counts, 1.0)), None)
+        hidden = self._last_hidden(self._code(first)[0])
+        return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
+
+    def loss(self, batch: Batch, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """This rank's share of the terms of the evidence lower bound (Liang et al. 2018, equation 6).
+
+        Args:
+            fraction: [] share of the run that is done, for the annealing of the KL term.
+        """
+        counts = tf.cast(batch.row_splits[1:] - batch.row_splits[:-1], tf.float32)
+        rows = rows_of(batch.row_splits)
+        kept, scale = None, tf.math.rsqrt(tf.maximum(counts, 1.0))
+        if self._dropout:
+            users = tf.gather(batch.users, rows)
+            kept = noise.keep_mask(self._dropout_key, batch.step, users, batch.item_ids, self._dropout)
+            scale = scale / (1.0 - self._dropout)
+        mean, log_variance = self._code(self._first_layer(batch.item_ids, rows, scale, kept))
+        code, kl, weight = mean, tf.constant(0.0), tf.constant(0.0)
+        if self.variational:
+            draws = noise.normal(self._code_key, batch.step, batch.users, self.latent)
+            code = mean + draws * tf.exp(0.5 * log_variance)
+            kl = tf.reduce_sum(kl_divergence(mean, log_variance)) / batch.global_users
+            weight = self._anneal_cap * linear_ramp(fraction, self._anneal_fraction)
+        kernel, bias = self.decoder[-1]
+        nll = multinomial_nll(
+            self._last_hidden(code), kernel, bias, batch.item_ids, batch.row_splits, xla=self._xla
+        ) / batch.global_users
+        return {"loss": nll + weight * kl, "nll": nll, "kl": kl}
