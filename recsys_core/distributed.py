@@ -102,6 +102,8 @@ class HorovodWorld(World):
         # A rank that waits half an hour for the others ends the job instead of hanging for ever.
         os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "1800")
         os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", "300")
+        if int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")) > (os.cpu_count() or 1):
+            os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # waiting ranks leave the cores to working ones
         self._mpi: Any = None
         if launched_by_mpi():
             from mpi4py import MPI
@@ -132,7 +134,7 @@ class HorovodWorld(World):
         return bool(self._hvd.allreduce(np.array([flag], np.float32), op=self._hvd.Sum, name="any")[0] > 0)
 
     def barrier(self) -> None:
-        self._hvd.barrier()
+        self._hvd.allreduce(np.zeros(1, np.float32), op=self._hvd.Sum, name="barrier")
 
     def abort(self, status: int) -> None:
         sys.stdout.flush()
@@ -143,7 +145,7 @@ class HorovodWorld(World):
 
     def close(self) -> None:
         """Leave together: nobody's Horovod may go down while another still talks to it."""
-        self._hvd.barrier()
+        self.barrier()
         if self._mpi:
             self._mpi.COMM_WORLD.Barrier()
         self._hvd.shutdown()
