@@ -13,7 +13,10 @@ from data_prep.prepare import NAMES, Request, prepare
 from data_prep.sources import SOURCES
 from data_prep.split import LIANG2018_SEED, PROTOCOLS, SplitRules
 
-EPILOG = "data sets:\n" + "\n".join(f"  {name:16} {source.about}" for name, source in SOURCES.items()) + """
+EPILOG = (
+    "data sets:\n"
+    + "\n".join(f"  {name:16} {source.about}" for name, source in SOURCES.items())
+    + """
   csv, parquet     your own ratings: one row an interaction, columns named with --user-column and so on
   synthetic        seeded ratings with a long tail and a structure that a model can learn
 
@@ -24,6 +27,7 @@ examples:
   python -m data_prep synthetic --like ml-20m --write-csv raw/ratings.csv
   mpirun -np 4 python -m data_prep netflix --raw netflix/ --out data/netflix
 """
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,12 +42,18 @@ def build_parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("source")
     where.add_argument("--raw", type=Path, metavar="PATH", help="folder, file, zip or tar with the original files")
     where.add_argument("--download", action="store_true", help="fetch the archive beside --out (GroupLens data only)")
-    where.add_argument("--titles", type=Path, metavar="FILE", help="item titles: movies.csv, movies.dat, u.item or any CSV")
+    where.add_argument(
+        "--titles", type=Path, metavar="FILE", help="item titles: movies.csv, movies.dat, u.item or any CSV"
+    )
     where.add_argument("--overwrite", action="store_true", help="replace another data set in --out")
     rules = parser.add_argument_group("rules (defaults as in Liang et al. 2018)")
     rules.add_argument("--threshold", type=float, default=3.5, help="positive if rating > this (default: %(default)s)")
-    rules.add_argument("--min-user-items", type=int, default=5, help="drop users with fewer items (default: %(default)s)")
-    rules.add_argument("--min-item-users", type=int, default=0, help="drop items with fewer users (default: %(default)s)")
+    rules.add_argument(
+        "--min-user-items", type=int, default=5, help="drop users with fewer items (default: %(default)s)"
+    )
+    rules.add_argument(
+        "--min-item-users", type=int, default=0, help="drop items with fewer users (default: %(default)s)"
+    )
     rules.add_argument(
         "--held-out-users",
         type=float,

@@ -19,7 +19,6 @@ from data_prep.split import LIANG2018_SEED, PROTOCOLS, SplitRules, split
 from data_prep.titles import find_titles, read_titles
 
 NAMES = (*SOURCES, *GENERIC)
-DEFAULT_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,9 @@ class Request:
         if self.rules.protocol not in PROTOCOLS:
             raise ValueError(f"unknown protocol {self.rules.protocol!r}, known are: {', '.join(PROTOCOLS)}")
         if self.rules.protocol == "liang2018" and self.rules.seed != LIANG2018_SEED:
-            raise ValueError(f"--protocol liang2018 is one published split with seed {LIANG2018_SEED}; leave --seed out")
+            raise ValueError(
+                f"--protocol liang2018 is one published split with seed {LIANG2018_SEED}; leave --seed out"
+            )
         if not 0 < self.rules.fold_out_share < 1:
             raise ValueError(f"--fold-out-share is {self.rules.fold_out_share}, expected a share between 0 and 1")
         if self.held_out is not None and self.held_out <= 0:
@@ -63,14 +64,18 @@ class Request:
             about = f": {SOURCES[self.name].about}" if self.name in SOURCES else ""
             raise ValueError(f"{self.name} cannot be downloaded{about}")
 
+    def held_out_users(self) -> float:
+        """Users a held-out set, a number or a share: as asked, else as published, else a tenth."""
+        published = SOURCES[self.name].held_out_users if self.name in SOURCES else 0
+        return self.held_out or published or SplitRules.held_out_users
+
     def parameters(self) -> dict[str, Any]:
         """Everything that changes the result, for the manifest."""
-        held_out = self.held_out or (SOURCES[self.name].held_out_users if self.name in SOURCES else 0) or DEFAULT_SHARE
         chosen = {
             "name": self.name,
             "threshold": self.threshold,
-            "held_out_users": held_out,
-            **{k: v for k, v in asdict(self.rules).items() if k != "held_out_users"},
+            **asdict(self.rules),
+            "held_out_users": self.held_out_users(),
         }
         if self.name in ("csv", "parquet"):
             chosen |= {"user": self.user_column, "item": self.item_column, "rating": self.rating_column}
@@ -78,8 +83,7 @@ class Request:
 
     def follows_publication(self) -> bool:
         """Whether the rules are the paper's, so that the known counts must come out."""
-        rules = SplitRules(protocol=self.rules.protocol, held_out_users=self.rules.held_out_users)
-        return self.rules == rules and rules.protocol == "liang2018" and self.threshold == 3.5 and self.held_out is None
+        return self.rules == SplitRules(protocol="liang2018") and self.threshold == 3.5 and self.held_out is None
 
 
 def _source_files(request: Request) -> list[Path]:
@@ -158,14 +162,6 @@ def _read_together(request: Request, folder: Path | None, ranks: Ranks) -> list[
         raise
 
 
-def _held_out(request: Request, events: Interactions) -> int:
-    """The number of users to hold out (a share is one of all users in the file)."""
-    wanted: float = request.parameters()["held_out_users"]
-    if wanted >= 1:
-        return int(wanted)
-    return max(1, int(wanted * pd.unique(events.users).size))
-
-
 def _titles(request: Request, folder: Path | None) -> pd.Series | None:
     if request.titles is not None:
         return read_titles(request.titles)
@@ -209,7 +205,7 @@ def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ran
     events = Interactions.concatenate(parts)
     parts.clear()
     titles = _titles(request, folder)
-    result = split(events, replace(request.rules, held_out_users=_held_out(request, events)))
+    result = split(events, replace(request.rules, held_out_users=request.held_out_users()))
     del events
     warnings = count_differences(request.name, result.counts, request.follows_publication())
     if result.counts["duplicates_dropped"]:

@@ -18,7 +18,13 @@ from data_prep.text import Layout, blocks, from_columns, parse_block, read_heade
 
 def _bar(total: int, ranks: Ranks, unit: str) -> tqdm:
     return tqdm(
-        total=total, unit=unit, unit_scale=True, desc="reading", leave=False, disable=not ranks.is_first, mininterval=0.5
+        total=total,
+        unit=unit,
+        unit_scale=True,
+        desc="reading",
+        leave=False,
+        disable=not ranks.is_first,
+        mininterval=0.5,
     )
 
 

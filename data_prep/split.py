@@ -31,8 +31,8 @@ class SplitRules:
     protocol: str = "default"
     min_user_items: int = 5
     min_item_users: int = 0
-    held_out_users: int = 0
-    """Users in the validation set, and as many in the test set."""
+    held_out_users: float = 0.1
+    """Users in the validation set, and as many in the test set; below 1 a share of the users left after filtering."""
     fold_out_share: float = 0.2
     seed: int = LIANG2018_SEED
 
@@ -209,7 +209,8 @@ def split(events: Interactions, rules: SplitRules) -> Split:
         raise ValueError(
             f"no user has {rules.min_user_items} items (all {shape[0]} users filtered away); lower --min-user-items"
         )
-    held = rules.held_out_users
+    wanted = rules.held_out_users
+    held = int(wanted) if wanted >= 1 else max(1, int(wanted * n))
     if n - 2 * held < 1 or held < 1:
         raise ValueError(
             f"cannot hold out {held} users for validation and {held} for test: {n} users have at least "

@@ -1,6 +1,6 @@
 """Seeded ratings with a long tail and a structure that can be learnt.
 
-Users like a few of several hundred genres, items belong to one each; inside a genre, and over all, popularity falls as
+Users like a few of up to a hundred genres, items belong to one each; inside a genre, and over all, popularity falls as
 a power law. A rating is high where user and genre match. Everything is drawn in blocks of users, so memory stays flat.
 """
 
@@ -39,7 +39,7 @@ class Shape:
     popularity_exponent: float = 0.8
     """Items fall off as rank ** -exponent."""
     taste: float = 0.8
-    """Share of a user's rows that come from favourite genres, the rest from overall popularity."""
+    """Share of a user's rows that come from favourite genres (less for users with many), the rest from overall popularity."""
 
 
 # Raw sizes of the data sets (their README files); "ml-20m-prepared" is the matrix the paper trains on.
@@ -67,7 +67,7 @@ class _Catalogue:
 
 
 def _catalogue(shape: Shape, rng: np.random.Generator) -> _Catalogue:
-    genres = max(2, min(400, shape.items // 40))
+    genres = max(4, min(100, shape.items // 100))
     weight = (rng.permutation(shape.items) + 5.0) ** -shape.popularity_exponent
     genre = rng.integers(0, genres, shape.items)
     genre[rng.permutation(shape.items)[:genres]] = np.arange(genres)  # none is empty
@@ -78,16 +78,18 @@ def _catalogue(shape: Shape, rng: np.random.Generator) -> _Catalogue:
 
 
 def _user_lengths(shape: Shape, rng: np.random.Generator) -> Ints:
-    """[U] rows a user: log-normal, at least 5, at most half of the items, summing to about the wanted number."""
+    """[U] rows a user: log-normal, at least 5, at most a third of the items, summing to about the wanted number."""
     raw = rng.lognormal(sigma=1.1, size=shape.users)
-    top = max(5, shape.items // 2)
+    top = max(5, shape.items // 3)
     lengths = np.full(shape.users, 5, np.int64)
     for _ in range(8):  # clipping at both ends moves the sum; a few rounds bring it back
         spare = shape.interactions - int(lengths.sum())
         if abs(spare) * 1000 < shape.interactions:
             break
-        raw *= max(shape.interactions / max(int(lengths.sum()), 1), 0.2) if lengths.max() > 5 else (
-            shape.interactions / raw.sum()
+        raw *= (
+            max(shape.interactions / max(int(lengths.sum()), 1), 0.2)
+            if lengths.max() > 5
+            else (shape.interactions / raw.sum())
         )
         lengths = np.clip(raw.astype(np.int64), 5, top)
     return lengths
@@ -97,9 +99,10 @@ def _draw(
     shape: Shape, catalogue: _Catalogue, lengths: Ints, favourites: Ints, rng: np.random.Generator
 ) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
     """Distinct (user, item) pairs of one block of users: local user, item, whether the genre is a favourite."""
-    want = np.minimum((lengths * 1.5).astype(np.int64) + 8, 4 * shape.items)
+    share = lengths / shape.items  # who takes a large part of the catalogue meets many items again
+    want = (lengths * (1.4 + 12 * share)).astype(np.int64) + 8
     user = np.repeat(np.arange(len(lengths)), want)
-    matches = rng.random(len(user)) < shape.taste
+    matches = rng.random(len(user)) < (shape.taste / (1 + 6 * share))[user]
     liked = favourites[user, np.minimum(rng.geometric(0.45, len(user)) - 1, FAVOURITES - 1)]
     low = np.where(matches, catalogue.cumulative[catalogue.bounds[liked]], 0.0)
     high = np.where(matches, catalogue.cumulative[catalogue.bounds[liked + 1]], 1.0)
@@ -155,13 +158,17 @@ def read(shape: Shape, threshold: float, seed: int) -> list[Interactions]:
 
 def write_csv(shape: Shape, seed: int, path: Path) -> int:
     """Write the rows as a MovieLens-style ``ratings.csv`` and return their number."""
-    schema = pa.schema([("userId", pa.int64()), ("movieId", pa.int64()), ("rating", pa.float32()), ("timestamp", pa.int64())])
+    schema = pa.schema(
+        [("userId", pa.int64()), ("movieId", pa.int64()), ("rating", pa.float32()), ("timestamp", pa.int64())]
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     rows, clock = 0, generator(seed, "synthetic/time")
     working = path.with_name(path.name + ".writing")
     options = csv.WriteOptions(quoting_style="none")
     with csv.CSVWriter(working, schema, write_options=options) as writer:
-        with tqdm(total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False) as bar:
+        with tqdm(
+            total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False
+        ) as bar:
             for users, items, ratings in blocks(shape, seed):
                 times = clock.integers(789_652_009, 1_427_784_002, len(users))
                 writer.write_table(pa.table([users, items, ratings, times], schema=schema))

@@ -94,7 +94,10 @@ def main(argv: list[str] | None = None) -> int:
             return doctor.main()
         if args.action == "run":
             return _run(args)
-        print(slurm(_launch(args), _cluster(args)) if args.action == "slurm" else mpi_job(_launch(args), _cluster(args)), end="")
+        print(
+            slurm(_launch(args), _cluster(args)) if args.action == "slurm" else mpi_job(_launch(args), _cluster(args)),
+            end="",
+        )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

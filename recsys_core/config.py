@@ -148,8 +148,11 @@ def from_yaml(path: Path, base: C) -> C:
         given = yaml.safe_load(path.read_text())
         if not isinstance(given, dict):
             raise ValueError(f"--config {path} holds {type(given).__name__}, expected names and values")
-        plain = _merged(_plain(dataclasses.asdict(base)), given)  # type: ignore[call-overload]
-        return dacite.from_dict(type(base), plain, dacite.Config(strict=True, cast=[Path, tuple], type_hooks={float: _number}))
+        required = [n for n in ("data", "run_dir") if getattr(base, n) is tyro.MISSING and n not in given]
+        plain = _merged(_plain(dataclasses.asdict(base)), given) | dict.fromkeys(required, "")  # type: ignore[call-overload]
+        rules = dacite.Config(strict=True, cast=[Path, tuple], type_hooks={float: _number})
+        read = dacite.from_dict(type(base), plain, rules)
+        return dataclasses.replace(read, **dict.fromkeys(required, tyro.MISSING))  # type: ignore[type-var]
     except yaml.YAMLError as error:
         raise ValueError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
     except dacite.DaciteError as error:
@@ -164,9 +167,7 @@ def _number(value: Any) -> Any:
         return value
 
 
-def parse(
-    program: str, description: str, presets: Mapping[str, Preset], argv: Sequence[str] | None = None
-) -> Any:
+def parse(program: str, description: str, presets: Mapping[str, Preset], argv: Sequence[str] | None = None) -> Any:
     """The configuration that the command line asks for.
 
     Raises:
@@ -197,5 +198,3 @@ def parse(
         description=f"{description}\n\n--config FILE reads any of these from YAML; flags come after and win.\n\n{listed}",
         config=(tyro.conf.OmitArgPrefixes,),
     )
-
-

@@ -133,7 +133,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder} has data format version {version}, this program reads {FORMAT_VERSION}; prepare it again"
         )
-    if missing := [f"{m}.{part}.npy" for m in MATRICES for part in ("indptr", "indices") if f"{m}.{part}.npy" not in files]:
+    if missing := [
+        f"{m}.{part}.npy" for m in MATRICES for part in ("indptr", "indices") if f"{m}.{part}.npy" not in files
+    ]:
         raise ValueError(f"{path} does not list {missing[0]}; prepare the data set again")
     return manifest
 

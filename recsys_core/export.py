@@ -1,8 +1,8 @@
 """The export folder: a SavedModel with TopK in its graph, what is needed to use it, and golden requests that prove it.
 
-    saved_model/     signature `recommend`: item_ids int32 [B, L] -> items int32 [B, K], scores float32 [B, K]
-    export.json      shapes, K, padding, item map, data set, metrics
-    golden.npz       item_ids, items, scores: real requests and the answers of the trained model
+saved_model/     signature `recommend`: item_ids int32 [B, L] -> items int32 [B, K], scores float32 [B, K]
+export.json      shapes, K, padding, item map, data set, metrics
+golden.npz       item_ids, items, scores: real requests and the answers of the trained model
 """
 
 from __future__ import annotations

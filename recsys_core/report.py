@@ -86,9 +86,7 @@ def gate_lines(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def draw_curves(
-    path: Path, history: Sequence[Mapping[str, Any]], primary: str, lines: Mapping[str, float]
-) -> None:
+def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], primary: str, lines: Mapping[str, float]) -> None:
     """Write a picture of the training loss and of the primary metric on the validation users.
 
     Args:

@@ -10,7 +10,9 @@ from recsys_core.pipeline import rows_of
 def exclude(scores: tf.Tensor, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
     """Scores [B, I] with each row's own items (CSR: item_ids [N], row_splits [B + 1]) at minus infinity."""
     where = tf.stack([tf.cast(rows_of(row_splits), tf.int32), item_ids], axis=1)
-    return tf.tensor_scatter_nd_update(scores, where, tf.fill([tf.size(item_ids)], tf.constant(-float("inf"), scores.dtype)))
+    return tf.tensor_scatter_nd_update(
+        scores, where, tf.fill([tf.size(item_ids)], tf.constant(-float("inf"), scores.dtype))
+    )
 
 
 def top_k(scores: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:

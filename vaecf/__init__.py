@@ -1,5 +1,5 @@
 """Mult-VAE and Mult-DAE (Liang et al. 2018, "Variational Autoencoders for Collaborative Filtering").
 
-    horovodrun -np 4 python -m vaecf.train --data DIR --run-dir DIR
-    python -m vaecf.evaluate --run-dir DIR
+horovodrun -np 4 python -m vaecf.train --data DIR --run-dir DIR
+python -m vaecf.evaluate --run-dir DIR
 """

@@ -151,7 +151,8 @@ class MultVae(tf.Module):
             kl = tf.reduce_sum(kl_divergence(mean, log_variance)) / batch.global_users
             weight = self._anneal_cap * linear_ramp(fraction, self._anneal_fraction)
         kernel, bias = self.decoder[-1]
-        nll = multinomial_nll(
-            self._last_hidden(code), kernel, bias, batch.item_ids, batch.row_splits, xla=self._xla
-        ) / batch.global_users
+        nll = (
+            multinomial_nll(self._last_hidden(code), kernel, bias, batch.item_ids, batch.row_splits, xla=self._xla)
+            / batch.global_users
+        )
         return {"loss": nll + weight * kl, "nll": nll, "kl": kl}

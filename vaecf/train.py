@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -61,7 +61,10 @@ def experiment(config: Config, data: datasets.Dataset, model: MultVae, world: di
         ),
         steps_per_epoch=steps_per_epoch(data.train.n_users, training.batch_size),
         users_per_epoch=data.train.n_users,
-        identity={"model": {**asdict(config.model), "hidden": list(config.model.hidden)}, "precision": config.hardware.precision},
+        identity={
+            "model": {**asdict(config.model), "hidden": list(config.model.hidden)},
+            "precision": config.hardware.precision,
+        },
         export=lambda folder, result: _export(folder, config, data, model, result),
     )
 
@@ -112,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged."""
     try:
         config = configuration.parse("vaecf.train", DESCRIPTION, PRESETS, argv)
+        config = replace(config, data=config.data.absolute())  # config.yaml must work from any folder
         with distributed.session() as world:
             return train_and_evaluate(config, world).exit_status
     except ValueError as error:

@@ -79,7 +79,11 @@ class Evaluator:
             hits = tf.pad(hits, [[0, 0], [0, missing]])
             hits.set_shape([None, self._depth])
             relevant = batch.wanted_splits[1:] - batch.wanted_splits[:-1]
-            table = values(self._per_user, hits, relevant) if self._per_user else tf.zeros([tf.size(relevant), 0], tf.float64)
+            table = (
+                values(self._per_user, hits, relevant)
+                if self._per_user
+                else tf.zeros([tf.size(relevant), 0], tf.float64)
+            )
             return table, items, sound
 
         return rank_block
@@ -111,8 +115,10 @@ class Evaluator:
         kept = table[has_relevant]
         means = kept.mean(axis=0)
         errors = kept.std(axis=0, ddof=1) / math.sqrt(users) if users > 1 else [None] * len(means)
-        found = {str(m): Estimate(mean=float(v), standard_error=None if e is None else float(e))
-                 for m, v, e in zip(self._per_user, means, errors, strict=True)}
+        found = {
+            str(m): Estimate(mean=float(v), standard_error=None if e is None else float(e))
+            for m, v, e in zip(self._per_user, means, errors, strict=True)
+        }
         found |= {str(m): Estimate(mean=float((row > 0).mean())) for m, row in zip(self._coverage, seen, strict=True)}
         return Evaluation(
             metrics={str(m): found[str(m)] for m in self._metrics},

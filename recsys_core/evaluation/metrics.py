@@ -94,5 +94,5 @@ def values(metrics: Sequence[Metric], hits: tf.Tensor, relevant: tf.Tensor) -> t
         hits: bool [B, K], K at least every metric's k.
         relevant: int64 [B].
     """
-    found, wanted = tf.cast(hits, tf.float64), tf.cast(relevant, tf.float64)
+    found, wanted = tf.cast(hits, tf.float64), tf.maximum(tf.cast(relevant, tf.float64), 1.0)  # 0 / 1, not 0 / 0
     return tf.stack([PER_USER[m.name](found[:, : m.k], wanted) for m in metrics], axis=1)

@@ -1,7 +1,7 @@
 """Checkpoints: the last k and the best, each a folder that is there whole or not at all.
 
-    checkpoints/step-00000200/   variables.index, variables.data-..., state.json
-    checkpoints/best.json        which of them is the best, and its value
+checkpoints/step-00000200/   variables.index, variables.data-..., state.json
+checkpoints/best.json        which of them is the best, and its value
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Checkpoints:
                 raise ValueError(f"{self._folder} holds no checkpoint")
             chosen = known[-1] if step is None else step
             try:
-                self._checkpoint.read(str(self._path(chosen) / "variables")).assert_existing_objects_matched()
+                status = self._checkpoint.read(str(self._path(chosen) / "variables"))
+                status.assert_existing_objects_matched().expect_partial()  # to evaluate, the model alone is read
                 return json.loads((self._path(chosen) / "state.json").read_text())
             except (tf.errors.OpError, AssertionError, OSError, json.JSONDecodeError) as error:
                 reason = str(error).splitlines()[0][:120]

@@ -229,7 +229,11 @@ class Run:
         self.checkpoints.save(progress.step, {"identity": self.identity(), "progress": asdict(progress)})
 
     def result(
-        self, progress: loop.Progress, valid: Evaluation, test: Evaluation, baselines: Mapping[str, Mapping[str, Evaluation]]
+        self,
+        progress: loop.Progress,
+        valid: Evaluation,
+        test: Evaluation,
+        baselines: Mapping[str, Mapping[str, Evaluation]],
     ) -> tuple[dict[str, Any], tuple[Verdict, ...]]:
         """The content of `result.json` and the gate's verdicts (judged on the validation users)."""
         verdicts = judge(self.criteria.conditions, valid, {n: b["valid"] for n, b in baselines.items()})
@@ -325,8 +329,16 @@ def _finish(run: Run, progress: loop.Progress, baselines: Mapping[str, Mapping[s
         print(f"\n{report.gate_lines(verdicts)}")
         print(f"trained {progress.trained_seconds:.1f} s at {result['users_per_second']:,.0f} users/s; ", end="")
         print(f"exported in {time.perf_counter() - started:.1f} s" if passed else "nothing exported")
-        for name in ("config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "curves.png", "checkpoints",
-                     "result.json", "export"):
+        for name in (
+            "config.yaml",
+            "environment.json",
+            "metrics.jsonl",
+            "tensorboard",
+            "curves.png",
+            "checkpoints",
+            "result.json",
+            "export",
+        ):
             if (run.run_dir / name).exists():
                 print(f"  {run.run_dir / name}")
     return Outcome(complete=True, passed=passed, result=result)

@@ -48,6 +48,9 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry an evaluation: step, epoch, loss, validation metrics."""
     trained_seconds: float = 0.0
+    loss_sum: float = 0.0
+    """Sum of the losses of the steps since the last evaluation."""
+    loss_steps: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +127,12 @@ def run(
         seconds = time.perf_counter() - started
         progress.step += count
         progress.trained_seconds += seconds
+        progress.loss_sum += float(values["loss"].astype("float64").sum())
+        progress.loss_steps += count
         means = {name: float(column.mean()) for name, column in values.items()}
         report(progress.step, means | {"users_per_second": users_per_step * count / seconds})
         if plan.is_evaluated(progress.step):
-            _look(plan, progress, evaluate(), means, primary, actions)
+            _look(plan, progress, evaluate(), primary, actions)
             if patience and _evaluations_since_best(progress) >= patience:
                 break
     return True
@@ -137,9 +142,7 @@ def _evaluations_since_best(progress: Progress) -> int:
     return sum(entry["step"] > (progress.best_step or 0) for entry in progress.history)
 
 
-def _look(
-    plan: Plan, progress: Progress, evaluation: Evaluation, means: dict[str, float], primary: str, actions: Sequence[Action]
-) -> None:
+def _look(plan: Plan, progress: Progress, evaluation: Evaluation, primary: str, actions: Sequence[Action]) -> None:
     """Note an evaluation and tell the actions."""
     value = evaluation.metrics[primary].mean
     is_best = progress.best_value is None or value > progress.best_value
@@ -149,10 +152,11 @@ def _look(
         {
             "step": progress.step,
             "epoch": progress.step / plan.steps_per_epoch,
-            "loss": means["loss"],
+            "loss": progress.loss_sum / max(progress.loss_steps, 1),
             "validation": {name: e.mean for name, e in evaluation.metrics.items()},
         }
     )
+    progress.loss_sum, progress.loss_steps = 0.0, 0
     moment = Moment(
         progress=progress, evaluation=evaluation, is_best=is_best, is_last=progress.step == plan.total_steps
     )

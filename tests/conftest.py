@@ -1,0 +1,75 @@
+"""What many tests share: a tiny prepared data set, the real ratings where they are, and running commands for real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 users and 300 items with a structure that can be learnt, prepared by the real command."""
+    from data_prep.__main__ import main
+
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    assert main(["synthetic", "--like", "tiny", "--out", str(folder), "--held-out-users", "60"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real ratings, which may not be redistributed."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no real ratings here (MovieLens may not be redistributed); see docs/data.md for where to get them")
+    return SHARED_DATA
+
+
+def _environment(extra: dict[str, str] | None) -> dict[str, str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "HOROVOD_"))}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    env["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    return env | (extra or {})
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Run a command line from the repository's root and capture what it prints."""
+
+    def run(
+        line: Sequence[str | Path], timeout: float = 240, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        words = [str(word) for word in line]
+        return subprocess.run(words, cwd=ROOT, env=_environment(env), capture_output=True, text=True, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def python(command: Command) -> Command:
+    """Run `python -m MODULE ARGS`."""
+
+    def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        return command([sys.executable, "-m", *words], **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def on_ranks(command: Command) -> Command:
+    """Run `horovodrun -np N python -m MODULE ARGS`."""
+
+    def run(ranks: int, *words: str | Path, gloo: bool = False, **options: object) -> subprocess.CompletedProcess[str]:
+        launcher = ["horovodrun", *(["--gloo"] if gloo else []), "-np", str(ranks)]
+        return command([*launcher, sys.executable, "-m", *words], **options)
+
+    return run

@@ -1,0 +1,134 @@
+"""The evaluator against a slow one in plain Python, on any number of ranks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from recsys_core.dataset import Csr, HeldOut
+from recsys_core.distributed import World
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator
+from recsys_core.evaluation.metrics import parse_metric
+
+ITEMS, USERS = 40, 53
+NAMES = ("ndcg@10", "recall@5", "map@7", "hr@3", "precision@5", "coverage@2")
+
+
+def csr(rows: list[npt.NDArray]) -> Csr:
+    indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
+    return Csr(indptr=indptr, indices=np.concatenate(rows).astype(np.int32), n_items=ITEMS)
+
+
+def data() -> tuple[HeldOut, npt.NDArray]:
+    """Held-out users (some with nothing to find, some with nothing seen) and fixed scores with many ties."""
+    rng = np.random.default_rng(2)
+    seen, wanted = [], []
+    for k in range(USERS):
+        items = rng.choice(ITEMS, rng.integers(2, 14), replace=False)
+        cut = 0 if k % 11 == 0 else len(items) if k % 9 == 0 else len(items) // 2
+        seen.append(np.sort(items[:cut]))
+        wanted.append(np.sort(items[cut:]))
+    return HeldOut(fold_in=csr(seen), fold_out=csr(wanted)), rng.integers(0, 6, (USERS, ITEMS)).astype(np.float32)
+
+
+class Part(World):
+    """One rank of several, with the exchange done by the test."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size, self.sent = rank, size, np.zeros(0)
+
+    def sum_array(self, array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        self.sent = array
+        return array
+
+
+def evaluate(world: World, block: int = 8) -> Evaluation:
+    held_out, scores = data()
+    table = tf.constant(scores)
+    evaluator = Evaluator(held_out, [parse_metric(n) for n in NAMES], world=world, n_items=ITEMS, block_size=block)
+    return evaluator.evaluate(lambda batch: tf.gather(table, batch.users))
+
+
+def slow() -> tuple[dict[str, float], int]:
+    """Means over users with something to find, from sorted lists."""
+    held_out, scores = data()
+    sums: dict[str, list[float]] = {n: [] for n in NAMES[:-1]}
+    shown: set[int] = set()
+    for u in range(USERS):
+        seen = set(held_out.fold_in.indices[held_out.fold_in.indptr[u] : held_out.fold_in.indptr[u + 1]].tolist())
+        wanted = set(held_out.fold_out.indices[held_out.fold_out.indptr[u] : held_out.fold_out.indptr[u + 1]].tolist())
+        ranking = sorted((i for i in range(ITEMS) if i not in seen), key=lambda i: (-scores[u, i], i))
+        shown |= set(ranking[:2])
+        if not wanted:
+            continue
+        hits = [i in wanted for i in ranking]
+        ideal = sum(1 / math.log2(r + 2) for r in range(min(10, len(wanted))))
+        sums["ndcg@10"].append(sum(1 / math.log2(r + 2) for r in range(10) if hits[r]) / ideal)
+        sums["recall@5"].append(sum(hits[:5]) / min(5, len(wanted)))
+        sums["precision@5"].append(sum(hits[:5]) / 5)
+        sums["hr@3"].append(float(any(hits[:3])))
+        sums["map@7"].append(sum(sum(hits[: r + 1]) / (r + 1) for r in range(7) if hits[r]) / 7)
+    return {n: float(np.mean(v)) for n, v in sums.items()} | {"coverage@2": len(shown) / ITEMS}, len(sums["ndcg@10"])
+
+
+def test_equals_a_slow_evaluation() -> None:
+    result, (expected, users) = evaluate(World()), slow()
+    assert {n: e.mean for n, e in result.metrics.items()} == pytest.approx(expected, abs=1e-12)
+    assert (result.users, result.users_without_relevant) == (users, USERS - users)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 9])
+def test_ranks_together_send_exactly_what_one_sends(size: int) -> None:
+    alone = Part(0, 1)
+    evaluate(alone)
+    parts = [Part(rank, size) for rank in range(size)]
+    for part in parts:
+        evaluate(part)
+    together = sum(part.sent for part in parts)
+    n_values = USERS * 5
+    assert (together[:n_values] == alone.sent[:n_values]).all()
+    assert ((together[n_values:] > 0) == (alone.sent[n_values:] > 0)).all()
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_block_size_changes_nothing(block: int) -> None:
+    assert evaluate(World(), block) == evaluate(World())
+
+
+def test_standard_error_by_hand() -> None:
+    rows = [np.array([], int)] * 4
+    held_out = HeldOut(fold_in=csr(rows), fold_out=csr([np.array([0]), np.array([0]), np.array([1]), np.array([0])]))
+    evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
+    scores = tf.one_hot([0, 0, 0, 0], ITEMS)
+    estimate = evaluator.evaluate(lambda batch: tf.gather(scores, batch.users)).metrics["hr@1"]
+    assert estimate.mean == 0.75
+    assert estimate.standard_error == pytest.approx(0.5 / 2)  # sample deviation of 1, 1, 0, 1 is 0.5; n is 4
+
+
+def test_a_list_longer_than_the_catalogue() -> None:
+    held_out, scores = data()
+    evaluator = Evaluator(held_out, [parse_metric("recall@100")], world=World(), n_items=ITEMS)
+    table = tf.constant(scores)
+    assert evaluator.evaluate(lambda batch: tf.gather(table, batch.users)).metrics["recall@100"].mean == pytest.approx(
+        1.0
+    )
+
+
+def test_scores_that_are_not_numbers_fail() -> None:
+    held_out, _ = data()
+    evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
+    with pytest.raises(ValueError, match="not numbers"):
+        evaluator.evaluate(lambda batch: tf.fill([tf.size(batch.users), ITEMS], float("nan")))
+
+
+def test_nobody_with_anything_to_find_is_an_error() -> None:
+    nothing = csr([np.array([], int)] * 3)
+    evaluator = Evaluator(
+        HeldOut(fold_in=nothing, fold_out=nothing), [parse_metric("hr@1")], world=World(), n_items=ITEMS
+    )
+    with pytest.raises(ValueError, match="anything to find"):
+        evaluator.evaluate(lambda batch: tf.zeros([tf.size(batch.users), ITEMS]))

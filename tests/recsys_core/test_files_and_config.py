@@ -1,0 +1,171 @@
+"""Whole files or none; configurations that read back; checkpoints that survive; damaged data sets that are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recsys_core import config, dataset, files
+from recsys_core.distributed import SharedError, World
+from recsys_core.training.checkpoint import Checkpoints
+from vaecf.config import PRESETS, Config, ModelConfig
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    files.write_json(path, {"a": 1})
+
+    def fail(working: Path) -> None:
+        working.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ValueError, match=r"cannot write .*result.json: No space left on device"):
+        files.publish(path, fail)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_nan_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "x.json", {"ndcg": float("nan")})
+    assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_yaml_reads_back(preset: str, tmp_path: Path) -> None:
+    original: Config = config.parse(
+        "t", "d", PRESETS, ["--preset", preset, "--data", "d", "--run-dir", "r", "--l2", "1e-5"]
+    )
+    (tmp_path / "config.yaml").write_text(config.to_yaml(original))
+    assert config.from_yaml(tmp_path / "config.yaml", PRESETS["paper"].config) == original
+
+
+def test_flags_win_over_yaml_and_yaml_over_presets(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("training: {epochs: 7, learning_rate: 1e-2}\nmodel: {hidden: [30, 20]}\n")
+    words = ["--preset", "nvidia", "--config", str(path), "--data", "d", "--run-dir", "r", "--epochs", "9"]
+    got: Config = config.parse("t", "d", PRESETS, words)
+    assert (got.training.epochs, got.training.learning_rate, got.model.hidden) == (9, 0.01, (30, 20))
+    assert (got.training.batch_size, got.preset) == (24_576, "nvidia")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {epoch: 7}", "epoch"),
+        ("training: {epochs: many}", "epochs"),
+        ("- 1", "expected names and values"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_bad_yaml(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        config.from_yaml(tmp_path / "c.yaml", PRESETS["paper"].config)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("kind", "gan"), ("activation", "swish"), ("dropout", 1.0), ("latent", 0), ("hidden", (0,))]
+)
+def test_bad_model(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"--?{field}|unknown --{field}"):
+        ModelConfig(**{field: value})  # type: ignore[arg-type]
+
+
+class Two(tf.Module):
+    def __init__(self, value: float, shape: tuple[int, ...] = (2,)) -> None:
+        super().__init__()
+        self.weight = tf.Variable(tf.fill(shape, value))
+
+
+def keeper(folder: Path, model: Two, keep: int = 2) -> Checkpoints:
+    return Checkpoints(folder, keep=keep, world=World(), model=model)
+
+
+def test_last_and_best_checkpoints_stay(tmp_path: Path) -> None:
+    model = Two(0.0)
+    checkpoints = keeper(tmp_path, model)
+    for step in range(1, 6):
+        model.weight.assign([step, step])
+        checkpoints.save(step, {"step": step})
+        if step == 2:
+            checkpoints.mark_best(2, 0.5)
+    checkpoints.save(6, {"step": 6})
+    assert checkpoints.steps() == [2, 5, 6]
+    assert checkpoints.restore()["step"] == 6
+    assert checkpoints.restore_best()["step"] == 2
+    assert model.weight.numpy().tolist() == [2.0, 2.0]
+
+
+def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
+    model = Two(3.0)
+    keeper(tmp_path, model).save(4, {"step": 4})
+    (tmp_path / ".writing-1-step-00000009").mkdir()
+    (tmp_path / "step-00000008").mkdir()  # killed between rename and the rest cannot happen; an empty folder is ignored
+    assert keeper(tmp_path, Two(0.0)).restore()["step"] == 4
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    keeper(tmp_path, Two(3.0)).save(4, {"step": 4})
+    (tmp_path / "step-00000004" / "variables.index").write_bytes(b"cut")
+    with pytest.raises(SharedError, match="step-00000004 is damaged or of another model"):
+        keeper(tmp_path, Two(0.0)).restore()
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(SharedError, match="holds no checkpoint"):
+        keeper(tmp_path, Two(0.0)).restore()
+
+
+def test_data_set_reads_back(tiny_data: Path) -> None:
+    dataset.verify(tiny_data)
+    data = dataset.open_dataset(tiny_data)
+    assert data.train.n_users == data.manifest["counts"]["train_users"]
+    assert data.valid.n_users == data.test.n_users == 60
+    assert (data.items["count"].to_numpy() == data.train.item_counts()).all()
+    assert isinstance(data.train.indices, np.memmap)
+
+
+def damage(folder: Path, what: str) -> None:
+    """Do one of the things that happen to folders."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if what == "cut":
+        path = folder / "train.indices.npy"
+        path.write_bytes(path.read_bytes()[:-100])
+    elif what == "flipped":
+        path = folder / "valid.fold_in.indices.npy"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(bytes(content))
+    elif what == "missing":
+        (folder / "items.parquet").unlink()
+    elif what == "version":
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
+    elif what == "no json":
+        (folder / "manifest.json").write_text("{")
+    else:
+        (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("cut", "train.indices.npy is not what was written"),
+        ("flipped", "valid.fold_in.indices.npy is not what was written"),
+        ("missing", "items.parquet is missing"),
+        ("version", "format version 99, this program reads 1"),
+        ("no json", "manifest.json is damaged"),
+        ("no manifest", "is no prepared data set"),
+    ],
+)
+def test_a_damaged_data_set_is_refused(what: str, message: str, tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_data, folder)
+    damage(folder, what)
+    with pytest.raises(ValueError, match=message):
+        dataset.verify(folder)

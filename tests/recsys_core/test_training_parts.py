@@ -1,0 +1,82 @@
+"""Schedules, precision, loss scale, Adam: each against values or formulas from elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recsys_core.training import precision, schedules
+from recsys_core.training.optimizer import Adam
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "fraction", "expected"),
+    [
+        ("constant", 0.0, 0.0, 2.0),
+        ("constant", 0.2, 0.1, 1.0),
+        ("constant", 0.2, 0.9, 2.0),
+        ("linear", 0.0, 0.25, 1.5),
+        ("linear", 0.5, 0.75, 1.0),
+        ("cosine", 0.0, 0.5, 1.0),
+        ("cosine", 0.0, 0.0, 2.0),
+    ],
+)
+def test_learning_rate(schedule: str, warmup: float, fraction: float, expected: float) -> None:
+    got = schedules.learning_rate(tf.constant(fraction), 2.0, schedule, warmup)
+    assert float(got) == pytest.approx(expected, abs=1e-6)
+
+
+def test_unknown_schedule() -> None:
+    with pytest.raises(ValueError, match=r"unknown learning rate schedule 'step', known are: constant, linear, cosine"):
+        schedules.learning_rate(tf.constant(0.0), 1.0, "step", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("capability", "cpu_bf16", "expected"),
+    [((9, 0), False, "bf16"), ((8, 0), False, "bf16"), ((7, 5), True, "fp16"), ((6, 1), False, "fp32"),
+     (None, True, "bf16"), (None, False, "fp32")],
+)  # fmt: skip
+def test_best_precision(capability: tuple[int, int] | None, cpu_bf16: bool, expected: str) -> None:
+    assert precision.best(capability, cpu_bf16) == expected
+
+
+def test_unknown_precision() -> None:
+    with pytest.raises(ValueError, match="unknown precision 'fp8', known are: fp32, tf32, bf16, fp16"):
+        precision.known("fp8")
+
+
+def test_loss_scale_halves_and_recovers() -> None:
+    scale = precision.LossScale(True)
+    scale.update(tf.constant(False))
+    assert float(scale.value) == 2.0**14
+    scale.good_steps.assign(precision.LossScale.PATIENCE - 1)
+    scale.update(tf.constant(True))
+    assert (float(scale.value), int(scale.good_steps)) == (2.0**15, 0)
+    scale.update(tf.constant(True))
+    assert (float(scale.value), int(scale.good_steps)) == (2.0**15, 1)
+
+
+def numpy_adam(w: np.ndarray, grads: list[np.ndarray], lr: float, l2: float, decay: float) -> np.ndarray:
+    """Kingma and Ba, algorithm 1, in the order of its section 2's last remark (epsilon on the uncorrected root)."""
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, g in enumerate(grads, start=1):
+        g = g + 2 * l2 * w
+        w = w - lr * decay * w
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+        w = w - lr * np.sqrt(1 - 0.99**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-6)
+    return w
+
+
+@pytest.mark.parametrize(("l2", "decay"), [(0.0, 0.0), (0.05, 0.0), (0.0, 0.3), (0.05, 0.3)])
+def test_adam_and_its_decays(l2: float, decay: float) -> None:
+    rng = np.random.default_rng(0)
+    start, grads = rng.standard_normal((3, 4)), [rng.standard_normal((3, 4)) for _ in range(6)]
+    kernel, bias = tf.Variable(start, dtype=tf.float32), tf.Variable(start, dtype=tf.float32)
+    adam = Adam([kernel, bias], beta1=0.9, beta2=0.99, epsilon=1e-6, l2=l2, weight_decay=decay, decayed=[kernel])
+    assert float(adam.penalty()) == pytest.approx(l2 * (start**2).sum(), rel=1e-5)
+    for step, g in enumerate(grads):
+        g32 = tf.constant(g, tf.float32)
+        adam.apply([g32, g32], tf.constant(step, tf.int64), tf.constant(0.01))
+    assert kernel.numpy() == pytest.approx(numpy_adam(start, grads, 0.01, l2, decay), abs=1e-5)
+    assert bias.numpy() == pytest.approx(numpy_adam(start, grads, 0.01, 0.0, 0.0), abs=1e-5)

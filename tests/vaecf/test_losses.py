@@ -1,0 +1,104 @@
+"""The chunked likelihood against the dense formula and automatic differentiation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vaecf.losses import kl_divergence, multinomial_nll
+
+USERS, HIDDEN, ITEMS = 11, 5, 17
+
+
+def case(seed: int = 0) -> tuple[tf.Variable, tf.Variable, tf.Variable, np.ndarray, tf.Tensor, tf.Tensor]:
+    """Random layer and histories (one of them empty); the dense history [B, I] for the formula."""
+    rng = np.random.default_rng(seed)
+    hidden, kernel, bias = (
+        tf.Variable(rng.standard_normal(shape), dtype=tf.float32)
+        for shape in ((USERS, HIDDEN), (HIDDEN, ITEMS), (ITEMS,))
+    )
+    dense = (rng.random((USERS, ITEMS)) < 0.3).astype(np.float32)
+    dense[4] = 0
+    splits = np.concatenate([[0], np.cumsum(dense.sum(axis=1))]).astype(np.int64)
+    return hidden, kernel, bias, dense, tf.constant(np.nonzero(dense)[1], tf.int32), tf.constant(splits)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 11, 500])
+def test_value_and_gradients_equal_the_dense_formula(chunk: int) -> None:
+    hidden, kernel, bias, dense, item_ids, splits = case()
+    weights = [hidden, kernel, bias]
+    with tf.GradientTape() as tape:
+        expected = -0.3 * tf.reduce_sum(dense * tf.nn.log_softmax(hidden @ kernel + bias))
+    wanted = tape.gradient(expected, weights)
+    with tf.GradientTape() as tape:
+        got = 0.3 * multinomial_nll(
+            tf.convert_to_tensor(hidden), tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias),
+            item_ids, splits, chunk_users=chunk,
+        )  # fmt: skip
+    assert float(got) == pytest.approx(float(expected), rel=1e-5)
+    for left, right in zip(tape.gradient(got, weights), wanted, strict=True):
+        assert left.numpy() == pytest.approx(right.numpy(), abs=1e-5)
+
+
+def test_one_user_by_hand() -> None:
+    # logits (0, 0, ln 2): probabilities 1/4, 1/4, 1/2; items 0 and 2 cost ln 4 + ln 2
+    got = multinomial_nll(
+        tf.constant([[1.0]]), tf.constant([[0.0, 0.0, 0.0]]), tf.constant([0.0, 0.0, np.log(2.0)], tf.float32),
+        tf.constant([0, 2], tf.int32), tf.constant([0, 2], tf.int64),
+    )  # fmt: skip
+    assert float(got) == pytest.approx(np.log(8.0), rel=1e-6)
+
+
+def test_huge_logits_stay_finite() -> None:
+    got = multinomial_nll(
+        tf.constant([[1.0]]),
+        tf.constant([[1e4, 0.0]]),
+        tf.zeros([2]),
+        tf.constant([1], tf.int32),
+        tf.constant([0, 1], tf.int64),
+    )
+    assert float(got) == pytest.approx(1e4)
+
+
+def test_no_users_at_all() -> None:
+    _, kernel, bias, _, _, _ = case()
+    with tf.GradientTape() as tape:
+        loss = multinomial_nll(
+            tf.zeros([0, HIDDEN]), tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias),
+            tf.zeros([0], tf.int32), tf.zeros([1], tf.int64),
+        )  # fmt: skip
+    assert float(loss) == 0.0
+    assert not tape.gradient(loss, kernel).numpy().any()
+
+
+@pytest.mark.parametrize("kind", [tf.bfloat16, tf.float16])
+def test_narrow_types_come_close(kind: tf.DType) -> None:
+    hidden, kernel, bias, dense, item_ids, splits = case(3)
+    expected = -np.sum(dense * tf.nn.log_softmax(hidden @ kernel + bias).numpy())
+    got = multinomial_nll(
+        tf.cast(hidden, kind), tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias), item_ids, splits
+    )
+    assert float(got) == pytest.approx(expected, rel=0.01)
+
+
+def test_fp16_gradients_of_a_large_batch_survive() -> None:
+    """A mean over many users has gradients below fp16's smallest number; taken for the sum they are exact enough."""
+    users, weight = 4096, 1.0 / 4096
+    kernel = tf.Variable(np.random.default_rng(0).standard_normal((HIDDEN, 2000)) * 0.01, dtype=tf.float32)
+    hidden = tf.constant(np.random.default_rng(1).standard_normal((users, HIDDEN)), tf.float32)
+    item_ids, splits = tf.zeros([users], tf.int32), tf.range(users + 1, dtype=tf.int64)
+    gradients = []
+    for kind in (tf.float32, tf.float16):
+        with tf.GradientTape() as tape:
+            loss = weight * multinomial_nll(tf.cast(hidden, kind), kernel * 1.0, tf.zeros([2000]), item_ids, splits)
+        gradients.append(tape.gradient(loss, kernel).numpy())
+    assert np.abs(gradients[0]).max() < 0.1
+    error = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[0])
+    assert error < 0.01
+
+
+def test_kl_by_hand() -> None:
+    assert kl_divergence(tf.zeros([1, 3]), tf.zeros([1, 3])).numpy().tolist() == [0.0]
+    # mean 2, variance e: (e + 4 - 1 - 1) / 2
+    assert float(kl_divergence(tf.constant([[2.0]]), tf.constant([[1.0]]))[0]) == pytest.approx((np.e + 2) / 2)
