@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Request:
     overwrite: bool = False
     threshold: float = 3.5
     """A row counts as positive if its rating is greater."""
-    rules: SplitRules = SplitRules()
+    rules: SplitRules = field(default_factory=SplitRules)
     held_out: float | None = None
     """Users a held-out set: a number (1 or more) or a share (below 1); None: as published, else a tenth."""
     user_column: str = "userId"
@@ -145,11 +145,11 @@ def _read(request: Request, folder: Path | None, ranks: Ranks) -> list[Interacti
         )
         return readers.read_text(folder, layout, skip, request.threshold, ranks)
     source = SOURCES[request.name]
-    path, layout = ratings_file(folder, source, request.name), source.layout
-    assert layout is not None
-    skip = 0
-    if layout.header:
-        layout, skip = readers.text_layout(path, layout.delimiter, layout.user, layout.item, layout.rating)
+    known = source.layout
+    assert known is not None
+    path, layout, skip = ratings_file(folder, source, request.name), known, 0
+    if known.header:
+        layout, skip = readers.text_layout(path, known.delimiter, known.user, known.item, known.rating)
     return readers.read_text(path, layout, skip, request.threshold, ranks)
 
 

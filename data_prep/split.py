@@ -1,7 +1,7 @@
 """Filtering and splitting by users (strong generalisation), after Liang et al. 2018, section 4.1.
 
 Events of users with enough items are kept; users are divided into training, validation and test; the item set is what
-training users have; of a held-out user's items 80 % are shown to the model (fold-in) and 20 % are to be found (fold-out).
+training users have; of a held-out user's items 80 % are shown to the model (fold-in), 20 % are to be found (fold-out).
 
 Two protocols: ``default`` draws from named modern generators and does not depend on the order of the file;
 ``liang2018`` reproduces the published split bit for bit, with its legacy generator and its order.
@@ -94,7 +94,7 @@ def in_file_order(users: IntArray, items: IntArray, shape: tuple[int, int]) -> s
 def _user_rows(
     users: IntArray, items: IntArray, shape: tuple[int, int], keep_file_order: bool
 ) -> tuple[sp.csr_matrix, int]:
-    """CSR [U, I] without repeated pairs, and the number of pairs dropped. Rows ascend unless the file's order counts."""
+    """CSR [U, I] without repeated pairs, and the number of pairs dropped. Rows ascend unless file order counts."""
     if not keep_file_order:
         matrix = sp.coo_matrix((np.ones(len(items), np.int8), (users, items)), shape=shape).tocsr()
         matrix.data.fill(1)  # repeated pairs were summed

@@ -75,12 +75,13 @@ def _matrices(split: Split) -> dict[str, sp.csr_matrix]:
 
 def _items_table(split: Split, titles: pd.Series | None) -> pd.DataFrame:
     counts = np.bincount(split.train.indices, minlength=len(split.item_ids))
-    names = titles.reindex(split.item_ids).to_numpy() if titles is not None else None
+    found = titles if titles is not None else pd.Series(dtype="object", index=pd.Index([], dtype="int64"))
+    names = found.reindex(split.item_ids).to_list()
     return pd.DataFrame(
         {
             "index": np.arange(len(split.item_ids), dtype=np.int32),
             "item_id": split.item_ids.astype(np.int64),
-            "title": pd.array(names if names is not None else [None] * len(split.item_ids), dtype="string"),
+            "title": pd.array([n if isinstance(n, str) else None for n in names], dtype="string"),
             "count": counts.astype(np.int64),
         }
     )
@@ -102,7 +103,7 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     array = np.ascontiguousarray(array)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(memoryview(array).cast("B") if array.size else b"")
+        file.write(array.data)
         file.flush()
         os.fsync(file.fileno())
 

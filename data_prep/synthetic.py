@@ -39,7 +39,7 @@ class Shape:
     popularity_exponent: float = 0.8
     """Items fall off as rank ** -exponent."""
     taste: float = 0.8
-    """Share of a user's rows that come from favourite genres (less for users with many), the rest from overall popularity."""
+    """Share of a user's rows from favourite genres (less for users with many), the rest from overall popularity."""
 
 
 # Raw sizes of the data sets (their README files); "ml-20m-prepared" is the matrix the paper trains on.
@@ -165,14 +165,14 @@ def write_csv(shape: Shape, seed: int, path: Path) -> int:
     rows, clock = 0, generator(seed, "synthetic/time")
     working = path.with_name(path.name + ".writing")
     options = csv.WriteOptions(quoting_style="none")
-    with csv.CSVWriter(working, schema, write_options=options) as writer:
-        with tqdm(
-            total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False
-        ) as bar:
-            for users, items, ratings in blocks(shape, seed):
-                times = clock.integers(789_652_009, 1_427_784_002, len(users))
-                writer.write_table(pa.table([users, items, ratings, times], schema=schema))
-                rows += len(users)
-                bar.update(len(users))
+    with (
+        csv.CSVWriter(working, schema, write_options=options) as writer,
+        tqdm(total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False) as bar,
+    ):
+        for users, items, ratings in blocks(shape, seed):
+            times = clock.integers(789_652_009, 1_427_784_002, len(users))
+            writer.write_table(pa.table([users, items, ratings, times], schema=schema))
+            rows += len(users)
+            bar.update(len(users))
     working.rename(path)
     return rows

@@ -67,7 +67,8 @@ def mpi_job(launch: Launch, cluster: Cluster) -> str:
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": cluster.volume_claim}}
     run = [
         "mpirun", "--allow-run-as-root", "-np", str(launch.ranks), "--bind-to", "none", "--map-by", "slot",
-        "-x", "LD_LIBRARY_PATH", "-x", "PATH", "-x", "OMP_NUM_THREADS", "--mca", "pml", "ob1", "--mca", "btl", "^openib",
+        "-x", "LD_LIBRARY_PATH", "-x", "PATH", "-x", "OMP_NUM_THREADS",
+        "--mca", "pml", "ob1", "--mca", "btl", "^openib",
         "python", "-m", launch.module, *launch.arguments,
     ]  # fmt: skip
     threads = [{"name": "OMP_NUM_THREADS", "value": str(cluster.cores_per_rank)}]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,7 +123,7 @@ def to_yaml(config: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
 
@@ -162,7 +162,7 @@ def from_yaml(path: Path, base: C) -> C:
 def _number(value: Any) -> Any:
     """YAML reads 1e-3 as text and 1 as an integer; both are fine where a float is asked for."""
     try:
-        return float(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else value
+        return float(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
     except ValueError:
         return value
 
@@ -195,6 +195,6 @@ def parse(program: str, description: str, presets: Mapping[str, Preset], argv: S
         default=base,
         args=rest,
         prog=f"python -m {program}",
-        description=f"{description}\n\n--config FILE reads any of these from YAML; flags come after and win.\n\n{listed}",
+        description=f"{description}\n\n--config FILE reads any of these from YAML; flags win over it.\n\n{listed}",
         config=(tyro.conf.OmitArgPrefixes,),
     )

@@ -79,12 +79,8 @@ def describe(world: World) -> dict[str, Any]:
     import importlib.metadata as metadata
 
     packages = ("tensorflow-cpu", "tensorflow", "keras", "horovod", "mpi4py", "openmpi", "numpy", "scipy", "pandas")
-    versions = {}
-    for name in packages:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    versions = {name: installed[name] for name in packages if name in installed}
     gpus = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
     return {
         "python": platform.python_version(),

@@ -20,7 +20,7 @@ import numpy.typing as npt
 T = TypeVar("T")
 
 
-class SharedExit(Exception):  # noqa: N818 - a base for errors
+class SharedExit(Exception):
     """Something that every rank raises at the same place, so that all can part in good order."""
 
 

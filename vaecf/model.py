@@ -5,6 +5,7 @@ Shape legend: B users, N interactions, I items, H widest hidden layer, L code.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -69,7 +70,7 @@ class MultVae(tf.Module):
     def _layers(seed: int, part: str, widths: Sequence[int]) -> list[tuple[tf.Variable, tf.Variable]]:
         return [
             (_kernel(seed, f"{part}/{k}/kernel", rows, columns), _bias(seed, f"{part}/{k}/bias", columns))
-            for k, (rows, columns) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for k, (rows, columns) in enumerate(itertools.pairwise(widths))
         ]
 
     @property
@@ -106,7 +107,7 @@ class MultVae(tf.Module):
         return tf.cast(summed + bias, self._compute)
 
     def _code(self, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and log-variance of the code, float32 [B, L] each, from the first layer's output (DAE: variance unused)."""
+        """Mean and log-variance of the code, float32 [B, L] each, from the first layer (DAE: variance unused)."""
         x = first
         for layer in self.encoder[1:]:
             x = self._dense(self._activation(x), layer)

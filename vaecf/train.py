@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -69,7 +70,7 @@ def experiment(config: Config, data: datasets.Dataset, model: MultVae, world: di
     )
 
 
-def _export(folder: Path, config: Config, data: datasets.Dataset, model: MultVae, result: dict) -> None:
+def _export(folder: Path, config: Config, data: datasets.Dataset, model: MultVae, result: Mapping[str, Any]) -> None:
     from recsys_core.export import write_export
 
     recommender = VaeRecommender(model, config.top_k)

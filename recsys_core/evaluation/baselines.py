@@ -60,7 +60,8 @@ def ease(train: Csr, regularization: float = 500.0) -> Scorer:
     needed, free = ease_bytes(train), psutil.virtual_memory().available
     if needed > free:
         raise ValueError(
-            f"--baselines ease needs {needed / 2**30:.1f} GiB for {train.n_items:,} items, {free / 2**30:.1f} GiB are free"
+            f"--baselines ease needs {needed / 2**30:.1f} GiB for {train.n_items:,} items, "
+            f"{free / 2**30:.1f} GiB are free"
         )
     weights = tf.constant(ease_weights(train, regularization))
 

@@ -1,4 +1,4 @@
-"""Filtering and splitting: the paper's rules on small data, checked with sets; the properties of the default protocol."""
+"""Filtering and splitting: the paper's rules on small data, checked with sets; what the default protocol promises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 
 from data_prep.interactions import Interactions
 from data_prep.split import SplitRules, factorize, split
