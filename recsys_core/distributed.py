@@ -17,15 +17,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from recsys_core.errors import SharedError, SharedExit, UserError
+
 T = TypeVar("T")
-
-
-class SharedExit(Exception):
-    """Something that every rank raises at the same place, so that all can part in good order."""
-
-
-class SharedError(SharedExit, ValueError):
-    """A user's error that every rank raises."""
 
 
 def launched_by_mpi() -> bool:
@@ -166,15 +160,13 @@ def session() -> Iterator[World]:
     except SharedExit:
         world.close()
         raise
-    except SystemExit:
-        raise
     except BaseException as error:
-        if isinstance(error, ValueError):
+        if isinstance(error, UserError):
             print(f"error: {error}", file=sys.stderr, flush=True)
-        else:
-            print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
-            traceback.print_exc()
-        world.abort(2 if isinstance(error, ValueError) else 1)
+            world.abort(UserError.exit_status)
+        print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
+        traceback.print_exc()
+        world.abort(1)
         raise
     else:
         world.close()

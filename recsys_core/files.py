@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from recsys_core.errors import UserError
+
 
 def sync(path: Path) -> None:
     """Flush one file or folder entry to the disk."""
@@ -22,7 +24,7 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file or folder, then give it its name; an older one is replaced whole.
 
     Raises:
-        ValueError: the disk is full or the place cannot be written; nothing is left behind.
+        UserError: the disk is full or the place cannot be written; nothing is left behind.
     """
     working = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
@@ -35,7 +37,7 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
         working.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         _remove(working)
 

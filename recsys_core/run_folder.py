@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from recsys_core import devices
 from recsys_core.distributed import World
+from recsys_core.errors import UserError
 from recsys_core.files import write_json, write_text
 
 
@@ -51,7 +52,7 @@ class RunLog:
         """Append one line and one point a value.
 
         Raises:
-            ValueError: the disk is full.
+            UserError: the disk is full.
         """
         if not self._writing:
             return
@@ -65,7 +66,7 @@ class RunLog:
                     if isinstance(value, float):
                         tf.summary.scalar(f"{kind}/{name}", value, step=step)
         except OSError as error:
-            raise ValueError(f"cannot write {self._path}: {error.strerror}") from error
+            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
 
     def close(self) -> None:
         if self._board is not None:

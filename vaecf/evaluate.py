@@ -11,9 +11,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from recsys_core import cli, devices, distributed, report
 from recsys_core import config as configuration
 from recsys_core import dataset as datasets
-from recsys_core import devices, distributed, report
 from recsys_core.evaluation import baselines as baseline_models
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.files import write_json
@@ -89,27 +89,34 @@ def evaluate(config: Config, split: str, world: distributed.World) -> tuple[Eval
     return evaluator.evaluate(scorer(model)), baselines
 
 
+def _request(args: argparse.Namespace) -> Config:
+    own = _configuration_of(args.run_dir)
+    if args.data is not None:
+        _check_items(own.data, args.data)
+    if args.split not in datasets.SPLITS:
+        raise ValueError(f"unknown --split {args.split!r}, known are: {', '.join(datasets.SPLITS)}")
+    config = _changed(own, args)
+    criteria(config.evaluation)
+    return config
+
+
+def _report(args: argparse.Namespace, config: Config, model: Evaluation, baselines: dict[str, Evaluation]) -> None:
+    print(report.result_table(model, baselines))
+    if args.json is not None:
+        content = {"split": args.split, "data_set": str(config.data), "model": model.as_json()}
+        write_json(args.json, content | {"baselines": {n: b.as_json() for n, b in baselines.items()}})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input."""
     args = build_parser().parse_args(argv)
-    try:
-        own = _configuration_of(args.run_dir)
-        if args.data is not None:
-            _check_items(own.data, args.data)
-        config = _changed(own, args)
-        with distributed.session() as world:
-            model, baselines = evaluate(config, args.split, world)
-            if world.is_first:
-                print(report.result_table(model, baselines))
-                if args.json is not None:
-                    content = {"split": args.split, "data_set": str(config.data), "model": model.as_json()}
-                    content["baselines"] = {n: b.as_json() for n, b in baselines.items()}
-                    write_json(args.json, content)
-    except ValueError as error:
-        if distributed.rank_hint() == 0:
-            print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    def work(config: Config, world: distributed.World) -> int:
+        model, baselines = evaluate(config, args.split, world)
+        world.on_first(lambda: _report(args, config, model, baselines))
+        return 0
+
+    return cli.run(lambda: _request(args), work)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from recsys_core import cli, devices, distributed, run_folder
 from recsys_core import config as configuration
 from recsys_core import dataset as datasets
-from recsys_core import devices, distributed, run_folder
 from recsys_core.evaluation.evaluator import Scorer
 from recsys_core.pipeline import steps_per_epoch, train_batches
 from recsys_core.training import precision
 from recsys_core.training.experiment import Experiment, Outcome, Run, conduct, criteria
-from recsys_core.training.step import NonFiniteError
 from vaecf.config import PRESETS, Config
 from vaecf.export import VaeRecommender
 from vaecf.model import TERMS, MultVae
@@ -98,7 +97,7 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
     """Run a configuration to its verdict.
 
     Raises:
-        ValueError: anything wrong with the configuration, the data set or the disk.
+        UserError: anything wrong with the configuration, the data set or the disk.
         NonFiniteError: the loss or a gradient is not finite.
     """
     world.on_first(lambda: check(config, world.size))
@@ -112,21 +111,15 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
     return conduct(run, resume=config.resume)
 
 
+def parse(argv: Sequence[str] | None) -> Config:
+    """The configuration of the command line, which works from any folder."""
+    config: Config = configuration.parse("vaecf.train", DESCRIPTION, PRESETS, argv)
+    return replace(config, data=config.data.absolute())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged."""
-    try:
-        config = configuration.parse("vaecf.train", DESCRIPTION, PRESETS, argv)
-        config = replace(config, data=config.data.absolute())  # config.yaml must work from any folder
-        with distributed.session() as world:
-            return train_and_evaluate(config, world).exit_status
-    except ValueError as error:
-        if distributed.rank_hint() == 0:
-            print(f"error: {error}", file=sys.stderr)
-        return 2
-    except NonFiniteError as error:
-        if distributed.rank_hint() == 0:
-            print(f"error: {error}", file=sys.stderr)
-        return 4
+    return cli.run(lambda: parse(argv), lambda config, world: train_and_evaluate(config, world).exit_status)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import tensorflow as tf
 from recsys_core import topk
 from recsys_core.dataset import HeldOut
 from recsys_core.distributed import World
+from recsys_core.errors import SharedError
 from recsys_core.evaluation.metrics import COVERAGE, Metric, values
 from recsys_core.pipeline import EvaluationBatch, evaluation_batches
 
@@ -92,7 +93,7 @@ class Evaluator:
         """Rank all items for every user and average.
 
         Raises:
-            ValueError: a score is NaN (a ranking of NaN would pass for a result), or nobody has relevant items.
+            SharedError: a score is NaN (a ranking of NaN would pass for a result), or nobody has relevant items.
         """
         rank_block = self._compiled.setdefault(scorer, self._block_function(scorer))
         table = np.zeros((self._held_out.n_users, len(self._per_user)))
@@ -100,7 +101,7 @@ class Evaluator:
         for batch in self._batches:
             block, items, sound = rank_block(batch)
             if not sound:
-                raise ValueError("the model gives scores that are not numbers (NaN); its parameters are damaged")
+                raise SharedError("the model gives scores that are not numbers (NaN); its parameters are damaged")
             table[batch.users.numpy()] = block.numpy()
             for row, metric in enumerate(self._coverage):
                 seen[row, items.numpy()[:, : metric.k].ravel()] = 1
@@ -111,7 +112,7 @@ class Evaluator:
         has_relevant = np.diff(self._held_out.fold_out.indptr) > 0
         users = int(has_relevant.sum())
         if not users:
-            raise ValueError("no held-out user has anything to find; prepare the data set with more items a user")
+            raise SharedError("no held-out user has anything to find; prepare the data set with more items a user")
         kept = table[has_relevant]
         means = kept.mean(axis=0)
         errors = kept.std(axis=0, ddof=1) / math.sqrt(users) if users > 1 else [None] * len(means)

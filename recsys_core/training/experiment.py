@@ -16,7 +16,8 @@ import tensorflow as tf
 from recsys_core import report
 from recsys_core.config import EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset
-from recsys_core.distributed import SharedError, World
+from recsys_core.distributed import World
+from recsys_core.errors import SharedError
 from recsys_core.evaluation import baselines as baseline_models
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, Scorer
 from recsys_core.evaluation.gate import Condition, Verdict, default_condition, judge, parse_condition

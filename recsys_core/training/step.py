@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core.distributed import SharedExit, World
+from recsys_core.distributed import World
+from recsys_core.errors import NonFiniteError
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.precision import LossScale
 
@@ -17,10 +18,6 @@ LossFunction = Callable[[Any, tf.Tensor], Mapping[str, tf.Tensor]]
 """(batch, fraction of the run) -> this rank's share of each term; "loss" is what is minimised.
 
 Shares add up over ranks to the mean over the global batch."""
-
-
-class NonFiniteError(SharedExit):
-    """A loss or a gradient is infinite or not a number; says where."""
 
 
 class TrainStep(tf.Module):

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from recsys_core import config, dataset, files
-from recsys_core.distributed import SharedError, World
+from recsys_core.distributed import World
+from recsys_core.errors import SharedError
 from recsys_core.training.checkpoint import Checkpoints
 from vaecf.config import PRESETS, Config, ModelConfig
 

@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 
 from recsys_core.distributed import World
+from recsys_core.errors import NonFiniteError
 from recsys_core.evaluation.evaluator import Estimate, Evaluation
 from recsys_core.training import loop
 from recsys_core.training.optimizer import Adam
-from recsys_core.training.step import NonFiniteError, TrainStep
+from recsys_core.training.step import TrainStep
 
 
 def make_step(values: list[float], scaled: bool = False) -> tuple[TrainStep, object, tf.Variable]:
