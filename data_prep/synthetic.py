@@ -44,7 +44,7 @@ class Shape:
 
 # Raw sizes of the data sets (their README files); "ml-20m-prepared" is the matrix the paper trains on.
 LIKE: dict[str, Shape] = {
-    "tiny": Shape(users=600, items=300, interactions=24_000),
+    "tiny": Shape(users=600, items=300, interactions=30_000),
     "demo": Shape(users=12_000, items=2_000, interactions=960_000),
     "ml-100k": Shape(users=943, items=1_682, interactions=100_000),
     "ml-1m": Shape(users=6_040, items=3_706, interactions=1_000_209),
@@ -67,7 +67,7 @@ class _Catalogue:
 
 
 def _catalogue(shape: Shape, rng: np.random.Generator) -> _Catalogue:
-    genres = max(4, min(100, shape.items // 100))
+    genres = max(12, min(100, shape.items // 100))
     weight = (rng.permutation(shape.items) + 5.0) ** -shape.popularity_exponent
     genre = rng.integers(0, genres, shape.items)
     genre[rng.permutation(shape.items)[:genres]] = np.arange(genres)  # none is empty

@@ -45,6 +45,7 @@ def threads_per_rank(local_size: int) -> int:
 
 def configure(world: World) -> None:
     """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything."""
+    tf.get_logger().setLevel("ERROR")  # its warnings are about us, not about anything a user could change
     threads = threads_per_rank(world.local_size)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)

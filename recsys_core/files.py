@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,13 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
             if part.is_file():
                 sync(part)
         sync(working)
-        working.replace(path)
+        if path.is_dir():  # a folder cannot be replaced in one call; the old one goes aside first
+            aside = path.with_name(f".replaced-{os.getpid()}-{path.name}")
+            path.rename(aside)
+            working.rename(path)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            working.replace(path)
         sync(path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -44,8 +51,6 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        import shutil
-
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,16 @@ class Checkpoints:
         path = self._folder / "best.json"
         return int(json.loads(path.read_text())["step"]) if path.is_file() else None
 
-    def restore(self, step: int | None = None) -> dict[str, Any]:
+    def restore(
+        self, step: int | None = None, check: Callable[[dict[str, Any]], None] = lambda state: None
+    ) -> dict[str, Any]:
         """Load a checkpoint (default: the last one) on every rank and return its state.
 
+        Args:
+            check: called with the state before any variable is touched; may refuse it with a ValueError.
+
         Raises:
-            SharedError: there is none, or its files are damaged.
+            SharedError: there is none, its files are damaged, or `check` refused it.
         """
 
         def work() -> dict[str, Any]:
@@ -91,12 +96,17 @@ class Checkpoints:
                 raise ValueError(f"{self._folder} holds no checkpoint")
             chosen = known[-1] if step is None else step
             try:
+                state = json.loads((self._path(chosen) / "state.json").read_text())
+            except (OSError, json.JSONDecodeError) as error:
+                raise ValueError(f"checkpoint {self._path(chosen)} is damaged: {error}") from None
+            check(state)
+            try:
                 status = self._checkpoint.read(str(self._path(chosen) / "variables"))
                 status.assert_existing_objects_matched().expect_partial()  # to evaluate, the model alone is read
-                return json.loads((self._path(chosen) / "state.json").read_text())
-            except (tf.errors.OpError, AssertionError, OSError, json.JSONDecodeError) as error:
-                reason = str(error).splitlines()[0][:120]
+            except (tf.errors.OpError, AssertionError, ValueError) as error:
+                reason = str(error).splitlines()[0][:160]
                 raise ValueError(f"checkpoint {self._path(chosen)} is damaged or of another model: {reason}") from None
+            return state
 
         state = self._world.on_first(work)
         self._world.broadcast_variables(self._variables)

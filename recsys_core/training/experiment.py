@@ -17,7 +17,6 @@ from recsys_core import report
 from recsys_core.config import EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.distributed import World
-from recsys_core.errors import SharedError
 from recsys_core.evaluation import baselines as baseline_models
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, Scorer
 from recsys_core.evaluation.gate import Condition, Verdict, default_condition, judge, parse_condition
@@ -161,15 +160,18 @@ class Run:
         if not resume:
             self.world.broadcast_variables(self.experiment.model.variables)
             return loop.Progress()
-        state = self.checkpoints.restore()
-        then, now = state["identity"], self.identity()
-        if different := [n for n in sorted(then.keys() | now.keys()) if then.get(n) != now.get(n)]:
-            name = different[0]
-            raise SharedError(
-                f"--resume: {name} is {now.get(name)!r}, the run in {self.run_dir} has {then.get(name)!r}; "
-                "resume with what it was started with"
-            )
+        state = self.checkpoints.restore(check=self._same_run)
         return loop.Progress(**state["progress"])
+
+    def _same_run(self, state: Mapping[str, Any]) -> None:
+        """Refuse the checkpoint of a run with other settings."""
+        then, now = state["identity"], self.identity()
+        for name in sorted(then.keys() | now.keys()):
+            if then.get(name) != now.get(name):
+                raise ValueError(
+                    f"--resume: {name} is {now.get(name)!r}, the run in {self.run_dir} has {then.get(name)!r}; "
+                    "resume with what it was started with"
+                )
 
     def identity(self) -> dict[str, Any]:
         """Everything that changes the numbers of this run, as JSON values."""

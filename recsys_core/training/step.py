@@ -91,6 +91,8 @@ class TrainStep(tf.Module):
         width = len(self._terms) + len(self._variables)
         rows = tf.TensorArray(tf.float32, size=count, element_shape=[width])
         for k in tf.range(count):
+            # One step at a time: an exchange must not start while another of the same name is still under way.
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             rows = rows.write(k, self._one(next(batches)))
         return rows.stack()
 

@@ -247,7 +247,7 @@ def test_synthetic_raw_rows_prepare_like_a_source(prepare: Any, tmp_path: Path) 
     assert not table.duplicated(["userId", "movieId"]).any()
     assert table["rating"].isin([k / 2 for k in range(1, 11)]).all()
     assert table["userId"].nunique() == 600
-    assert abs(len(table) / 24_000 - 1) < 0.05
+    assert abs(len(table) / 30_000 - 1) < 0.05
     from_file = prepare("ml-latest-small", "--raw", raw.parent, "--held-out-users", "20", out="a")
     drawn = prepare("synthetic", "--like", "tiny", "--held-out-users", "20", out="b")
     assert same(from_file, drawn)
