@@ -1,1 +1,5 @@
-"""x"""
+"""What things cost, measured side by side: ``python -m benchmarks prep|train`` (each with `--help`).
+
+Benchmarks are run by people, never by the tests: a shared machine makes absolute times worthless, so every figure is
+a ratio to something measured in the same run.
+"""

@@ -91,7 +91,8 @@ def _shape(args: argparse.Namespace) -> synthetic.Shape | None:
         raise ValueError(f"--like {args.like!r} is not known, known are: {', '.join(synthetic.LIKE)}")
     base = synthetic.LIKE[args.like] if args.like else synthetic.Shape(users=1, items=10, interactions=1)
     users, items, interactions = (
-        given or default for given, default in zip(sizes, (base.users, base.items, base.interactions), strict=True)
+        default if given is None else given
+        for given, default in zip(sizes, (base.users, base.items, base.interactions), strict=True)
     )
     return synthetic.Shape(
         users=users, items=items, interactions=interactions, ratings=base.ratings and not args.no_ratings

@@ -17,6 +17,8 @@ import dacite
 import tyro
 import yaml
 
+from recsys_core.training.schedules import LEARNING_RATE
+
 C = TypeVar("C")
 
 
@@ -60,7 +62,8 @@ class TrainingConfig:
     steps_per_call: int = 10
     """Steps of the inner loop between two looks at the progress."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
         for name in ("epochs", "batch_size", "evaluate_every", "keep_checkpoints", "steps_per_call"):
             _require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "a whole number from 1")
         for name in ("l2", "weight_decay", "patience"):
@@ -69,6 +72,9 @@ class TrainingConfig:
             _require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")
         for name in ("beta1", "beta2", "warmup"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
+        if self.learning_rate_schedule not in LEARNING_RATE:
+            known = ", ".join(LEARNING_RATE)
+            raise ValueError(f"unknown learning rate schedule {self.learning_rate_schedule!r}, known are: {known}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +106,24 @@ class EvaluationConfig:
     evaluation_block: int = 512
     """Users ranked at once."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
         _require(self.evaluation_block >= 1, "evaluation-block", self.evaluation_block, "a whole number from 1")
         _require(self.ease_regularization > 0, "ease-regularization", self.ease_regularization, "more than 0")
+
+
+def check(config: Any) -> None:
+    """Check a configuration and every component in it (tyro would wrap what a constructor raises).
+
+    Raises:
+        ValueError: one line that names flag, value and what was expected.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            check(value)
+    if hasattr(config, "check"):
+        config.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +211,7 @@ def parse(program: str, description: str, presets: Mapping[str, Preset], argv: S
     if known.preset:
         base = dataclasses.replace(base, preset=name)
     listed = "\n\n".join(f"--preset {n}: {p.about}" for n, p in presets.items())
-    return tyro.cli(
+    config = tyro.cli(
         type(base),
         default=base,
         args=rest,
@@ -198,3 +219,5 @@ def parse(program: str, description: str, presets: Mapping[str, Preset], argv: S
         description=f"{description}\n\n--config FILE reads any of these from YAML; flags win over it.\n\n{listed}",
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    check(config)
+    return config

@@ -33,7 +33,8 @@ class ModelConfig:
     anneal_fraction: float = 0.85
     """Share of the run over which that weight rises from 0, whatever the batch size."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
         if self.kind not in KINDS:
             raise ValueError(f"unknown --kind {self.kind!r}, known are: {', '.join(KINDS)}")
         if self.activation not in ACTIVATIONS:
@@ -68,7 +69,8 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
         if self.top_k < 1:
             raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
 
@@ -81,6 +83,14 @@ PRESETS: dict[str, Preset] = {
     "paper": Preset(
         config=_config("paper", ModelConfig(), TrainingConfig(epochs=200, batch_size=500)),
         about="Mult-VAE as published: I-600-200-600-I, Adam 1e-3, batches of 500, 200 epochs.",
+    ),
+    "shallow": Preset(
+        config=_config(
+            "shallow",
+            ModelConfig(kind="dae", hidden=(), latent=200),
+            TrainingConfig(epochs=200, batch_size=500, l2=5e-4, evaluate_every=2),
+        ),
+        about="Mult-DAE without hidden layers and with L2: fewer parameters, better on small data sets.",
     ),
     "nvidia": Preset(
         config=_config(

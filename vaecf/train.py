@@ -84,6 +84,7 @@ def check(config: Config, ranks: int) -> None:
     Raises:
         ValueError: an unknown name, a batch smaller than the ranks, or a damaged data set.
     """
+    configuration.check(config)
     criteria(config.evaluation)
     precision.known(config.hardware.precision)
     if config.training.batch_size < ranks:

@@ -87,7 +87,7 @@ def test_bad_yaml(text: str, message: str, tmp_path: Path) -> None:
 )
 def test_bad_model(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"--?{field}|unknown --{field}"):
-        ModelConfig(**{field: value})  # type: ignore[arg-type]
+        ModelConfig(**{field: value}).check()  # type: ignore[arg-type]
 
 
 class Two(tf.Module):

@@ -1,0 +1,138 @@
+"""What users get wrong in raw files and arguments: one line that says what, status 2, nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT, _environment
+
+from .conftest import random_rows, write_csv
+
+ROWS = random_rows()
+HEADER = "userId,movieId,rating,timestamp\n"
+GOOD = "1,10,4.5,7\n2,20,3.0,8\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "r.csv is empty"),
+        (HEADER, "r.csv holds no rows"),
+        ("user,movie,stars\n1,2,3\n", "no column 'userId', 'movieId' among 'user', 'movie', 'stars'"),
+        (HEADER.replace(",", ";") + "1;2;3;4\n", "check the delimiter (',', change it with --delimiter)"),
+        (HEADER + GOOD + "3,30\n", "line 4: 2 columns instead of 4"),
+        (HEADER + GOOD + "3,30,4.0,1,1\n" + GOOD, "line 4: 5 columns instead of 4"),
+        (HEADER + GOOD + "x,30,4.0,1\n", "line 4: 'x' in column 'userId' is not a number"),
+        (HEADER + GOOD + "3,1e5,4.0,1\n", "line 4: '1e5' in column 'movieId' is not a number"),
+        (HEADER + GOOD + "3,30,good,1\n", "line 4: 'good' in column 'rating' is not a number"),
+        (HEADER + GOOD + "-3,30,4.0,1\n", "negative id -3 in column 'user'"),
+        (HEADER + GOOD + "3,30,nan,1\n", "1 ratings are empty or NaN, the first for user 3 and item 30"),
+        (HEADER + GOOD + "3,30,,1\n", "1 ratings are empty or NaN"),
+        (HEADER + GOOD + ",30,4.0,1\n", "1 rows have an empty user id"),
+        (HEADER + "1,10,1.0,7\n", "no events left of 1 rows; lower --threshold"),
+        (HEADER + GOOD, "no user has 5 items (all 1 users filtered away); lower --min-user-items"),
+    ],
+)
+def test_a_broken_csv(content: str, message: str, refuse: Any, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(content)
+    assert message in refuse("csv", "--raw", tmp_path / "r.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--held-out-users", "400"], "cannot hold out 400 users for validation and 400 for test"),
+        (["--held-out-users", "0"], "--held-out-users is 0"),
+        (["--protocol", "random"], "unknown protocol 'random', known are: default, liang2018"),
+        (["--protocol", "liang2018", "--seed", "5"], "leave --seed out"),
+        (["--fold-out-share", "1.5"], "--fold-out-share is 1.5, expected a share between 0 and 1"),
+        (["--delimiter", "::"], "expected one character"),
+        (["--titles", "nowhere.csv"], "nowhere.csv does not exist"),
+        (["--threshold", "9"], "no events left"),
+    ],
+)
+def test_bad_arguments(words: list[str], message: str, refuse: Any, tmp_path: Path) -> None:
+    assert message in refuse("csv", "--raw", write_csv(tmp_path / "r.csv", ROWS), *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ml-21m", "--raw", "x"], "unknown data set 'ml-21m', known are: ml-100k"),
+        (["csv"], "csv needs --raw PATH"),
+        (["ml-20m"], "ml-20m needs --raw PATH or --download"),
+        (["ml-20m", "--raw", "nowhere"], "nowhere does not exist"),
+        (["netflix", "--download"], "netflix cannot be downloaded: 100,480,507 ratings"),
+        (["synthetic"], "synthetic data needs --like NAME or --users"),
+        (["synthetic", "--like", "ml-21m"], "--like 'ml-21m' is not known, known are: tiny"),
+        (["synthetic", "--users", "0", "--items", "50", "--interactions", "9"], "at least 1 user"),
+    ],
+)
+def test_bad_requests(words: list[str], message: str, refuse: Any) -> None:
+    assert message in refuse(*words)
+
+
+def test_folders_and_archives(refuse: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 and nothing more")
+    assert "holds no ratings.csv" in refuse("ml-20m", "--raw", tmp_path / "empty")
+    assert "holds neither combined_data_*.txt nor mv_*.txt" in refuse("netflix", "--raw", tmp_path / "empty")
+    assert "is not a readable archive" in refuse("ml-20m", "--raw", tmp_path / "bad.zip")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("1,5,2005-01-01\n", "begins with rows"), ("1x:\n1,3,2005-01-01\n", "'1x:' is not a movie header"),
+     ("1:\n1,3\n", "2 columns instead of 3"), ("1:\n1,a,2005-01-01\n", "'a' in column 'rating' is not a number")],
+)  # fmt: skip
+def test_a_broken_netflix_file(content: str, message: str, refuse: Any, tmp_path: Path) -> None:
+    (tmp_path / "combined_data_1.txt").write_text(content)
+    assert message in refuse("netflix", "--raw", tmp_path / "combined_data_1.txt")
+
+
+def test_a_broken_parquet_file(refuse: Any, tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    path.write_bytes(b"no parquet")
+    assert "is not a readable Parquet file" in refuse("parquet", "--raw", path)
+    table = pd.DataFrame(ROWS, columns=["userId", "movieId", "rating"])
+    table.astype({"userId": str}).to_parquet(path)
+    assert "column 'userId' is string, expected whole numbers" in refuse("parquet", "--raw", path)
+    table.drop(columns="movieId").to_parquet(path)
+    assert "no column 'movieId' among 'userId', 'rating'" in refuse("parquet", "--raw", path)
+    table.iloc[:0].to_parquet(path)
+    assert "holds no rows" in refuse("parquet", "--raw", path)
+
+
+def test_a_folder_of_something_else_is_left_alone(refuse: Any, tmp_path: Path) -> None:
+    raw = write_csv(tmp_path / "r.csv", ROWS)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    assert "exists and is no data set" in refuse("csv", "--raw", raw, out=("mine",))
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "manifest.json").write_text("{")
+    assert "manifest.json is damaged" in refuse("csv", "--raw", raw, out=("damaged",))
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """The operating system refuses files over 2 kB, as a full disk refuses them."""
+    write_csv(tmp_path / "r.csv", ROWS)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "from data_prep.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["csv", "--raw", str(tmp_path / "r.csv"), "--out", str(tmp_path / "out"), "--min-user-items", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, env=_environment(None), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert f"error: cannot write {tmp_path / 'out'}: " in done.stderr
+    assert "File too large; nothing was left behind" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
