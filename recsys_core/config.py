@@ -17,6 +17,7 @@ import dacite
 import tyro
 import yaml
 
+from recsys_core.distributed import rank_hint
 from recsys_core.training.schedules import LEARNING_RATE
 
 C = TypeVar("C")
@@ -29,7 +30,7 @@ def _require(good: bool, flag: str, value: object, expected: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """training"""
+    """How long to learn, how fast, and how often to look."""
 
     epochs: int = 50
     """Visits of every training user."""
@@ -79,7 +80,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareConfig:
-    """hardware"""
+    """Number formats and compilation."""
 
     precision: str = "fp32"
     """fp32, tf32, bf16 or fp16. Parameters stay float32 in all of them."""
@@ -91,7 +92,7 @@ class HardwareConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """evaluation and gate"""
+    """What is measured on held-out users, and what a run must reach."""
 
     metrics: tuple[str, ...] = ("ndcg@100", "recall@20", "recall@50")
     """NAME@K with NAME one of ndcg, recall, map, precision, hr, coverage."""
@@ -218,6 +219,7 @@ def parse(program: str, description: str, presets: Mapping[str, Preset], argv: S
         prog=f"python -m {program}",
         description=f"{description}\n\n--config FILE reads any of these from YAML; flags win over it.\n\n{listed}",
         config=(tyro.conf.OmitArgPrefixes,),
+        console_outputs=rank_hint() == 0,
     )
     check(config)
     return config

@@ -16,7 +16,7 @@ ACTIVATIONS = ("tanh", "relu")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """model"""
+    """The network and its likelihood."""
 
     kind: str = "vae"
     """vae (variational, sampled code) or dae (denoising, deterministic code)."""
