@@ -102,7 +102,7 @@ def _shape(args: argparse.Namespace) -> synthetic.Shape | None:
 def _request(args: argparse.Namespace) -> Request:
     return Request(
         name=args.name,
-        out=args.out or Path("data") / args.name,
+        out=(args.out or Path("data") / args.name).absolute(),
         raw=args.raw,
         download=args.download,
         overwrite=args.overwrite,
@@ -148,9 +148,12 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         request = _request(args)
         manifest = prepare(request)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
+            text = (
+                f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+            )
+            print(f"error: {text}", file=sys.stderr)
         return 2
     if manifest is not None:
         _report(dict(manifest), request.out, time.perf_counter() - start)

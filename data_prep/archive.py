@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,8 +41,9 @@ def opened(raw: Path, scratch: Path) -> Iterator[Path]:
             _unpack(raw, Path(folder))
             for inner in sorted(Path(folder).rglob("training_set.tar")):  # the Netflix archive holds another one
                 _unpack(inner, Path(folder))
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-            raise ValueError(f"{raw} is not a readable archive ({error}); download it again") from None
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{raw} is not a readable archive ({reason}); download it again") from None
         yield Path(folder)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.signedinteger]
+Place = Callable[[int], str]
+"""Where a row of a block stands (file and line), looked up only for an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +40,11 @@ def smallest_ids(ids: npt.NDArray[np.int64]) -> Ids:
     return ids.astype(np.int32) if ids.size == 0 or int(ids.max()) < 2**31 else ids
 
 
-def check_ids(ids: npt.NDArray[np.int64], column: str, where: str) -> None:
+def check_ids(ids: npt.NDArray[np.int64], column: str, where: Place) -> None:
     """Raise ValueError if an id is negative, naming the first one."""
     if ids.size and int(ids.min()) < 0:
         row = int(np.argmax(ids < 0))
-        raise ValueError(f"{where}: negative id {ids[row]} in column {column!r}, ids must be 0 or more")
+        raise ValueError(f"{where(row)}: negative id {ids[row]} in column {column!r}, ids must be 0 or more")
 
 
 def select(
@@ -50,7 +52,7 @@ def select(
     items: npt.NDArray[np.int64],
     ratings: npt.NDArray[np.float32] | None,
     threshold: float,
-    where: str,
+    where: Place,
 ) -> Interactions:
     """Validate one block of rows and keep those rated above the threshold.
 
@@ -58,7 +60,7 @@ def select(
         users, items: [R] ids as read.
         ratings: [R] ratings, or None where every row counts as positive.
         threshold: a row is kept if its rating is greater (not equal), as in Liang et al. 2018.
-        where: file and position, for the message.
+        where: place of a row, for the message.
 
     Raises:
         ValueError: a negative id, or a rating that is not a number.
@@ -71,7 +73,7 @@ def select(
         if missing.any():
             row = int(np.argmax(missing))
             raise ValueError(
-                f"{where}: {int(missing.sum())} ratings are empty or NaN, the first for user {users[row]} "
+                f"{where(row)}: {int(missing.sum())} ratings are empty or NaN, the first for user {users[row]} "
                 f"and item {items[row]}; every row needs a number"
             )
         kept = ratings > threshold

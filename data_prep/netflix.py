@@ -17,6 +17,7 @@ from data_prep.interactions import Interactions
 from data_prep.text import BLOCK_BYTES, Layout, Span, blocks, parse_block
 
 COLON, NEWLINE, RETURN = 58, 10, 13
+MOST_DIGITS = 9
 BODY = Layout(
     delimiter=",", columns=("user", "rating", "date"), user="user", item="rating", rating="rating", header=False
 )
@@ -36,6 +37,9 @@ def split_headers(block: bytes) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArr
 
     Returns:
         The block with its header lines blanked; the [H] movie ids; the [H] counts of rows before each header.
+
+    Raises:
+        ValueError: a header that is not a whole number of at most nine digits and ':' alone in its line.
     """
     raw = np.frombuffer(block, np.uint8)
     colons = np.flatnonzero(raw == COLON)
@@ -44,17 +48,20 @@ def split_headers(block: bytes) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArr
     newlines = np.flatnonzero(raw == NEWLINE)
     line_of_header = np.searchsorted(newlines, colons)
     starts = np.where(line_of_header > 0, newlines[line_of_header - 1] + 1, 0)
+    width, after = colons - starts, raw[np.minimum(colons + 1, len(raw) - 1)]
+    wrong = (width < 1) | (width > MOST_DIGITS) | ((after != NEWLINE) & (after != RETURN))
     body, movies = raw.copy(), np.zeros(len(colons), np.int64)
-    for digit in range(int((colons - starts).max(initial=0))):  # one pass a decimal place, not one a header
+    for digit in range(min(int(width.max()), MOST_DIGITS)):  # one pass a decimal place, not one a header
         place = starts + digit
         inside = place < colons
         values = raw[np.minimum(place, len(raw) - 1)].astype(np.int64) - 48
-        if ((values < 0) | (values > 9))[inside].any():
-            bad = int(np.argmax(inside & ((values < 0) | (values > 9))))
-            text = block[starts[bad] : colons[bad] + 1].decode(errors="replace")
-            raise ValueError(f"{text!r} is not a movie header, expected a whole number and ':'")
+        wrong |= inside & ((values < 0) | (values > 9))
         movies = np.where(inside, movies * 10 + values, movies)
         body[place[inside]] = NEWLINE
+    if wrong.any():
+        start = int(starts[np.argmax(wrong)])
+        text = block[start : start + 40].split(b"\n")[0].decode(errors="replace")
+        raise ValueError(f"{text!r} is not a movie header, expected a whole number and ':' alone in a line")
     body[colons] = NEWLINE
     return body.tobytes(), movies, line_of_header - np.arange(len(colons))
 
@@ -65,16 +72,19 @@ def parse_movies(block: bytes, offset: int, path: Path, threshold: float) -> Par
     Raises:
         ValueError: a broken header or row, with file and line.
     """
+    block = block.rstrip() + b"\n"
+    if offset == 0 and not block.split(b"\n", 1)[0].rstrip().endswith(b":"):
+        raise ValueError(f"{path} begins with rows, expected a line 'movie:' first")
     try:
         body, movies, rows_before = split_headers(block)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    everything = parse_block(body, offset, path, BODY, -np.inf)  # the "item" column holds the rating here
-    counts = np.diff(np.append(rows_before, everything.rows_read), prepend=0)
-    if (counts < 0).any():
-        raise ValueError(f"{path}: empty lines between rows, expected headers and rows only")
+    rows = block.count(b"\n") - len(movies)
+    # The rating stands in the "item" column here, and every row is kept, so that owners can be counted off.
+    everything = parse_block(body, offset, path, BODY, -np.inf, rows) if rows else Interactions.concatenate([])
+    counts = np.diff(np.append(rows_before, rows), prepend=0)
     # Rows in front of the first header belong to the movie of the block before: -1 until `merge`.
-    owner = np.repeat(np.append(-1, movies), np.append(rows_before[:1], counts[1:]) if len(movies) else counts)
+    owner = np.repeat(np.append(-1, movies), counts)
     kept = everything.items > threshold
     return Part(
         events=Interactions(
@@ -108,11 +118,29 @@ def read_span(span: Span, threshold: float) -> Iterator[Part]:
 
 def read_small_files(paths: Sequence[Path], threshold: float) -> Iterator[Part]:
     """The parts of many one-movie files, parsed a block's worth of files at a time."""
-    pending, size = [], 0
-    for k, path in enumerate(paths):
-        content = path.read_bytes()
-        pending.append(content if content.endswith(b"\n") else content + b"\n")
-        size += len(content)
-        if size >= BLOCK_BYTES or k == len(paths) - 1:
-            yield parse_movies(b"".join(pending), 0, path.parent, threshold)
-            pending, size = [], 0
+    for together in _batches(paths):
+        contents = [path.read_bytes().rstrip() + b"\n" for path in together]
+        headed = all(content.split(b"\n", 1)[0].rstrip().endswith(b":") for content in contents)
+        try:
+            part = parse_movies(b"".join(contents), 0, together[0].parent, threshold) if headed else None
+        except (ValueError, OSError):
+            part = None
+        if part is not None:
+            yield part
+            continue
+        for path, content in zip(together, contents, strict=True):  # one by one, to name the broken file and its line
+            yield parse_movies(content, 0, path, threshold)
+
+
+def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Consecutive files of about a block's size together."""
+    together: list[Path] = []
+    size = 0
+    for path in paths:
+        together.append(path)
+        size += path.stat().st_size
+        if size >= BLOCK_BYTES:
+            yield together
+            together, size = [], 0
+    if together:
+        yield together

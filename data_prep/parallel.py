@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,8 +57,15 @@ class Ranks:
             received.append(part)
         return received
 
-    def abort_if_many(self, message: str) -> None:
-        """Print the message and end the whole MPI job with status 2; with one rank, return."""
-        if self._comm:
-            print(message, file=sys.stderr, flush=True)
+    def end_job(self, error: BaseException) -> None:
+        """End the whole MPI job because of an error on this rank; with one rank, return.
+
+        The others may be waiting for this rank in an exchange that it will never reach.
+        """
+        if not self._comm:
+            return
+        if isinstance(error, ValueError | OSError):
+            print(f"error: {error}", file=sys.stderr, flush=True)
             self._comm.Abort(2)
+        traceback.print_exception(error)
+        self._comm.Abort(1)

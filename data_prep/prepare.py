@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -54,8 +55,13 @@ class Request:
             )
         if not 0 < self.rules.fold_out_share < 1:
             raise ValueError(f"--fold-out-share is {self.rules.fold_out_share}, expected a share between 0 and 1")
-        if self.held_out is not None and self.held_out <= 0:
-            raise ValueError(f"--held-out-users is {self.held_out:g}, expected a number of users or a share below 1")
+        held_out = self.held_out
+        if held_out is not None and not (0 < held_out < 1 or (held_out >= 1 and held_out == held_out // 1 < math.inf)):
+            raise ValueError(f"--held-out-users is {held_out:g}, expected a whole number of users or a share below 1")
+        if self.rules.seed < 0:
+            raise ValueError(f"--seed is {self.rules.seed}, expected 0 or more")
+        if self.titles is not None and not self.titles.is_file():
+            raise ValueError(f"--titles {self.titles} does not exist, expected a file of item titles")
         if self.name == "synthetic" and self.shape is None:
             raise ValueError("synthetic data needs --like NAME or --users, --items and --interactions")
         if self.name != "synthetic" and self.raw is None and not self.download:
@@ -79,6 +85,10 @@ class Request:
         }
         if self.name in ("csv", "parquet"):
             chosen |= {"user": self.user_column, "item": self.item_column, "rating": self.rating_column}
+        if self.name == "csv":
+            chosen["delimiter"] = self.delimiter
+        if self.titles is not None and self.titles.is_file():
+            chosen["titles"] = store.sha256(self.titles)
         return chosen | ({"shape": asdict(self.shape)} if self.shape else {})
 
     def follows_publication(self) -> bool:
@@ -113,7 +123,7 @@ def _already_there(request: Request, files: list[Path]) -> bool:
     Raises:
         ValueError: it holds another one, and --overwrite was not given.
     """
-    found = store.prepared_with(request.out)
+    found = store.prepared_with(request.out)  # refuses to overwrite what is no data set
     if found is None or request.overwrite:
         return False
     changed = store.differences(found["parameters"], request.parameters())
@@ -122,6 +132,8 @@ def _already_there(request: Request, files: list[Path]) -> bool:
     )
     if not same_source:
         changed.append("the source files differ")
+    if not changed and not store.is_complete(request.out, found):
+        raise ValueError(f"{request.out} is damaged (a file is missing or cut); prepare it again with --overwrite")
     if changed:
         raise ValueError(
             f"{request.out} holds another data set ({'; '.join(changed)}); choose another --out or add --overwrite"
@@ -153,15 +165,6 @@ def _read(request: Request, folder: Path | None, ranks: Ranks) -> list[Interacti
     return readers.read_text(path, layout, skip, request.threshold, ranks)
 
 
-def _read_together(request: Request, folder: Path | None, ranks: Ranks) -> list[Interactions]:
-    """`_read`; a rank that fails never reaches the exchange, so it ends the job for all of them."""
-    try:
-        return _read(request, folder, ranks)
-    except ValueError as error:
-        ranks.abort_if_many(f"error: {error}")
-        raise
-
-
 def _titles(request: Request, folder: Path | None) -> pd.Series | None:
     if request.titles is not None:
         return read_titles(request.titles)
@@ -177,21 +180,32 @@ def prepare(request: Request) -> Mapping[str, Any] | None:
 
     Raises:
         ValueError: anything wrong with the request or the source, in one line.
+        OSError: a file that cannot be read or written.
     """
     ranks = Ranks()
+    try:
+        return _prepare(request, ranks)
+    except BaseException as error:
+        ranks.end_job(error)
+        raise
+
+
+def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
     if request.download:
         if ranks.is_first:
             source = SOURCES[request.name]
             assert source.url is not None
             download(source.url, request.out.parent / Path(source.url).name, source.md5)
         ranks.share(None)
-        request = replace(request, raw=request.out.parent / f"{request.name}.zip")
-    if request.raw is not None and not request.raw.exists():
+        request = replace(request, raw=request.out.parent / f"{request.name}.zip", download=False)
+    if request.raw is not None and not (request.raw.is_file() or request.raw.is_dir()):
         raise ValueError(f"{request.raw} does not exist; name the folder, file or archive with --raw")
     files = _source_files(request)
     if _already_there(request, files):
+        if not ranks.is_first:
+            return None
         print(f"{request.out} is already prepared with these parameters")
-        return store.prepared_with(request.out) if ranks.is_first else None
+        return store.prepared_with(request.out)
     if request.raw is None:
         return _finish(request, None, files, ranks)
     with archive.opened_on_first(request.raw, request.out.parent, ranks) as folder:
@@ -199,7 +213,7 @@ def prepare(request: Request) -> Mapping[str, Any] | None:
 
 
 def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ranks) -> Mapping[str, Any] | None:
-    parts = _read_together(request, folder, ranks)
+    parts = _read(request, folder, ranks)
     if not ranks.is_first:
         return None
     events = Interactions.concatenate(parts)

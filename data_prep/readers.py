@@ -28,6 +28,16 @@ def _bar(total: int, ranks: Ranks, unit: str) -> tqdm:
     )
 
 
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if twice := [n for n in dict.fromkeys(names) if list(names).count(n) > 1]:
+        raise ValueError(f"{path}: column {twice[0]!r} is there twice, every column needs its own name")
+
+
+def _rating_column(names: Sequence[str]) -> str | None:
+    """The column named "rating", however it is capitalised."""
+    return next((n for n in names if n.lower() == "rating"), None)
+
+
 def text_layout(path: Path, delimiter: str, user: str, item: str, rating: str | None) -> tuple[Layout, int]:
     """The layout of a file with a header line, and the length of that line.
 
@@ -39,15 +49,18 @@ def text_layout(path: Path, delimiter: str, user: str, item: str, rating: str | 
     """
     if len(delimiter) != 1:
         raise ValueError(f"--delimiter is {delimiter!r}, expected one character (a tab is written $'\\t')")
+    if not path.is_file():
+        raise ValueError(f"{path} is a folder or an archive, expected the CSV file itself")
     names, skip = read_header(path, delimiter)
+    _check_names(path, names)
     wanted = [user, item] + ([rating] if rating else [])
     if missing := [c for c in wanted if c not in names]:
         raise ValueError(
-            f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))}; check the "
+            f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))[:200]}; check the "
             f"delimiter ({delimiter!r}, change it with --delimiter) or name the columns with --user-column, "
             "--item-column, --rating-column"
         )
-    rating = rating or ("rating" if "rating" in names else None)
+    rating = rating or _rating_column(names)
     return Layout(delimiter=delimiter, columns=names, user=user, item=item, rating=rating, header=True), skip
 
 
@@ -112,17 +125,26 @@ def read_parquet(
     Raises:
         ValueError: not a Parquet file, a named column is missing or not numeric, an id is missing.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} is a folder or an archive, expected the Parquet file itself")
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
     names = file.schema_arrow.names
+    _check_names(path, names)
     if missing := [c for c in [user, item, *([rating] if rating else [])] if c not in names]:
         raise ValueError(
             f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))}; "
             "name them with --user-column, --item-column, --rating-column"
         )
-    rating = rating or ("rating" if "rating" in names else None)
+    rating = rating or _rating_column(names)
+    if (
+        rating
+        and not pa.types.is_floating(kind := file.schema_arrow.field(rating).type)
+        and not pa.types.is_integer(kind)
+    ):
+        raise ValueError(f"{path}: column {rating!r} is {kind}, expected numbers as ratings")
     for column in (user, item):
         if not pa.types.is_integer(file.schema_arrow.field(column).type):
             kind = file.schema_arrow.field(column).type
@@ -131,10 +153,19 @@ def read_parquet(
         raise ValueError(f"{path} holds no rows")
     mine = np.array_split(np.arange(file.num_row_groups), ranks.size)[ranks.rank].tolist()
     columns, parts = [user, item, *([rating] if rating else [])], []
-    with _bar(file.metadata.num_rows, ranks, "row") as bar:
-        for batch in file.iter_batches(batch_size=1 << 20, row_groups=mine, columns=columns) if mine else ():
-            table = pa.Table.from_batches([batch])
-            users, items = table[user].cast(pa.int64()), table[item].cast(pa.int64())
-            parts.append(from_columns(users, items, table[rating] if rating else None, threshold, str(path)))
-            bar.update(batch.num_rows)
+    done = 0
+    try:
+        with _bar(file.metadata.num_rows, ranks, "row") as bar:
+            for batch in file.iter_batches(batch_size=1 << 20, row_groups=mine, columns=columns) if mine else ():
+                table = pa.Table.from_batches([batch])
+                users, items = table[user].cast(pa.int64()), table[item].cast(pa.int64())
+
+                def where(row: int, done: int = done) -> str:
+                    return f"{path}, row {done + row + 1}{' of this rank' if ranks.size > 1 else ''}"
+
+                parts.append(from_columns(users, items, table[rating] if rating else None, threshold, where))
+                done += batch.num_rows
+                bar.update(batch.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
     return ranks.gather_events(Interactions.concatenate(parts))

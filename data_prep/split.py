@@ -208,13 +208,15 @@ def split(events: Interactions, rules: SplitRules) -> Split:
     if not n:
         raise ValueError(
             f"no user has {rules.min_user_items} items (all {shape[0]} users filtered away); lower --min-user-items"
+            f"{' or --min-item-users' if rules.min_item_users > 1 else ''}"
         )
     wanted = rules.held_out_users
     held = int(wanted) if wanted >= 1 else max(1, int(wanted * n))
     if n - 2 * held < 1 or held < 1:
         raise ValueError(
             f"cannot hold out {held} users for validation and {held} for test: {n} users have at least "
-            f"{rules.min_user_items} items; --held-out-users takes 1 to {max((n - 1) // 2, 0)}"
+            f"{rules.min_user_items} items; "
+            + (f"--held-out-users takes 1 to {(n - 1) // 2}" if n > 2 else "three at least are needed")
         )
     order = _user_order(n, rules)
     parts = [order[: n - 2 * held], order[n - 2 * held : n - held], order[n - held :]]

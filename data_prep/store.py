@@ -52,9 +52,18 @@ def prepared_with(folder: Path) -> dict[str, Any] | None:
         raise ValueError(f"{folder} exists and is no data set (it has no {MANIFEST}); choose another --out")
     try:
         found = json.loads(manifest.read_text())
-        return found if isinstance(found, dict) and "parameters" in found else {"parameters": {}, **found}
-    except (json.JSONDecodeError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{manifest} is damaged ({error}); remove {folder} or choose another --out") from None
+    parts = ("source", "parameters", "files")
+    if not isinstance(found, dict) or not all(isinstance(found.get(p), dict) for p in parts):
+        raise ValueError(f"{folder} exists and is no data set ({MANIFEST} is another program's); choose another --out")
+    return found
+
+
+def is_complete(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether every file is there with its size (training compares the checksums too)."""
+    sizes = {name: entry["bytes"] for name, entry in manifest["files"].items()}
+    return all((folder / n).is_file() and (folder / n).stat().st_size == size for n, size in sizes.items())
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -146,9 +155,11 @@ def write(
             json.dump(manifest, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
-        if folder.exists():
-            shutil.rmtree(folder)  # only reached when empty or with --overwrite
+        aside = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
+        if folder.exists():  # only reached when empty, or a data set to be overwritten
+            folder.rename(aside)
         working.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise ValueError(f"cannot write {folder}: {error.strerror or error}; nothing was left behind") from error
     finally:

@@ -67,7 +67,7 @@ class _Catalogue:
 
 
 def _catalogue(shape: Shape, rng: np.random.Generator) -> _Catalogue:
-    genres = max(12, min(100, shape.items // 100))
+    genres = min(max(12, min(100, shape.items // 100)), shape.items // 2)
     weight = (rng.permutation(shape.items) + 5.0) ** -shape.popularity_exponent
     genre = rng.integers(0, genres, shape.items)
     genre[rng.permutation(shape.items)[:genres]] = np.arange(genres)  # none is empty
@@ -165,14 +165,19 @@ def write_csv(shape: Shape, seed: int, path: Path) -> int:
     rows, clock = 0, generator(seed, "synthetic/time")
     working = path.with_name(path.name + ".writing")
     options = csv.WriteOptions(quoting_style="none")
-    with (
-        csv.CSVWriter(working, schema, write_options=options) as writer,
-        tqdm(total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False) as bar,
-    ):
-        for users, items, ratings in blocks(shape, seed):
-            times = clock.integers(789_652_009, 1_427_784_002, len(users))
-            writer.write_table(pa.table([users, items, ratings, times], schema=schema))
-            rows += len(users)
-            bar.update(len(users))
-    working.rename(path)
+    try:
+        with (
+            csv.CSVWriter(working, schema, write_options=options) as writer,
+            tqdm(
+                total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False
+            ) as bar,
+        ):
+            for users, items, ratings in blocks(shape, seed):
+                times = clock.integers(789_652_009, 1_427_784_002, len(users))
+                writer.write_table(pa.table([users, items, ratings, times], schema=schema))
+                rows += len(users)
+                bar.update(len(users))
+        working.rename(path)
+    finally:
+        working.unlink(missing_ok=True)
     return rows

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
-from data_prep.interactions import Interactions, select
+from data_prep.interactions import Interactions, Place, select
 
 BLOCK_BYTES = 16 << 20
 
@@ -63,7 +62,7 @@ def share_of(files: Sequence[Path], rank: int, size: int, skip: int = 0) -> list
     return mine
 
 
-def blocks(span: Span, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
+def blocks(span: Span, block_bytes: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, whole lines) for the lines that start inside the span."""
     with span.path.open("rb") as file:
         offset = span.start
@@ -72,7 +71,7 @@ def blocks(span: Span, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, by
             offset += len(file.readline()) - 1  # a line that began before belongs to the span before
         file.seek(offset)
         while offset < span.end:
-            block = file.read(min(block_bytes, span.end - offset))
+            block = file.read(min(block_bytes or BLOCK_BYTES, span.end - offset))
             if not block:
                 return
             block += file.readline() if not block.endswith(b"\n") else b""
@@ -99,27 +98,48 @@ def read_header(path: Path, delimiter: str) -> tuple[tuple[str, ...], int]:
     with path.open("rb") as file:
         line = file.readline()
     if not line.strip():
-        raise ValueError(f"{path} is empty, expected a header line and rows separated by {delimiter!r}")
+        state = "begins with an empty line" if line else "is empty"
+        raise ValueError(f"{path} {state}, expected a header line and rows separated by {delimiter!r}")
     names = line.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(delimiter)
     return tuple(name.strip().strip('"') for name in names), len(line)
+
+
+def row_offset(block: bytes, row: int) -> int:
+    """Where in the block the row-th row starts, from 0; the parser counts no empty lines."""
+    position = 0
+    for line in block.splitlines(keepends=True):
+        if line.strip(b"\r\n"):
+            if row == 0:
+                return position
+            row -= 1
+        position += len(line)
+    return position
+
+
+def row_line(path: Path, offset: int, block: bytes, row: int) -> int:
+    """1-based line of the file in which the row-th row of a block stands."""
+    return line_number(path, offset + row_offset(block, row))
 
 
 def _explain(error: pa.ArrowInvalid, path: Path, offset: int, block: bytes, layout: Layout) -> ValueError:
     """Turn the parser's message into one line: where, what was found, what was expected."""
     text = str(error).replace("\n", " ")
-    row = re.search(r"Row #(\d+)", text)
-    line = line_number(path, offset) + (int(row[1]) - 1 if row else 0)
-    found = block.split(b"\n", int(row[1]))[int(row[1]) - 1 : int(row[1])] if row else []
-    shown = f": {found[0].decode(errors='replace').strip()[:80]!r}" if found else ""
+    found = re.search(r"Row #(\d+)", text)
+    row = int(found[1]) - 1 if found else 0
+    start = row_offset(block, row)
+    line = block[start : start + 200].split(b"\n")[0].decode(errors="replace").strip()
+    where, shown = f"{path}, line {row_line(path, offset, block, row)}", f": {line[:80]!r}"
     names = [c for c in layout.columns if not c.startswith("_gap")]
     if wrong := re.search(r"invalid value '(.*?)'", text):
         column = re.search(r"In CSV column #(\d+)", text)
         name = layout.columns[int(column[1])] if column else "?"
-        return ValueError(f"{path}, line {line}: {wrong[1]!r} in column {name!r} is not a number{shown}")
+        return ValueError(f"{where}: {wrong[1][:40]!r} in column {name!r} is not a number that can be read{shown}")
     counts = re.search(r"Expected (\d+) columns, got (\d+)", text)
-    reason = f"{counts[2]} columns instead of {counts[1]}" if counts else text[:120]
-    expected = f"{', '.join(names)} separated by {layout.delimiter!r}"
-    return ValueError(f"{path}, line {line}: {reason} (cut row or wrong delimiter?); expected {expected}{shown}")
+    gaps = len(layout.columns) - len(names)
+    reason = "another number of columns" if gaps or not counts else f"{counts[2]} columns instead of {counts[1]}"
+    mark = layout.delimiter * (2 if gaps else 1)
+    expected = f"{', '.join(names)} separated by {mark!r}"
+    return ValueError(f"{where}: {reason} (cut row or wrong delimiter?); expected {expected[:200]}{shown}")
 
 
 def _arrow_table(block: bytes | pa.Buffer, layout: Layout, threads: bool) -> pa.Table:
@@ -134,11 +154,25 @@ def _arrow_table(block: bytes | pa.Buffer, layout: Layout, threads: bool) -> pa.
     )
 
 
-def parse_block(block: bytes, offset: int, path: Path, layout: Layout, threshold: float) -> Interactions:
+def count_lines(block: bytes) -> int:
+    """Lines of a block that are not empty."""
+    lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    if b"\n\n" in block or b"\n\r\n" in block or block.startswith((b"\n", b"\r\n")):
+        lines = sum(1 for line in block.splitlines() if line)
+    return lines
+
+
+def parse_block(
+    block: bytes, offset: int, path: Path, layout: Layout, threshold: float, rows: int | None = None
+) -> Interactions:
     """Parse whole lines into positive events.
 
+    Args:
+        rows: rows that must come out (default: as many as there are lines).
+
     Raises:
-        ValueError: a row with too few or too many columns, an id that is no whole number, an empty or NaN rating.
+        ValueError: a row with too few or too many columns, an id that is no whole number, an empty or NaN rating,
+            or an unbalanced quote that would swallow rows.
     """
     try:
         table = _arrow_table(block, layout, threads=True)
@@ -148,32 +182,29 @@ def parse_block(block: bytes, offset: int, path: Path, layout: Layout, threshold
         except pa.ArrowInvalid as error:
             raise _explain(error, path, offset, block, layout) from None
         raise
+    expected = count_lines(block) if rows is None else rows
+    if table.num_rows != expected:
+        raise ValueError(
+            f"{path}, from line {line_number(path, offset)}: {expected} lines hold {table.num_rows} rows; "
+            "an unbalanced quote or an empty line between rows?"
+        )
     return from_columns(
         table[layout.user],
         table[layout.item],
         table[layout.rating] if layout.rating else None,
         threshold,
-        f"{path}, from line {line_number(path, offset)}" if _suspicious(table, layout) else str(path),
-    )
-
-
-def _suspicious(table: pa.Table, layout: Layout) -> bool:
-    """Whether `from_columns` is about to complain, so that the line is only looked up then."""
-    if any(table[c].null_count for c in table.column_names):
-        return True
-    low = [pc.min(table[c]).as_py() for c in (layout.user, layout.item)]
-    return any(v is not None and v < 0 for v in low) or bool(
-        layout.rating and pc.any(pc.is_nan(table[layout.rating])).as_py()
+        lambda row: f"{path}, line {row_line(path, offset, block, row)}",
     )
 
 
 def from_columns(
-    users: pa.ChunkedArray, items: pa.ChunkedArray, ratings: pa.ChunkedArray | None, threshold: float, where: str
+    users: pa.ChunkedArray, items: pa.ChunkedArray, ratings: pa.ChunkedArray | None, threshold: float, where: Place
 ) -> Interactions:
     """Arrow columns (int64, int64, float32) to validated positive events."""
     for name, column in (("user", users), ("item", items)):
         if column.null_count:
-            raise ValueError(f"{where}: {column.null_count} rows have an empty {name} id, every row needs one")
+            row = int(np.argmax(column.is_null().to_numpy()))
+            raise ValueError(f"{where(row)}: {column.null_count} rows have an empty {name} id, every row needs one")
     numbers = None
     if ratings is not None:
         numbers = np.asarray(ratings.cast(pa.float32()).to_numpy(), dtype=np.float32)

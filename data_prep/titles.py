@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -14,29 +15,46 @@ def find_titles(folder: Path) -> Path | None:
     return next((folder / name for name in KNOWN_FILES if (folder / name).is_file()), None)
 
 
+def _decoded(path: Path) -> str:
+    """The text of a file in UTF-8, or else in Latin-1 (MovieLens has both)."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _columns(path: Path) -> tuple[list[str], list[str]]:
+    """Ids and titles as text, by the format that the name tells."""
+    if path.suffix == ".dat" or path.name == "u.item" or path.name.startswith("movie_titles"):
+        separator, column = ("::", 1) if path.suffix == ".dat" else ("|", 1) if path.name == "u.item" else (",", 2)
+        lines = [line.rstrip("\r") for line in _decoded(path).split("\n") if line.strip()]
+        fields = [line.split(separator, 2 if separator == "," else -1) for line in lines]
+        if short := next((line for line, f in zip(lines, fields, strict=True) if len(f) <= column), None):
+            raise ValueError(f"{path}: {short[:60]!r} has fewer than {column + 1} fields separated by {separator!r}")
+        return [f[0] for f in fields], [f[column] for f in fields]
+    try:
+        table = pd.read_csv(io.StringIO(_decoded(path)), usecols=[0, 1], dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of item ids and titles: {str(error).splitlines()[0]}") from None
+    return table.iloc[:, 0].tolist(), table.iloc[:, 1].tolist()
+
+
 def read_titles(path: Path) -> pd.Series:
     """Titles by original item id.
 
-    The format follows from the name: ``movies.dat`` (``::``, Latin-1), ``u.item`` (``|``, Latin-1),
-    ``movie_titles.*`` (Netflix: id,year,title with commas), anything else is CSV with id and title first.
+    The format follows from the name: ``*.dat`` (``::``), ``u.item`` (``|``), ``movie_titles*`` (Netflix: id,year,title
+    with commas in titles), anything else is CSV with a header, id and title first. UTF-8 or Latin-1.
 
     Raises:
         ValueError: the file is missing, or its first column is no whole number.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist, expected a file of item titles")
-    if path.name.endswith(".csv") and not path.name.startswith("movie_titles"):
-        table = pd.read_csv(path, usecols=[0, 1], encoding="utf-8")
-        ids, titles = table.iloc[:, 0], table.iloc[:, 1]
-    else:
-        separator, column = {"movies.dat": ("::", 1), "u.item": ("|", 1)}.get(path.name, (",", 2))
-        lines = path.read_text(encoding="latin-1").splitlines()
-        fields = [line.split(separator, column if separator == "," else -1) for line in lines if line.strip()]
-        if any(len(f) <= column for f in fields):
-            raise ValueError(f"{path}: a line has fewer than {column + 1} fields separated by {separator!r}")
-        ids, titles = pd.Series([f[0] for f in fields]), pd.Series([f[column] for f in fields])
-    numbers = pd.to_numeric(ids, errors="coerce")
+    ids, titles = _columns(path)
+    numbers = pd.to_numeric(pd.Series(ids, dtype=str), errors="coerce")
     if numbers.isna().any():
-        raise ValueError(f"{path}: {ids[numbers.isna()].iloc[0]!r} is not an item id, expected whole numbers first")
-    found = pd.Series(titles.astype(str).to_numpy(), index=numbers.astype("int64"))
-    return found[~found.index.duplicated()]
+        wrong = ids[int(numbers.isna().argmax())]
+        raise ValueError(f"{path}: {wrong[:40]!r} is not an item id, expected whole numbers first")
+    found = pd.Series(titles, index=numbers.astype("int64"), dtype="object")
+    return found[~found.index.duplicated() & (found != "")]

@@ -136,3 +136,74 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert f"error: cannot write {tmp_path / 'out'}: " in done.stderr
     assert "File too large; nothing was left behind" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1:\n1,5,2005-01-01\n\n2,5,2005-01-01\n", "an unbalanced quote or an empty line between rows?"),
+        ("1:\n1,5,2005-01-01\n2:35,4,2005-01-01\n", "'2:35,4,2005-01-01' is not a movie header"),
+        (":\n1,5,2005-01-01\n", "':' is not a movie header"),
+        ("99999999999:\n1,5,2005-01-01\n", "is not a movie header"),
+        ("1:\n1,5,2005-01-01\n2:\n7,x,2005-01-01\n", "combined_data_1.txt, line 4: 'x' in column 'rating'"),
+    ],
+)
+def test_rows_never_change_their_movie(content: str, message: str, refuse: Any, tmp_path: Path) -> None:
+    (tmp_path / "combined_data_1.txt").write_text(content)
+    assert message in refuse("netflix", "--raw", tmp_path / "combined_data_1.txt")
+
+
+def test_a_movie_file_without_header_is_named(refuse: Any, tmp_path: Path) -> None:
+    (tmp_path / "nf").mkdir()
+    (tmp_path / "nf" / "mv_0000001.txt").write_text("1:\n1,5,2005-01-01\n")
+    (tmp_path / "nf" / "mv_0000002.txt").write_text("1,5,2005-01-01\n")
+    assert "mv_0000002.txt begins with rows" in refuse("netflix", "--raw", tmp_path / "nf")
+
+
+def test_an_unbalanced_quote_loses_no_rows_silently(refuse: Any, tmp_path: Path) -> None:
+    lines = [f'{u},{i},"5.0,1' if (u, i) == (2, 3) else f"{u},{i},5.0,1" for u in range(1, 40) for i in range(1, 9)]
+    (tmp_path / "r.csv").write_text(HEADER + "\n".join(lines) + "\n")
+    assert "r.csv" in refuse("csv", "--raw", tmp_path / "r.csv")
+
+
+def test_lines_are_counted_with_empty_ones(refuse: Any, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(HEADER + "1,10,4.5,7\n\n\n2,20,3.0,8\n3,cut\n")
+    assert "r.csv, line 6: 2 columns instead of 4" in refuse("csv", "--raw", tmp_path / "r.csv")
+    (tmp_path / "r.csv").write_text(HEADER + "1,10,4.5,7\n" * 50 + "\n-4,20,3.0,8\n")
+    assert "r.csv, line 53: negative id -4" in refuse("csv", "--raw", tmp_path / "r.csv")
+
+
+def test_overwrite_spares_what_is_no_data_set(refuse: Any, tmp_path: Path) -> None:
+    raw = write_csv(tmp_path / "r.csv", ROWS)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text('{"name": "app"}')
+    (tmp_path / "app" / "precious.txt").write_text("x")
+    assert "is no data set" in refuse("csv", "--raw", raw, "--overwrite", out=("app",))
+    assert (tmp_path / "app" / "precious.txt").exists()
+
+
+def test_a_data_set_with_a_file_missing_is_not_reused(prepare: Any, refuse: Any, tmp_path: Path) -> None:
+    raw = write_csv(tmp_path / "r.csv", ROWS)
+    data = prepare("csv", "--raw", raw)
+    (data.folder / "train.indices.npy").unlink()
+    assert "is damaged (a file is missing or cut)" in refuse("csv", "--raw", raw, out=("out",))
+
+
+def test_other_titles_are_another_data_set(prepare: Any, refuse: Any, tmp_path: Path) -> None:
+    raw = write_csv(tmp_path / "r.csv", ROWS)
+    prepare("csv", "--raw", raw)
+    (tmp_path / "t.csv").write_text("id,title\n1,NA\n2,Ångström\n")
+    assert "titles: None there" in refuse("csv", "--raw", raw, "--titles", tmp_path / "t.csv", out=("out",))
+    items = prepare("csv", "--raw", raw, "--titles", tmp_path / "t.csv", out="b").items.set_index("item_id")["title"]
+    assert (items[1], items[2]) == ("NA", "Ångström")
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("words", [["--min-user-items", "9999"], ["--held-out-users", "300"]])
+def test_errors_behind_the_reading_end_every_rank(words: list[str], command: Any, tmp_path: Path) -> None:
+    raw = write_csv(tmp_path / "r.csv", ROWS)
+    mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2", "python", "-m", "data_prep"]
+    done = command([*mpirun, "csv", "--raw", raw, "--out", tmp_path / "out", *words], timeout=60)
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
