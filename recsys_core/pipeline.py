@@ -61,6 +61,13 @@ def steps_per_epoch(n_users: int, batch_size: int) -> int:
     return math.ceil(n_users / batch_size)
 
 
+def _prefetched(batches: tf.data.Dataset, depth: int) -> tf.data.Dataset:
+    """Batches that are ready before they are needed, on the GPU where there is one."""
+    if tf.config.list_logical_devices("GPU"):
+        batches = batches.apply(tf.data.experimental.copy_to_device("/gpu:0"))
+    return batches.prefetch(depth)
+
+
 def train_batches(
     train: Csr, *, seed: int, batch_size: int, world: World, start_step: int, total_steps: int
 ) -> tf.data.Dataset:
@@ -91,7 +98,7 @@ def train_batches(
         return Batch(users, item_ids, row_splits, step, global_users)
 
     steps = tf.data.Dataset.range(start_step, total_steps)
-    return steps.map(to_batch, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
+    return _prefetched(steps.map(to_batch, num_parallel_calls=2, deterministic=True), PREFETCH)
 
 
 def evaluation_batches(held_out: HeldOut, *, block_size: int, world: World) -> tf.data.Dataset:
@@ -109,4 +116,4 @@ def evaluation_batches(held_out: HeldOut, *, block_size: int, world: World) -> t
         return EvaluationBatch(*parts)
 
     blocks = tf.data.Dataset.range(world.rank, math.ceil(held_out.n_users / block_size), world.size)
-    return blocks.map(to_batch, num_parallel_calls=1, deterministic=True).prefetch(2)
+    return _prefetched(blocks.map(to_batch, num_parallel_calls=1, deterministic=True), 2)

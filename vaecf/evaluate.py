@@ -15,11 +15,11 @@ from recsys_core import cli, devices, distributed, report
 from recsys_core import config as configuration
 from recsys_core import dataset as datasets
 from recsys_core.evaluation import baselines as baseline_models
+from recsys_core.evaluation.criteria import criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.files import write_json
 from recsys_core.training import precision
 from recsys_core.training.checkpoint import Checkpoints
-from recsys_core.training.experiment import criteria
 from vaecf.config import PRESETS, Config
 from vaecf.train import build_model, scorer
 

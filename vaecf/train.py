@@ -14,10 +14,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from recsys_core import cli, devices, distributed, run_folder
 from recsys_core import config as configuration
 from recsys_core import dataset as datasets
+from recsys_core.evaluation.criteria import criteria
 from recsys_core.evaluation.evaluator import Scorer
 from recsys_core.pipeline import steps_per_epoch, train_batches
 from recsys_core.training import precision
-from recsys_core.training.experiment import Experiment, Outcome, Run, conduct, criteria
+from recsys_core.training.experiment import Experiment, Outcome, Run, conduct
 from vaecf.config import PRESETS, Config
 from vaecf.export import VaeRecommender
 from vaecf.model import TERMS, MultVae

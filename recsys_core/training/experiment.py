@@ -18,9 +18,9 @@ from recsys_core.config import EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.distributed import World
 from recsys_core.evaluation import baselines as baseline_models
+from recsys_core.evaluation.criteria import criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, Scorer
-from recsys_core.evaluation.gate import Condition, Verdict, default_condition, judge, parse_condition
-from recsys_core.evaluation.metrics import Metric, parse_metric
+from recsys_core.evaluation.gate import Verdict, judge
 from recsys_core.files import write_json
 from recsys_core.run_folder import RunLog
 from recsys_core.training import loop
@@ -67,32 +67,6 @@ class Outcome:
     @property
     def exit_status(self) -> int:
         return GATE_MISSED if self.complete and not self.passed else 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criteria:
-    """The parsed evaluation settings."""
-
-    metrics: tuple[Metric, ...]
-    primary: Metric
-    conditions: tuple[Condition, ...]
-    baselines: tuple[str, ...]
-
-
-def criteria(config: EvaluationConfig) -> Criteria:
-    """Parse metrics, gate and baselines; every metric that decides something is evaluated.
-
-    Raises:
-        ValueError: an unknown metric or baseline, or a gate of another form.
-    """
-    for name in config.baselines:
-        if name not in baseline_models.KNOWN:
-            raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(baseline_models.KNOWN)}")
-    names = tuple(dict.fromkeys(("popularity", *config.baselines)))
-    primary = parse_metric(config.primary)
-    conditions = tuple(parse_condition(text, names) for text in config.gate) or (default_condition(primary),)
-    wanted = [*(parse_metric(m) for m in config.metrics), primary, *(c.metric for c in conditions)]
-    return Criteria(metrics=tuple(dict.fromkeys(wanted)), primary=primary, conditions=conditions, baselines=names)
 
 
 class Run:

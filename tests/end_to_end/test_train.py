@@ -159,6 +159,11 @@ def test_resume_with_another_model_or_data_is_refused(
     other_rate = python(*words, "--learning-rate", "0.5")
     assert other_rate.returncode == 2
     assert "--resume: learning_rate is 0.5" in other_rate.stderr
+    other_data = tmp_path / "other"
+    assert python("data_prep", "synthetic", "--like", "tiny", "--seed", "2", "--out", other_data).returncode == 0
+    refused = python(*[w if w != tiny_data else other_data for w in words])
+    assert refused.returncode == 2
+    assert "--resume: data set is" in refused.stderr
 
 
 def test_config_yaml_runs_again(alone: Path, python: Any, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""The evaluation settings of a run, parsed: what is measured, what decides, what is compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recsys_core.config import EvaluationConfig
+from recsys_core.evaluation import baselines as baseline_models
+from recsys_core.evaluation.gate import Condition, default_condition, parse_condition
+from recsys_core.evaluation.metrics import Metric, parse_metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """The parsed evaluation settings."""
+
+    metrics: tuple[Metric, ...]
+    primary: Metric
+    conditions: tuple[Condition, ...]
+    baselines: tuple[str, ...]
+
+
+def criteria(config: EvaluationConfig) -> Criteria:
+    """Parse metrics, gate and baselines; every metric that decides something is evaluated.
+
+    Raises:
+        ValueError: an unknown metric or baseline, or a gate of another form.
+    """
+    for name in config.baselines:
+        if name not in baseline_models.KNOWN:
+            raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(baseline_models.KNOWN)}")
+    names = tuple(dict.fromkeys(("popularity", *config.baselines)))
+    primary = parse_metric(config.primary)
+    conditions = tuple(parse_condition(text, names) for text in config.gate) or (default_condition(primary),)
+    wanted = [*(parse_metric(m) for m in config.metrics), primary, *(c.metric for c in conditions)]
+    return Criteria(metrics=tuple(dict.fromkeys(wanted)), primary=primary, conditions=conditions, baselines=names)
