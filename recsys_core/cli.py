@@ -10,6 +10,8 @@ from recsys_core import distributed
 from recsys_core.errors import SharedExit, UserError
 
 C = TypeVar("C")
+INTERRUPTED = 130
+"""The shell's status for Ctrl-C."""
 
 
 def _say(error: Exception) -> None:
@@ -25,7 +27,7 @@ def run(parse: Callable[[], C], work: Callable[[C, distributed.World], int]) -> 
         work: what every rank does; returns the exit status.
 
     Returns:
-        What `work` returned; 2 for bad input or a full disk; the status of a `SharedExit`.
+        What `work` returned; 2 for bad input or a full disk; the status of a `SharedExit`; 130 after Ctrl-C.
     """
     try:
         request = parse()
@@ -38,3 +40,5 @@ def run(parse: Callable[[], C], work: Callable[[C, distributed.World], int]) -> 
     except (UserError, SharedExit) as error:
         _say(error)
         return error.exit_status
+    except KeyboardInterrupt:
+        return INTERRUPTED

@@ -42,7 +42,9 @@ def scorer(model: MultVae) -> Scorer:
     return lambda batch: model.scores(batch.item_ids, batch.row_splits)
 
 
-def experiment(config: Config, data: datasets.Dataset, model: MultVae, world: distributed.World) -> Experiment:
+def experiment(
+    config: Config, data: datasets.Dataset, model: MultVae, numbers: precision.Precision, world: distributed.World
+) -> Experiment:
     """What the shared training needs to know of this model."""
     training = config.training
     return Experiment(
@@ -64,7 +66,7 @@ def experiment(config: Config, data: datasets.Dataset, model: MultVae, world: di
         users_per_epoch=data.train.n_users,
         identity={
             "model": {**asdict(config.model), "hidden": list(config.model.hidden)},
-            "precision": config.hardware.precision,
+            "precision": numbers.name,
         },
         export=lambda folder, result: _export(folder, config, data, model, result),
     )
@@ -107,7 +109,7 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
     numbers = precision.resolve(config.hardware.precision, config.hardware.amp)
     data = datasets.open_dataset(config.data)
     model = build_model(config, data.n_items, numbers)
-    parts = experiment(config, data, model, world)
+    parts = experiment(config, data, model, numbers, world)
     run_folder.create(config.run_dir, configuration.to_yaml(config), resume=config.resume, world=world)
     run = Run(parts, data, config.run_dir, config.training, config.evaluation, scaled=numbers.scaled, world=world)
     return conduct(run, resume=config.resume)

@@ -134,8 +134,10 @@ class Run:
         if not resume:
             self.world.broadcast_variables(self.experiment.model.variables)
             return loop.Progress()
-        state = self.checkpoints.restore(check=self._same_run)
-        return loop.Progress(**state["progress"])
+        progress = loop.Progress(**self.checkpoints.restore(check=self._same_run)["progress"])
+        if progress.best_step is not None and progress.best_value is not None:
+            self.checkpoints.mark_best(progress.best_step, progress.best_value)  # a kill may have come before this
+        return progress
 
     def _same_run(self, state: Mapping[str, Any]) -> None:
         """Refuse the checkpoint of a run with other settings."""
