@@ -64,14 +64,16 @@ def _unpack(archive: Path, target: Path) -> None:
     """Extract the members we read, flat (their own folders are dropped, so no name can leave `target`)."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
-            for member in tqdm(zipped.infolist(), desc=f"unpacking {archive.name}", unit="file", leave=False):
+            for member in tqdm(
+                zipped.infolist(), desc=f"unpacking {archive.name}", unit="file", leave=False, disable=None
+            ):
                 name = Path(member.filename).name
                 if name.startswith(WANTED) and not member.is_dir():
                     with zipped.open(member) as source:
                         _copy(source, target / name)
         return
     with tarfile.open(archive) as tarred:
-        for entry in tqdm(tarred, desc=f"unpacking {archive.name}", unit="file", leave=False):
+        for entry in tqdm(tarred, desc=f"unpacking {archive.name}", unit="file", leave=False, disable=None):
             name = Path(entry.name).name
             if name.startswith(WANTED) and entry.isfile() and (stream := tarred.extractfile(entry)):
                 with stream:

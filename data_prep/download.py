@@ -84,6 +84,7 @@ def _fetch(url: str, partial: Path) -> None:
                 unit_scale=True,
                 desc=Path(url).name,
                 mininterval=0.5,
+                disable=None,
             ) as bar,
         ):
             while block := answer.read(CHUNK_BYTES):

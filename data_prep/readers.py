@@ -23,7 +23,7 @@ def _bar(total: int, ranks: Ranks, unit: str) -> tqdm:
         unit_scale=True,
         desc="reading",
         leave=False,
-        disable=not ranks.is_first,
+        disable=None if ranks.is_first else True,
         mininterval=0.5,
     )
 

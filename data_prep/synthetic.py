@@ -144,7 +144,7 @@ def blocks(shape: Shape, seed: int) -> Iterator[tuple[Ints, Ints, npt.NDArray[np
 def read(shape: Shape, threshold: float, seed: int) -> list[Interactions]:
     """The positive events, as if they had been read from a file."""
     parts = []
-    with tqdm(total=shape.interactions, unit="row", unit_scale=True, desc="drawing", leave=False) as bar:
+    with tqdm(total=shape.interactions, unit="row", unit_scale=True, desc="drawing", leave=False, disable=None) as bar:
         for users, items, ratings in blocks(shape, seed):
             kept = ratings > threshold if shape.ratings else np.ones(len(users), bool)
             parts.append(
