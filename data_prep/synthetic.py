@@ -169,7 +169,12 @@ def write_csv(shape: Shape, seed: int, path: Path) -> int:
         with (
             csv.CSVWriter(working, schema, write_options=options) as writer,
             tqdm(
-                total=shape.interactions, unit="row", unit_scale=True, desc=f"writing {path.name}", leave=False
+                total=shape.interactions,
+                unit="row",
+                unit_scale=True,
+                desc=f"writing {path.name}",
+                leave=False,
+                disable=None,
             ) as bar,
         ):
             for users, items, ratings in blocks(shape, seed):
