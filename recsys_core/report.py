@@ -29,7 +29,9 @@ class ProgressReport:
 
     def __init__(self, *, total_steps: int, steps_per_epoch: int, start_step: int, enabled: bool) -> None:
         self._total, self._per_epoch, self._enabled = total_steps, steps_per_epoch, enabled
-        self._first_step, self._started, self._last_line = start_step, time.monotonic(), 0.0
+        self._first: tuple[int, float] | None = None
+        """Step and time after the first inner loop, which compiled the graph and says nothing about the rest."""
+        self._last_line = 0.0
         self._lines = enabled and not sys.stderr.isatty()
         self._bar = tqdm(
             total=total_steps, initial=start_step, unit="step", disable=not enabled or self._lines, dynamic_ncols=True
@@ -43,12 +45,13 @@ class ProgressReport:
         self._bar.set_postfix_str(shown, refresh=False)
         self._bar.update(step - self._bar.n)
         now = time.monotonic()
+        self._first = self._first or (step, now)
         if self._lines and (now - self._last_line >= SECONDS_BETWEEN_LINES or step == self._total):
             self._last_line = now
-            done = max(step - self._first_step, 1)
-            left = (now - self._started) / done * (self._total - step)
+            done, seconds = step - self._first[0], now - self._first[1]
+            left = f"ETA {_clock(seconds / done * (self._total - step))}" if done else "compiled"
             epoch = f"epoch {step / self._per_epoch:.1f}/{self._total / self._per_epoch:.0f}"
-            self.say(f"{epoch}  step {step}/{self._total}  {shown}  ETA {_clock(left)}")
+            self.say(f"{epoch}  step {step}/{self._total}  {shown}  {left}")
 
     def say(self, text: str) -> None:
         """Print a line without tearing the bar."""
