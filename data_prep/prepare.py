@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -213,7 +214,9 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
 
 
 def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ranks) -> Mapping[str, Any] | None:
-    parts = _read(request, folder, ranks)
+    with ThreadPoolExecutor(1) as hasher:
+        digest = hasher.submit(_contents, files if ranks.is_first else [])  # while the rows are read
+        parts = _read(request, folder, ranks)
     if not ranks.is_first:
         return None
     events = Interactions.concatenate(parts)
@@ -224,6 +227,6 @@ def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ran
     warnings = count_differences(request.name, result.counts, request.follows_publication())
     if result.counts["duplicates_dropped"]:
         warnings.append(f"{result.counts['duplicates_dropped']:,} repeated (user, item) pairs were kept once")
-    source = {"files": [p.name for p in files[:10]], "stamps": _stamps(files), "sha256": _contents(files)}
+    source = {"files": [p.name for p in files[:10]], "stamps": _stamps(files), "sha256": digest.result()}
     store.write(request.out, result, titles, request.parameters(), source, warnings)
     return store.prepared_with(request.out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +75,17 @@ def read_text(path: Path, layout: Layout, skip: int, threshold: float, ranks: Ra
         raise ValueError(f"{path} holds no rows")
     mine = share_of([path], ranks.rank, ranks.size, skip)
     parts = []
-    with _bar(sum(s.end - s.start for s in mine), ranks, "B") as bar:
+    with _bar(sum(s.end - s.start for s in mine), ranks, "B") as bar, ThreadPoolExecutor(1) as parser:
+        waiting = None
         for span in mine:
-            for offset, block in blocks(span):
-                parts.append(parse_block(block, offset, path, layout, threshold))
+            for offset, block in blocks(span):  # the next block is read while this one is parsed
+                parsed = parser.submit(parse_block, block, offset, path, layout, threshold)
+                if waiting is not None:
+                    parts.append(waiting.result())
+                waiting = parsed
                 bar.update(len(block))
+        if waiting is not None:
+            parts.append(waiting.result())
     return ranks.gather_events(Interactions.concatenate(parts))
 
 
