@@ -142,6 +142,19 @@ def _already_there(request: Request, files: list[Path]) -> bool:
     return True
 
 
+def _prepared_before(request: Request) -> bool:
+    """Whether `out` holds a published data set with these parameters, so that nothing needs to be downloaded."""
+    found = None if request.overwrite else store.prepared_with(request.out)
+    return found is not None and found["parameters"] == request.parameters() and store.is_complete(request.out, found)
+
+
+def _reused(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
+    if not ranks.is_first:
+        return None
+    print(f"{request.out} is already prepared with these parameters")
+    return store.prepared_with(request.out)
+
+
 def _read(request: Request, folder: Path | None, ranks: Ranks) -> list[Interactions]:
     """Every event, on rank 0."""
     if request.shape is not None:
@@ -193,6 +206,8 @@ def prepare(request: Request) -> Mapping[str, Any] | None:
 
 def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
     if request.download:
+        if _prepared_before(request):
+            return _reused(request, ranks)
         if ranks.is_first:
             source = SOURCES[request.name]
             assert source.url is not None
@@ -203,10 +218,7 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
         raise ValueError(f"{request.raw} does not exist; name the folder, file or archive with --raw")
     files = _source_files(request)
     if _already_there(request, files):
-        if not ranks.is_first:
-            return None
-        print(f"{request.out} is already prepared with these parameters")
-        return store.prepared_with(request.out)
+        return _reused(request, ranks)
     if request.raw is None:
         return _finish(request, None, files, ranks)
     with archive.opened_on_first(request.raw, request.out.parent, ranks) as folder:

@@ -10,6 +10,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 from data_prep import netflix, text
 from data_prep.__main__ import main
 from data_prep.download import download
+from data_prep.sources import SOURCES
 from data_prep.text import share_of
 
 from .conftest import MATRICES, Prepared, Row, random_rows, write_csv
@@ -226,6 +228,22 @@ def test_a_broken_download_goes_on_where_it_stopped(server: str, tmp_path: Path)
     os.utime(target, (5, 5))
     download(server, target, None)
     assert target.stat().st_mtime == 5  # a matching file is kept
+
+
+def test_download_prepares_and_is_not_repeated(
+    server: str, prepare: Any, expected: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(write_csv(tmp_path / "x.csv", ROWS), "ml-latest-small/ratings.csv")
+    monkeypatch.setattr(_Server, "content", archive.getvalue())
+    monkeypatch.setattr(_Server, "hang_up", False)
+    url = server.replace("data.zip", "ml-latest-small.zip")
+    monkeypatch.setitem(SOURCES, "ml-latest-small", replace(SOURCES["ml-latest-small"], url=url))
+    assert same(prepare("ml-latest-small", "--download", out="d"), expected)
+    (tmp_path / "ml-latest-small.zip").unlink()
+    monkeypatch.setattr(_Server, "content", b"gone")
+    assert same(prepare("ml-latest-small", "--download", out="d"), expected)
 
 
 def test_a_wrong_checksum_is_refused(server: str, tmp_path: Path) -> None:
