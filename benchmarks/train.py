@@ -67,7 +67,7 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
 
     world = World()
     devices.configure(world)
-    numbers, prepared = precision.resolve(name, False), dataset.open_dataset(data)
+    numbers, prepared = precision.resolve(name, False, world), dataset.open_dataset(data)
     model = MultVae(prepared.n_items, hidden=(HIDDEN,), latent=LATENT, compute=numbers.compute)
     step = TrainStep(
         model.loss,

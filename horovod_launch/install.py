@@ -92,11 +92,20 @@ def horovod_flags(gpu: bool, cpus: int) -> dict[str, str]:
     return flags
 
 
-def nccl_home(python: Path) -> dict[str, str]:
-    """Where the NCCL of the GPU packages lies, for Horovod's build (empty if the packages are not there)."""
-    code = "import nvidia.nccl, os; print(list(nvidia.nccl.__path__)[0])"
+def nccl_flags(python: Path, venv: Path) -> dict[str, str]:
+    """Where the NCCL of the GPU packages lies, for Horovod's build (empty if the packages are not there).
+
+    The package holds libnccl.so.2 only, the linker asks for libnccl.so.
+    """
+    code = "import nvidia.nccl; print(list(nvidia.nccl.__path__)[0])"
     found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    return {"HOROVOD_NCCL_HOME": found.stdout.strip()} if found.returncode == 0 else {}
+    if found.returncode:
+        return {}
+    home, links = Path(found.stdout.strip()), venv / "nccl"
+    links.mkdir(exist_ok=True)
+    if not (links / "libnccl.so").exists():
+        (links / "libnccl.so").symlink_to(home / "lib" / "libnccl.so.2")
+    return {"HOROVOD_NCCL_INCLUDE": str(home / "include"), "HOROVOD_NCCL_LIB": str(links)}
 
 
 def _fingerprint(extras: str) -> str:
@@ -141,7 +150,13 @@ def install(venv: Path, extras: Sequence[str]) -> None:
     probe = subprocess.run([python, "-c", "import horovod.tensorflow"], env=env, capture_output=True, check=False)
     if probe.returncode:
         gpu = "gpu" in extras
-        build_env = env | horovod_flags(gpu, os.cpu_count() or 1) | (nccl_home(python) if gpu else {})
+        if gpu and shutil.which("nvcc") is None:
+            print(
+                "[setup] no nvcc found: Horovod is built without NCCL, gradients go through the CPU. For NCCL: ", end=""
+            )
+            print("install the CUDA 12 toolkit, remove .venv/.complete, uninstall horovod and run again")
+            gpu = False
+        build_env = env | horovod_flags(gpu, os.cpu_count() or 1) | (nccl_flags(python, venv) if gpu else {})
         force = ["--force-reinstall", "--no-cache-dir", "--no-deps", "--no-build-isolation"]
         _run([*pip, *force, HOROVOD], build_env, log, "building Horovod with MPI and Gloo (2 to 5 minutes)")
         _run([python, "-c", "import horovod.tensorflow"], env, log, "importing Horovod")

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from horovod_launch.command import Launch
 
+PREFIX = "/app/.venv"
+"""Where Open MPI lies in our CPU image (Dockerfile)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
@@ -43,8 +46,8 @@ def slurm(launch: Launch, cluster: Cluster) -> str:
 #SBATCH --ntasks-per-node={per_node}
 #SBATCH --cpus-per-task={cluster.cores_per_rank}
 {gpus}#SBATCH --time={cluster.hours:02d}:00:00
-#SBATCH --signal=TERM@120
-# SIGTERM two minutes before the end saves a checkpoint; submit again with --resume to go on.
+#SBATCH --signal=B:TERM@180
+# Three minutes before the end the ranks are told to save a checkpoint; submit again with --resume to go on.
 set -euo pipefail
 cd "${{SLURM_SUBMIT_DIR}}"
 source .venv/bin/activate
@@ -53,7 +56,13 @@ export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK}}"
 mpirun -np {launch.ranks} --map-by ppr:{per_node}:node --bind-to none \\
     --prefix "${{VIRTUAL_ENV}}" -x PATH -x OPAL_PREFIX -x OMP_NUM_THREADS \\
     --mca pml ob1 --mca btl ^openib \\
-    python -m {launch.module} {arguments}
+    python -m {launch.module} {arguments} &
+ranks=$!
+trap 'kill -USR1 "$ranks"' TERM
+status=0
+wait "$ranks" || status=$?
+if kill -0 "$ranks" 2>/dev/null; then status=0; wait "$ranks" || status=$?; fi
+exit "$status"
 """
 
 
@@ -67,11 +76,14 @@ def mpi_job(launch: Launch, cluster: Cluster) -> str:
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": cluster.volume_claim}}
     run = [
         "mpirun", "--allow-run-as-root", "-np", str(launch.ranks), "--bind-to", "none", "--map-by", "slot",
-        "-x", "LD_LIBRARY_PATH", "-x", "PATH", "-x", "OMP_NUM_THREADS",
+        "--prefix", PREFIX, "-x", "LD_LIBRARY_PATH", "-x", "PATH", "-x", "OPAL_PREFIX", "-x", "OMP_NUM_THREADS",
         "--mca", "pml", "ob1", "--mca", "btl", "^openib",
         "python", "-m", launch.module, *launch.arguments,
     ]  # fmt: skip
-    threads = [{"name": "OMP_NUM_THREADS", "value": str(cluster.cores_per_rank)}]
+    threads = [
+        {"name": "OMP_NUM_THREADS", "value": str(cluster.cores_per_rank)},
+        {"name": "OPAL_PREFIX", "value": PREFIX},
+    ]
 
     def template(container: dict[str, object]) -> dict[str, object]:
         return {

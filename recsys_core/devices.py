@@ -47,16 +47,17 @@ def configure(world: World) -> None:
     """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything."""
     tf.get_logger().setLevel("ERROR")  # its warnings are about us, not about anything a user could change
     threads = threads_per_rank(world.local_size)
+    gpus = tf.config.list_physical_devices("GPU")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
-        gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             mine = gpus[world.local_rank % len(gpus)]
             tf.config.set_visible_devices(mine, "GPU")
             tf.config.experimental.set_memory_growth(mine, True)
-    except RuntimeError:  # TensorFlow is running already (a second training in one process): it keeps what it has
-        return
+    except RuntimeError:
+        # TensorFlow runs already. A second training in one process keeps what the first one set; a rank must not.
+        assert world.size == 1, "devices.configure comes before the first exchange"
 
 
 def _cpu_name() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -64,19 +65,25 @@ def _check_items(own: Path, other: Path) -> None:
         )
 
 
-def evaluate(config: Config, split: str, world: distributed.World) -> tuple[Evaluation, dict[str, Evaluation]]:
+def evaluate(
+    config: Config, split: str, world: distributed.World, other_data: bool = False
+) -> tuple[Evaluation, dict[str, Evaluation]]:
     """Evaluate the best checkpoint, and the baselines of the data set's training users.
+
+    Args:
+        other_data: whether the data set is meant to be another than the run's own.
 
     Raises:
         ValueError: the run has no checkpoint, or the data set is damaged or another one.
     """
     wanted = criteria(config.evaluation)
     devices.configure(world)
-    numbers = precision.resolve(config.hardware.precision, config.hardware.amp)
+    numbers = precision.resolve(config.hardware.precision, config.hardware.amp, world)
     world.on_first(lambda: datasets.verify(config.data))
     data = datasets.open_dataset(config.data)
     model = build_model(config, data.n_items, numbers)
-    Checkpoints(config.run_dir / "checkpoints", keep=1, world=world, model=model).restore_best()
+    checkpoints = Checkpoints(config.run_dir / "checkpoints", keep=1, world=world, model=model)
+    checkpoints.restore_best(lambda state: None if other_data else _check_data(state, data))
     evaluator = Evaluator(
         data.held_out(split),
         wanted.metrics,
@@ -84,9 +91,20 @@ def evaluate(config: Config, split: str, world: distributed.World) -> tuple[Eval
         n_items=data.n_items,
         block_size=config.evaluation.evaluation_block,
     )
-    builders = baseline_models.builders(data.train, config.evaluation.ease_regularization)
-    baselines = {name: evaluator.evaluate(builders[name]()) for name in wanted.baselines}
-    return evaluator.evaluate(scorer(model)), baselines
+    baselines = baseline_models.evaluate(
+        wanted.baselines,
+        data,
+        {split: evaluator},
+        ease_regularization=config.evaluation.ease_regularization,
+        world=world,
+    )
+    return evaluator.evaluate(scorer(model)), {name: found[split] for name, found in baselines.items()}
+
+
+def _check_data(state: Mapping[str, Any], data: datasets.Dataset) -> None:
+    """Refuse a data set that was prepared anew since: its test users may have been training users."""
+    if state["identity"]["data set"] != data.fingerprint:
+        raise ValueError(f"{data.folder} is not the data set of this run any more; name the right one with --data")
 
 
 def _request(args: argparse.Namespace) -> Config:
@@ -112,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
 
     def work(config: Config, world: distributed.World) -> int:
-        model, baselines = evaluate(config, args.split, world)
+        model, baselines = evaluate(config, args.split, world, args.data is not None)
         world.on_first(lambda: _report(args, config, model, baselines))
         return 0
 

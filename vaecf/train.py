@@ -104,9 +104,9 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
         UserError: anything wrong with the configuration, the data set or the disk.
         NonFiniteError: the loss or a gradient is not finite.
     """
+    devices.configure(world)  # before the first exchange, which starts TensorFlow
     world.on_first(lambda: check(config, world.size))
-    devices.configure(world)
-    numbers = precision.resolve(config.hardware.precision, config.hardware.amp)
+    numbers = precision.resolve(config.hardware.precision, config.hardware.amp, world)
     data = datasets.open_dataset(config.data)
     model = build_model(config, data.n_items, numbers)
     parts = experiment(config, data, model, numbers, world)

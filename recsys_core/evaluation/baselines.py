@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,9 @@ import psutil
 import scipy.linalg
 import tensorflow as tf
 
-from recsys_core.dataset import Csr
-from recsys_core.evaluation.evaluator import Scorer
+from recsys_core.dataset import Csr, Dataset
+from recsys_core.distributed import World
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator, Scorer
 from recsys_core.pipeline import EvaluationBatch, rows_of
 
 KNOWN = ("popularity", "ease")
@@ -74,6 +75,31 @@ def ease(train: Csr, regularization: float = 500.0) -> Scorer:
     return score
 
 
-def builders(train: Csr, ease_regularization: float) -> dict[str, Callable[[], Scorer]]:
-    """The known baselines, built when asked for."""
-    return {"popularity": lambda: popularity(train), "ease": lambda: ease(train, ease_regularization)}
+def evaluate(
+    names: Sequence[str],
+    data: Dataset,
+    evaluators: Mapping[str, Evaluator],
+    *,
+    ease_regularization: float,
+    world: World,
+) -> dict[str, dict[str, Evaluation]]:
+    """Baseline -> split -> evaluation. EASE is built and evaluated by rank 0 alone, for its matrix is large.
+
+    Args:
+        evaluators: split -> evaluator.
+
+    Raises:
+        SharedError: EASE does not fit into the memory of rank 0's machine.
+    """
+    found = {}
+    if "popularity" in names:
+        scorer = popularity(data.train)
+        found["popularity"] = {split: e.evaluate(scorer) for split, e in evaluators.items()}
+    if "ease" in names:
+
+        def alone() -> dict[str, Evaluation]:
+            scorer = ease(data.train, ease_regularization)
+            return {split: e.alone().evaluate(scorer) for split, e in evaluators.items()}
+
+        found["ease"] = world.on_first(alone)
+    return found

@@ -60,11 +60,18 @@ class Evaluator:
             block_size: users ranked at once; their scores take block_size x I x 4 bytes.
         """
         self._held_out, self._metrics, self._world, self._n_items = held_out, tuple(metrics), world, n_items
+        self._block_size = block_size
         self._per_user = [m for m in self._metrics if m.name != COVERAGE]
         self._coverage = [m for m in self._metrics if m.name == COVERAGE]
         self._depth = max(m.k for m in self._metrics)
         self._batches = evaluation_batches(held_out, block_size=block_size, world=world)
         self._compiled: dict[Scorer, Callable] = {}
+
+    def alone(self) -> Evaluator:
+        """The same evaluator for a rank that works without the others."""
+        return Evaluator(
+            self._held_out, self._metrics, world=World(), n_items=self._n_items, block_size=self._block_size
+        )
 
     def _block_function(self, scorer: Scorer) -> Callable:
         """The graph for one scorer: batch -> (values [B, M], top items [B, K], whether all scores are numbers)."""
@@ -98,15 +105,17 @@ class Evaluator:
         rank_block = self._compiled.setdefault(scorer, self._block_function(scorer))
         table = np.zeros((self._held_out.n_users, len(self._per_user)))
         seen = np.zeros((len(self._coverage), self._n_items))
+        unsound = 0.0
         for batch in self._batches:
             block, items, sound = rank_block(batch)
-            if not sound:
-                raise SharedError("the model gives scores that are not numbers (NaN); its parameters are damaged")
+            unsound += not sound
             table[batch.users.numpy()] = block.numpy()
             for row, metric in enumerate(self._coverage):
                 seen[row, items.numpy()[:, : metric.k].ravel()] = 1
-        both = self._world.sum_array(np.concatenate([table.ravel(), seen.ravel()]))
-        return self._summary(both[: table.size].reshape(table.shape), both[table.size :].reshape(seen.shape))
+        total = self._world.sum_array(np.concatenate([table.ravel(), seen.ravel(), [unsound]]))
+        if total[-1]:  # known to every rank only now
+            raise SharedError("the model gives scores that are not numbers (NaN); its parameters are damaged")
+        return self._summary(total[: table.size].reshape(table.shape), total[table.size : -1].reshape(seen.shape))
 
     def _summary(self, table: npt.NDArray[np.float64], seen: npt.NDArray[np.float64]) -> Evaluation:
         has_relevant = np.diff(self._held_out.fold_out.indptr) > 0

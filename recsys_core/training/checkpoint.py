@@ -112,9 +112,13 @@ class Checkpoints:
         self._world.broadcast_variables(self._variables)
         return state
 
-    def restore_best(self) -> dict[str, Any]:
+    def any(self) -> bool:
+        """Whether there is a complete checkpoint, on every rank."""
+        return bool(self._world.broadcast(self._world.is_first and self.steps()))
+
+    def restore_best(self, check: Callable[[dict[str, Any]], None] = lambda state: None) -> dict[str, Any]:
         """Load the best checkpoint on every rank; see `restore`."""
-        return self.restore(self._world.broadcast(self.best_step() if self._world.is_first else None))
+        return self.restore(self._world.broadcast(self.best_step() if self._world.is_first else None), check)
 
 
 def _variables(trackable: Any) -> list[tf.Variable]:

@@ -5,6 +5,7 @@ The model gives a loss, its variables and a scorer; everything that has to do wi
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -131,7 +132,7 @@ class Run:
 
     def start(self, resume: bool) -> loop.Progress:
         """The state to go on from: fresh, or the last checkpoint's (refused if that belongs to another run)."""
-        if not resume:
+        if not resume or not self.checkpoints.any():  # a run that was killed before its first checkpoint starts again
             self.world.broadcast_variables(self.experiment.model.variables)
             return loop.Progress()
         progress = loop.Progress(**self.checkpoints.restore(check=self._same_run)["progress"])
@@ -154,27 +155,18 @@ class Run:
         kept = asdict(self.training)
         for free in ("keep_checkpoints", "steps_per_call"):
             del kept[free]
-        return {**self.experiment.identity, **kept, "data set": self.dataset.fingerprint}
+        primary = str(self.criteria.primary)
+        return {**self.experiment.identity, **kept, "primary": primary, "data set": self.dataset.fingerprint}
 
     def evaluate_baselines(self) -> dict[str, dict[str, Evaluation]]:
-        """Baseline -> split -> evaluation. EASE is built and evaluated by rank 0 alone, for its matrix is large."""
-        builders = baseline_models.builders(self.dataset.train, self.evaluation.ease_regularization)
-        found: dict[str, dict[str, Evaluation]] = {}
-        for name in self.criteria.baselines:
-            if name == "popularity":
-                scorer = builders[name]()
-                found[name] = {split: e.evaluate(scorer) for split, e in self.evaluators.items()}
-            else:
-                found[name] = self.world.on_first(lambda build=builders[name]: self._alone(build()))  # type: ignore[misc]
-        return found
-
-    def _alone(self, scorer: Scorer) -> dict[str, Evaluation]:
-        return {
-            split: Evaluator(
-                self.dataset.held_out(split), self.criteria.metrics, world=World(), n_items=self.dataset.n_items
-            ).evaluate(scorer)
-            for split in ("valid", "test")
-        }
+        """Baseline -> split -> evaluation."""
+        return baseline_models.evaluate(
+            self.criteria.baselines,
+            self.dataset,
+            self.evaluators,
+            ease_regularization=self.evaluation.ease_regularization,
+            world=self.world,
+        )
 
     def actions(
         self, log: RunLog, progress_report: report.ProgressReport, lines: Mapping[str, float]
@@ -298,6 +290,8 @@ def _finish(run: Run, progress: loop.Progress, baselines: Mapping[str, Mapping[s
     def write() -> None:
         if passed:  # an export that fails leaves no result behind that claims one
             run.experiment.export(run.run_dir / "export", result)
+        else:  # a run resumed with a stricter gate
+            shutil.rmtree(run.run_dir / "export", ignore_errors=True)
         write_json(run.run_dir / "result.json", result)
 
     started = time.perf_counter()

@@ -69,22 +69,28 @@ Reporter = Callable[[int, dict[str, float]], None]
 
 
 class StopSignal:
-    """Remembers that SIGTERM arrived, so that the loop can stop between two inner loops."""
+    """Remembers that SIGTERM or SIGUSR1 arrived, so that the loop can stop between two inner loops.
+
+    mpirun passes SIGUSR1 on to its ranks and leaves them the time they need; SIGTERM it follows with SIGKILL.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
     def __init__(self) -> None:
         self.received = False
 
     @contextmanager
     def listening(self) -> Iterator[StopSignal]:
-        """Catch SIGTERM while the block runs (only the main thread can)."""
+        """Catch the signals while the block runs (only the main thread can)."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "received", True))
+        before = {s: signal.signal(s, lambda *_: setattr(self, "received", True)) for s in self.SIGNALS}
         try:
             yield self
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def run(
@@ -109,7 +115,7 @@ def run(
         batches: iterator that continues at `progress.step`.
         primary: name of the metric that decides which checkpoint is best.
         patience: stop after this many evaluations without a better one (0: never).
-        on_interrupt: called once after SIGTERM, before returning.
+        on_interrupt: called once after a stop signal, before returning.
 
     Returns:
         True when the run is complete, False when it was interrupted.
@@ -117,7 +123,7 @@ def run(
     Raises:
         NonFiniteError: see `TrainStep.run`.
     """
-    while progress.step < plan.total_steps:
+    while progress.step < plan.total_steps and not _out_of_patience(progress, patience):
         if world.any(stop.received):
             on_interrupt(progress)
             return False
@@ -133,13 +139,13 @@ def run(
         report(progress.step, means | {"users_per_second": users_per_step * count / seconds})
         if plan.is_evaluated(progress.step):
             _look(plan, progress, evaluate(), primary, actions)
-            if patience and _evaluations_since_best(progress) >= patience:
-                break
     return True
 
 
-def _evaluations_since_best(progress: Progress) -> int:
-    return sum(entry["step"] > (progress.best_step or 0) for entry in progress.history)
+def _out_of_patience(progress: Progress, patience: int) -> bool:
+    """Whether the last evaluations brought nothing better (asked at the head of the loop: a resumed run stays over)."""
+    since_best = sum(entry["step"] > (progress.best_step or 0) for entry in progress.history)
+    return bool(patience) and since_best >= patience
 
 
 def _look(plan: Plan, progress: Progress, evaluation: Evaluation, primary: str, actions: Sequence[Action]) -> None:

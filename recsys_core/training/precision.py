@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from recsys_core import devices
+from recsys_core.distributed import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,10 @@ def known(name: str) -> Precision:
     return KNOWN[name]
 
 
-def resolve(name: str, amp: bool) -> Precision:
-    """The precision a run uses, with TensorFlow set accordingly (TF32 products only when asked for)."""
+def resolve(name: str, amp: bool, world: World) -> Precision:
+    """The precision of every rank (rank 0's hardware decides), with TensorFlow set accordingly."""
     if amp:
-        name = best(devices.gpu_capability(), devices.cpu_has_bf16())
+        name = world.broadcast(best(devices.gpu_capability(), devices.cpu_has_bf16()))
     tf.config.experimental.enable_tensor_float_32_execution(name == "tf32")
     return known(name)
 

@@ -103,7 +103,8 @@ class TrainStep(tf.Module):
             batches: iterator of a `tf.data` pipeline.
 
         Returns:
-            [count] values of each loss term, and of "gradient_norm".
+            [count] values of each loss term, of "gradient_norm" (0 where loss scaling skipped the step), and with
+            loss scaling of "skipped_steps" and "loss_scale".
 
         Raises:
             NonFiniteError: a term, or without loss scaling a gradient, is not finite; names step and quantity.
@@ -115,7 +116,13 @@ class TrainStep(tf.Module):
         if not self.loss_scale.enabled:
             self._check(first, norms, [f"gradient of {v.name}" for v in self._variables])
         result = {name: terms[:, k] for k, name in enumerate(self._terms)}
-        return result | {"gradient_norm": np.sqrt((norms.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)}
+        norm = np.sqrt((norms.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
+        skipped = ~np.isfinite(norm)  # with loss scaling only: the step was not taken
+        result["gradient_norm"] = np.where(skipped, 0, norm)
+        if self.loss_scale.enabled:
+            result["skipped_steps"] = skipped.astype(np.float32)
+            result["loss_scale"] = np.full(count, float(self.loss_scale.value), np.float32)
+        return result
 
     def _check(self, first: int, table: npt.NDArray[np.float32], names: Sequence[str]) -> None:
         bad = np.argwhere(~np.isfinite(table))

@@ -216,6 +216,22 @@ def test_the_export_answers_its_golden_requests(alone: Path) -> None:
         assert not seen & set(answer.tolist())
 
 
+def test_fp16_overflows_are_skipped_and_logged(alone: Path, tiny_data: Path, python: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ("vaecf.train", "--data", tiny_data, "--run-dir", run, *SMALL, "--epochs", "8", *EASY_GATE)
+    code = (
+        "from recsys_core.training.precision import LossScale; LossScale.START = 2.0**60; "
+        "import sys; from vaecf.train import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", code, *map(str, words[1:]), "--precision", "fp16"]
+    done = subprocess.run(line, cwd=ROOT, env=_environment(None), capture_output=True, text=True)
+    assert done.returncode in (0, 3), done.stderr
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if line["kind"] == "train"]
+    assert trained[0]["skipped_steps"] > 0
+    assert trained[-1]["loss_scale"] < 2.0**60
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_narrow_precisions_reach_the_same_quality(
     precision: str, alone: Path, tiny_data: Path, python: Any, tmp_path: Path
@@ -270,6 +286,25 @@ def test_a_killed_rank_ends_the_job(gloo: bool, tiny_data: Path, tmp_path: Path)
     finally:
         if job.poll() is None:
             os.killpg(job.pid, signal.SIGKILL)
+
+
+@pytest.mark.ranks
+def test_ranks_save_when_mpirun_is_told_to(tiny_data: Path, tmp_path: Path) -> None:
+    """SIGUSR1 to mpirun reaches every rank; they agree on a step, save it, and the job ends well."""
+    run = tmp_path / "run"
+    line = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2", sys.executable, "-m", "vaecf.train"]
+    line += ["--data", str(tiny_data), "--run-dir", str(run), *SMALL, "--epochs", "5000"]
+    job = subprocess.Popen(line, cwd=ROOT, env=_environment(None), stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (run / "metrics.jsonl").exists():
+        time.sleep(0.2)
+    job.send_signal(signal.SIGUSR1)
+    told, _ = job.communicate(timeout=90)
+    assert job.returncode == 0
+    assert "go on with --resume" in told
+    saved = sorted((run / "checkpoints").glob("step-*"))[-1]
+    logged = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert json.loads((saved / "state.json").read_text())["progress"]["step"] == logged[-1]
 
 
 def is_rank(pid: int, run_dir: bytes) -> bool:

@@ -145,6 +145,22 @@ def test_agreement(items: list[int], scores: list[float], agrees: bool) -> None:
     assert answers_agree(answer([1, 2, 3], [3.0, 2.0, 1.0]), answer(items, scores)) is agrees
 
 
+def test_what_is_absent_must_stay_absent() -> None:
+    nothing = float("-inf")
+    expected = answer([5, 6, -1], [3.0, 2.0, nothing])
+    assert answers_agree(expected, answer([5, 6, -1], [3.0, 2.0, nothing]))
+    assert not answers_agree(expected, answer([5, 6, 7], [3.0, 2.0, 99.0]))
+    assert not answers_agree(expected, answer([5, -1, -1], [3.0, nothing, nothing]))
+
+
+def test_a_tie_excuses_only_its_own_items() -> None:
+    tied = answer([1, 2, 3, 4], [3.0, 2.0, 2.0, 1.0])
+    assert answers_agree(tied, answer([1, 3, 2, 4], [3.0, 2.0, 2.0, 1.0]))
+    assert not answers_agree(tied, answer([1, 9, 2, 4], [3.0, 2.0, 2.0, 1.0]))
+    assert not answers_agree(tied, answer([1, 3, 3, 4], [3.0, 2.0, 2.0, 1.0]))
+    assert answers_agree(answer([1, 2], [3.0, 2.0]), answer([1, 9], [3.0, 2.0]))  # tied with the first left out
+
+
 def test_ties_may_change_places() -> None:
     assert answers_agree(answer([1, 2, 3], [3.0, 2.0, 2.0]), answer([1, 3, 2], [3.0, 2.0, 2.0]))
 
