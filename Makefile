@@ -16,7 +16,6 @@ export PATH := $(BIN):$(PATH)
 export OPAL_PREFIX := $(CURDIR)/$(VENV)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export OMPI_MCA_mpi_yield_when_idle := 1
-export OMPI_MCA_odls_base_sigkill_timeout := 120
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 .PHONY: help setup data train test check lint bench clean

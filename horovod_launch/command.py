@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS_TO_SAVE = 120
-"""What ranks get between SIGTERM and SIGKILL, to save a checkpoint (Open MPI's own default is one second)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -64,7 +61,6 @@ def environment(launch: Launch, cores: int, base: Mapping[str, str]) -> dict[str
         env["OMP_NUM_THREADS"] = str(threads)
     if launch.local_ranks() > cores:
         env.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # waiting ranks must not take the cores of working ones
-    env.setdefault("OMPI_MCA_odls_base_sigkill_timeout", str(SECONDS_TO_SAVE))
     if launch.timeline:
         env["HOROVOD_TIMELINE"] = launch.timeline
     return env
