@@ -12,7 +12,7 @@ COPY data_prep data_prep
 COPY recsys_core recsys_core
 COPY vaecf vaecf
 COPY benchmarks benchmarks
-RUN make setup && rm -rf /root/.cache
+RUN make setup && rm -rf ~/.cache
 ENV VIRTUAL_ENV=/app/.venv OPAL_PREFIX=/app/.venv PATH=/app/.venv/bin:$PATH \
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 # root, because the mpi-operator's sshd and its keys want it; `docker run --user` works for a single container.
