@@ -65,8 +65,9 @@ class RunLog:
                 for name, value in values.items():
                     if isinstance(value, float):
                         tf.summary.scalar(f"{kind}/{name}", value, step=step)
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+        except (OSError, tf.errors.OpError) as error:  # TensorBoard's writer has errors of its own
+            reason = error.strerror if isinstance(error, OSError) else str(error.message).splitlines()[0]
+            raise UserError(f"cannot write {self._path} or tensorboard beside it: {reason}") from error
 
     def close(self) -> None:
         if self._board is not None:
