@@ -1,14 +1,18 @@
 # make train   set up everything and run the main job: prepare, train on ranks, gate, report
 # make test    set up everything and pass the checks and tests
-# Options:     DATASET=demo|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
+# Options:     MODEL=vae|ncf  DATASET=demo|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
 
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
+MODEL ?= vae
 DATASET ?= demo
 NP ?= 4
-PRESET ?= $(if $(filter demo,$(DATASET)),quick,paper)
-RUN ?= runs/vaecf-$(DATASET)-$(shell date +%Y%m%d-%H%M%S)
+PACKAGE := $(if $(filter ncf,$(MODEL)),ncf_tf,vaecf)
+PRESET ?= $(if $(filter demo,$(DATASET)),quick,$(if $(filter ncf,$(MODEL)),he2017,paper))
+PROTOCOL := $(if $(filter ncf,$(MODEL)),leave-one-out,default)
+DATA := data/$(DATASET)$(if $(filter ncf,$(MODEL)),-ncf)
+RUN ?= runs/$(PACKAGE)-$(DATASET)-$(shell date +%Y%m%d-%H%M%S)
 ARGS ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -28,16 +32,17 @@ setup:
 	@"$(PYTHON)" horovod_launch/install.py
 
 data: setup
-	@if [ "$(DATASET)" = demo ]; then python -m data_prep synthetic --like demo --out data/demo; \
-	else python -m data_prep "$(DATASET)" --download --out "data/$(DATASET)"; fi
+	@case "$(MODEL)" in vae|ncf) ;; *) echo "error: MODEL is $(MODEL), expected vae or ncf"; exit 2;; esac
+	@if [ "$(DATASET)" = demo ]; then source="synthetic --like demo"; else source="$(DATASET) --download"; fi; \
+	python -m data_prep $$source --protocol $(PROTOCOL) --out "$(DATA)"
 
 train: data
-	horovodrun -np $(NP) python -m vaecf.train --data "data/$(DATASET)" --run-dir "$(RUN)" --preset $(PRESET) $(ARGS)
+	horovodrun -np $(NP) python -m $(PACKAGE).train --data "$(DATA)" --run-dir "$(RUN)" --preset $(PRESET) $(ARGS)
 
 lint: setup
 	@ruff check .
 	@ruff format --check .
-	@mypy data_prep recsys_core vaecf horovod_launch benchmarks
+	@mypy data_prep recsys_core vaecf ncf_tf horovod_launch benchmarks
 
 test: lint
 	@python -m pytest

@@ -18,12 +18,17 @@ EPILOG = (
     + "\n".join(f"  {name:16} {source.about}" for name, source in SOURCES.items())
     + """
   csv, parquet     your own ratings: one row an interaction, columns named with --user-column and so on
+  he2017           the files published with NCF: NAME.train.rating, NAME.test.rating, NAME.test.negative
+  transcode        a feature_spec.yaml and the csv, parquet or npy files that it names
   synthetic        seeded ratings with a long tail and a structure that a model can learn
 
 examples:
   python -m data_prep ml-20m --download --out data/ml-20m
   python -m data_prep ml-20m --raw ml-20m/ --protocol liang2018 --out data/ml-20m-liang
   python -m data_prep csv --raw clicks.csv --user-column user --item-column article --out data/clicks
+  python -m data_prep ml-1m --download --protocol leave-one-out --out data/ml-1m-ncf
+  python -m data_prep he2017 --raw Data/ --out data/ncf-ml-1m
+  python -m data_prep transcode --raw feature_spec.yaml --out data/mine
   python -m data_prep synthetic --like ml-20m --write-csv raw/ratings.csv
   mpirun -np 4 python -m data_prep netflix --raw netflix/ --out data/netflix
 """
@@ -47,7 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--overwrite", action="store_true", help="replace another data set in --out")
     rules = parser.add_argument_group("rules (defaults as in Liang et al. 2018)")
-    rules.add_argument("--threshold", type=float, default=3.5, help="positive if rating > this (default: %(default)s)")
+    rules.add_argument(
+        "--threshold", type=float, help="positive if rating > this (default: 3.5; for leave-one-out 0, every rating)"
+    )
     rules.add_argument(
         "--min-user-items", type=int, default=5, help="drop users with fewer items (default: %(default)s)"
     )
@@ -65,13 +72,25 @@ def build_parser() -> argparse.ArgumentParser:
     rules.add_argument(
         "--protocol",
         default="default",
-        help=f"{' or '.join(PROTOCOLS)}: the second reproduces the published split bit for bit",
+        help=f"{', '.join(PROTOCOLS)}: hold out users (drawn anew, or the published split bit for bit), or the latest "
+        "item of every user with candidates, for NCF",
+    )
+    rules.add_argument(
+        "--negatives", type=int, default=99, help="leave-one-out: items in a list besides (default: %(default)s)"
+    )
+    rules.add_argument(
+        "--candidates",
+        default="clean",
+        help="clean (distinct items the user never had) or mlperf (as MLPerf drew them) (default: %(default)s)",
     )
     rules.add_argument("--seed", type=int, default=LIANG2018_SEED, help="root seed of the split (default: %(default)s)")
     columns = parser.add_argument_group("csv and parquet")
     columns.add_argument("--user-column", default="userId", help="(default: %(default)s)")
     columns.add_argument("--item-column", default="movieId", help="(default: %(default)s)")
     columns.add_argument("--rating-column", help="(default: rating if there is one, else every row is positive)")
+    columns.add_argument(
+        "--time-column", default="", help="for leave-one-out (default: timestamp if there is one, else chance decides)"
+    )
     columns.add_argument("--delimiter", default=",", help="(default: %(default)s)")
     drawn = parser.add_argument_group("synthetic")
     drawn.add_argument("--like", help=f"sizes of: {', '.join(synthetic.LIKE)}")
@@ -114,10 +133,13 @@ def _request(args: argparse.Namespace) -> Request:
             min_item_users=args.min_item_users,
             fold_out_share=args.fold_out_share,
             seed=args.seed,
+            negatives=args.negatives,
+            candidates=args.candidates,
         ),
         user_column=args.user_column,
         item_column=args.item_column,
         rating_column=args.rating_column,
+        time_column=args.time_column,
         delimiter=args.delimiter,
         titles=args.titles,
         shape=_shape(args),
@@ -128,10 +150,11 @@ def _report(manifest: dict, out: Path, seconds: float) -> None:
     for warning in manifest["warnings"]:
         print(f"note: {warning}")
     counts = manifest["counts"]
+    what = "items" if "validation_users" in counts else "users"
     print(
         f"{counts['rows_read']:,} rows -> {counts['events']:,} events of {counts['users']:,} users and "
-        f"{counts['items']:,} items; training {counts['train_users']:,} x {counts['train_items']:,}, "
-        f"held out {counts['held_out_users']:,} + {counts['held_out_users']:,} users"
+        f"{counts['items']:,} items; training {counts['train_users']:,} x {counts['train_items']:,}, held out "
+        f"{counts.get('validation_users', counts['held_out_users']):,} + {counts['held_out_users']:,} {what}"
     )
     print(f"{out} ({seconds:.1f} s)")
 

@@ -23,15 +23,19 @@ class Interactions:
     """[E] original item ids, not negative."""
     rows_read: int
     """Rows of the source, including those the threshold removed."""
+    times: npt.NDArray[np.int64] | None = None
+    """[E] when each event was, in the source's unit; None where it was not read or is not known."""
 
     @staticmethod
     def concatenate(parts: Sequence[Interactions]) -> Interactions:
         """All parts, in order. No parts give an empty table."""
         empty = np.empty(0, np.int32)
+        times = [p.times for p in parts if p.times is not None]
         return Interactions(
             users=np.concatenate([p.users for p in parts] or [empty]),
             items=np.concatenate([p.items for p in parts] or [empty]),
             rows_read=sum(p.rows_read for p in parts),
+            times=np.concatenate(times) if times else None,
         )
 
 
@@ -53,6 +57,7 @@ def select(
     ratings: npt.NDArray[np.float32] | None,
     threshold: float,
     where: Place,
+    times: npt.NDArray[np.int64] | None = None,
 ) -> Interactions:
     """Validate one block of rows and keep those rated above the threshold.
 
@@ -61,6 +66,7 @@ def select(
         ratings: [R] ratings, or None where every row counts as positive.
         threshold: a row is kept if its rating is greater (not equal), as in Liang et al. 2018.
         where: place of a row, for the message.
+        times: [R] when each event was, or None.
 
     Raises:
         ValueError: a negative id, or a rating that is not a number.
@@ -78,4 +84,5 @@ def select(
             )
         kept = ratings > threshold
         users, items = users[kept], items[kept]
-    return Interactions(users=smallest_ids(users), items=smallest_ids(items), rows_read=rows_read)
+        times = None if times is None else times[kept]
+    return Interactions(users=smallest_ids(users), items=smallest_ids(items), rows_read=rows_read, times=times)

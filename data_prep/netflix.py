@@ -7,7 +7,7 @@ A block may begin in the middle of a movie; such rows wait for the header that c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,14 @@ from data_prep.text import BLOCK_BYTES, Layout, Span, blocks, parse_block
 
 COLON, NEWLINE, RETURN = 58, 10, 13
 MOST_DIGITS = 9
-BODY = Layout(
-    delimiter=",", columns=("user", "rating", "date"), user="user", item="rating", rating="rating", header=False
+_BODY = Layout(
+    delimiter=",",
+    columns=("user", "rating", "date"),
+    user="user",
+    item="rating",
+    rating="rating",
+    header=False,
+    dates=True,
 )
 
 
@@ -66,8 +72,11 @@ def split_headers(block: bytes) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArr
     return body.tobytes(), movies, line_of_header - np.arange(len(colons))
 
 
-def parse_movies(block: bytes, offset: int, path: Path, threshold: float) -> Part:
+def parse_movies(block: bytes, offset: int, path: Path, threshold: float, with_times: bool = False) -> Part:
     """Parse whole lines of the format into positive events.
+
+    Args:
+        with_times: whether the dates are read too.
 
     Raises:
         ValueError: a broken header or row, with file and line.
@@ -81,14 +90,18 @@ def parse_movies(block: bytes, offset: int, path: Path, threshold: float) -> Par
         raise ValueError(f"{path}: {error}") from None
     rows = block.count(b"\n") - len(movies)
     # The rating stands in the "item" column here, and every row is kept, so that owners can be counted off.
-    everything = parse_block(body, offset, path, BODY, -np.inf, rows) if rows else Interactions.concatenate([])
+    layout = replace(_BODY, time="date") if with_times else _BODY
+    everything = parse_block(body, offset, path, layout, -np.inf, rows) if rows else Interactions.concatenate([])
     counts = np.diff(np.append(rows_before, rows), prepend=0)
     # Rows in front of the first header belong to the movie of the block before: -1 until `merge`.
     owner = np.repeat(np.append(-1, movies), counts)
     kept = everything.items > threshold
     return Part(
         events=Interactions(
-            users=everything.users[kept], items=owner[kept].astype(np.int32), rows_read=everything.rows_read
+            users=everything.users[kept],
+            items=owner[kept].astype(np.int32),
+            rows_read=everything.rows_read,
+            times=None if everything.times is None else everything.times[kept],
         ),
         last_movie=int(movies[-1]) if len(movies) else -1,
     )
@@ -104,32 +117,33 @@ def merge(parts: Iterable[Part]) -> Part:
         events = part.events
         if movie >= 0 and (waiting := events.items == -1).any():
             items = np.where(waiting, np.int32(movie), events.items)
-            events = Interactions(users=events.users, items=items, rows_read=events.rows_read)
+            events = replace(events, items=items)
         joined.append(events)
         movie = part.last_movie if part.last_movie >= 0 else movie
     return Part(events=Interactions.concatenate(joined), last_movie=movie)
 
 
-def read_span(span: Span, threshold: float) -> Iterator[Part]:
+def read_span(span: Span, threshold: float, with_times: bool = False) -> Iterator[Part]:
     """The parts of one byte range of a combined file, or of one movie file."""
     for offset, block in blocks(span):
-        yield parse_movies(block, offset, span.path, threshold)
+        yield parse_movies(block, offset, span.path, threshold, with_times)
 
 
-def read_small_files(paths: Sequence[Path], threshold: float) -> Iterator[Part]:
+def read_small_files(paths: Sequence[Path], threshold: float, with_times: bool = False) -> Iterator[Part]:
     """The parts of many one-movie files, parsed a block's worth of files at a time."""
     for together in _batches(paths):
         contents = [path.read_bytes().rstrip() + b"\n" for path in together]
         headed = all(content.split(b"\n", 1)[0].rstrip().endswith(b":") for content in contents)
         try:
-            part = parse_movies(b"".join(contents), 0, together[0].parent, threshold) if headed else None
+            joined = b"".join(contents)
+            part = parse_movies(joined, 0, together[0].parent, threshold, with_times) if headed else None
         except (ValueError, OSError):
             part = None
         if part is not None:
             yield part
             continue
         for path, content in zip(together, contents, strict=True):  # one by one, to name the broken file and its line
-            yield parse_movies(content, 0, path, threshold)
+            yield parse_movies(content, 0, path, threshold, with_times)
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:

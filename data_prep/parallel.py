@@ -43,7 +43,12 @@ class Ranks:
             return [mine]
         rows: Sequence[int] = self._comm.gather(mine.rows_read) or []
         users, items = self._gather_array(mine.users), self._gather_array(mine.items)
-        return [Interactions(users=u, items=i, rows_read=r) for u, i, r in zip(users, items, rows, strict=True)]
+        if any(self._comm.allgather(mine.times is not None)):
+            times = self._gather_array(np.empty(0, np.int64) if mine.times is None else mine.times)
+        else:
+            times = [None] * len(users)
+        parts = zip(users, items, rows, times, strict=True)
+        return [Interactions(users=u, items=i, rows_read=r, times=t) for u, i, r, t in parts]
 
     def _gather_array(self, mine: Any) -> list[Any]:
         shapes = self._comm.gather((mine.size, str(mine.dtype)))

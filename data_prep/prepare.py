@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from data_prep import archive, readers, store, synthetic
+from data_prep import archive, candidates, he2017, leave_one_out, readers, store, synthetic, transcode
 from data_prep.download import download
 from data_prep.interactions import Interactions
 from data_prep.parallel import Ranks
-from data_prep.sources import GENERIC, SOURCES, count_differences, ratings_file
-from data_prep.split import LIANG2018_SEED, PROTOCOLS, SplitRules, split
+from data_prep.sources import GENERIC, HELD_OUT_ALREADY, SOURCES, count_differences, ratings_file
+from data_prep.split import LEAVE_ONE_OUT, LIANG2018_SEED, PROTOCOLS, Split, SplitRules, split
 from data_prep.titles import find_titles, read_titles
 
 NAMES = (*SOURCES, *GENERIC)
@@ -32,14 +32,16 @@ class Request:
     raw: Path | None = None
     download: bool = False
     overwrite: bool = False
-    threshold: float = 3.5
-    """A row counts as positive if its rating is greater."""
+    threshold: float | None = None
+    """A row counts as positive if its rating is greater; None: 3.5, for leave-one-out 0."""
     rules: SplitRules = field(default_factory=SplitRules)
     held_out: float | None = None
     """Users a held-out set: a number (1 or more) or a share (below 1); None: as published, else a tenth."""
     user_column: str = "userId"
     item_column: str = "movieId"
     rating_column: str | None = None
+    time_column: str = ""
+    """"": timestamp, if there is one."""
     delimiter: str = ","
     titles: Path | None = None
     shape: synthetic.Shape | None = None
@@ -50,6 +52,14 @@ class Request:
             raise ValueError(f"unknown data set {self.name!r}, known are: {', '.join(NAMES)}")
         if self.rules.protocol not in PROTOCOLS:
             raise ValueError(f"unknown protocol {self.rules.protocol!r}, known are: {', '.join(PROTOCOLS)}")
+        if self.rules.candidates not in candidates.KINDS:
+            raise ValueError(
+                f"unknown --candidates {self.rules.candidates!r}, known are: {', '.join(candidates.KINDS)}"
+            )
+        if self.rules.negatives < 1:
+            raise ValueError(f"--negatives is {self.rules.negatives}, expected a whole number from 1")
+        if self.leave_one_out and self.held_out is not None:
+            raise ValueError("--held-out-users does not go with leave-one-out, which holds out one item of every user")
         if self.rules.protocol == "liang2018" and self.rules.seed != LIANG2018_SEED:
             raise ValueError(
                 f"--protocol liang2018 is one published split with seed {LIANG2018_SEED}; leave --seed out"
@@ -71,6 +81,18 @@ class Request:
             about = f": {SOURCES[self.name].about}" if self.name in SOURCES else ""
             raise ValueError(f"{self.name} cannot be downloaded{about}")
 
+    @property
+    def leave_one_out(self) -> bool:
+        """Whether an item of every user is held out, instead of users."""
+        return self.rules.protocol == LEAVE_ONE_OUT or self.name in HELD_OUT_ALREADY
+
+    @property
+    def positive_above(self) -> float:
+        """The threshold, by default as published: Liang et al. take 4 stars and more, He et al. every rating."""
+        if self.threshold is not None:
+            return self.threshold
+        return 0.0 if self.leave_one_out else 3.5
+
     def held_out_users(self) -> float:
         """Users a held-out set, a number or a share: as asked, else as published, else a tenth."""
         published = SOURCES[self.name].held_out_users if self.name in SOURCES else 0
@@ -78,14 +100,19 @@ class Request:
 
     def parameters(self) -> dict[str, Any]:
         """Everything that changes the result, for the manifest."""
-        chosen = {
-            "name": self.name,
-            "threshold": self.threshold,
-            **asdict(self.rules),
-            "held_out_users": self.held_out_users(),
-        }
+        if self.name in HELD_OUT_ALREADY:
+            kept = ("seed", "candidates")
+            return {"name": self.name, "protocol": LEAVE_ONE_OUT} | {n: getattr(self.rules, n) for n in kept}
+        rules = asdict(self.rules)
+        for name in ("held_out_users", "fold_out_share") if self.leave_one_out else ("negatives", "candidates"):
+            del rules[name]
+        chosen = {"name": self.name, "threshold": self.positive_above, **rules}
+        if not self.leave_one_out:
+            chosen["held_out_users"] = self.held_out_users()
         if self.name in ("csv", "parquet"):
             chosen |= {"user": self.user_column, "item": self.item_column, "rating": self.rating_column}
+            if self.leave_one_out:
+                chosen["time"] = self.time_column
         if self.name == "csv":
             chosen["delimiter"] = self.delimiter
         if self.titles is not None and self.titles.is_file():
@@ -94,12 +121,16 @@ class Request:
 
     def follows_publication(self) -> bool:
         """Whether the rules are the paper's, so that the known counts must come out."""
-        return self.rules == SplitRules(protocol="liang2018") and self.threshold == 3.5 and self.held_out is None
+        return self.rules == SplitRules(protocol="liang2018") and self.positive_above == 3.5 and self.held_out is None
 
 
 def _source_files(request: Request) -> list[Path]:
     if request.raw is None:
         return []
+    if request.name == "he2017":
+        return he2017.source_files(request.raw)
+    if request.name == "transcode":
+        return transcode.source_files(request.raw)
     if request.raw.is_file():
         return [request.raw]
     if request.name == "netflix":
@@ -156,27 +187,31 @@ def _reused(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
 
 
 def _read(request: Request, folder: Path | None, ranks: Ranks) -> list[Interactions]:
-    """Every event, on rank 0."""
+    """Every event, on rank 0. Times are read where the split needs them."""
+    threshold, timed = request.positive_above, request.leave_one_out
+    time = request.time_column if timed else None
     if request.shape is not None:
-        return synthetic.read(request.shape, request.threshold, request.rules.seed) if ranks.is_first else []
+        return synthetic.read(request.shape, threshold, request.rules.seed) if ranks.is_first else []
     assert folder is not None
     if request.name == "netflix":
-        return readers.read_netflix(folder, request.threshold, ranks)
+        return readers.read_netflix(folder, threshold, ranks, timed)
     if request.name == "parquet":
         columns = (request.user_column, request.item_column, request.rating_column)
-        return readers.read_parquet(folder, *columns, request.threshold, ranks)
+        return readers.read_parquet(folder, *columns, threshold, ranks, time)
     if request.name == "csv":
         layout, skip = readers.text_layout(
-            folder, request.delimiter, request.user_column, request.item_column, request.rating_column
+            folder, request.delimiter, request.user_column, request.item_column, request.rating_column, time
         )
-        return readers.read_text(folder, layout, skip, request.threshold, ranks)
+        return readers.read_text(folder, layout, skip, threshold, ranks)
     source = SOURCES[request.name]
     known = source.layout
     assert known is not None
     path, layout, skip = ratings_file(folder, source, request.name), known, 0
     if known.header:
-        layout, skip = readers.text_layout(path, known.delimiter, known.user, known.item, known.rating)
-    return readers.read_text(path, layout, skip, request.threshold, ranks)
+        layout, skip = readers.text_layout(path, known.delimiter, known.user, known.item, known.rating, time)
+    elif timed:  # the last column of every known format
+        layout = replace(known, time=known.columns[-1])
+    return readers.read_text(path, layout, skip, threshold, ranks)
 
 
 def _titles(request: Request, folder: Path | None) -> pd.Series | None:
@@ -221,22 +256,48 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
         return _reused(request, ranks)
     if request.raw is None:
         return _finish(request, None, files, ranks)
+    if request.name in HELD_OUT_ALREADY:
+        return _finish(request, request.raw, files, ranks)
     with archive.opened_on_first(request.raw, request.out.parent, ranks) as folder:
         return _finish(request, folder, files, ranks)
+
+
+def _held_out_already(request: Request, ranks: Ranks) -> tuple[Split, list[str]] | None:
+    """The data set of a source that says itself what is held out, on rank 0; None for other sources."""
+    if request.name not in HELD_OUT_ALREADY or not ranks.is_first:
+        return None
+    assert request.raw is not None
+    if request.name == "he2017":
+        return he2017.read(request.raw, request.rules), []
+    return transcode.transcode(request.raw, request.rules)
+
+
+def _divided(request: Request, folder: Path | None, ranks: Ranks) -> tuple[Split, list[str]] | None:
+    """Read and divide; the data set and notes for its owner on rank 0, None elsewhere."""
+    if request.name in HELD_OUT_ALREADY:
+        return None
+    parts = _read(request, folder, ranks)
+    if not ranks.is_first:
+        return None
+    events = Interactions.concatenate(parts)
+    parts.clear()
+    if request.leave_one_out:
+        warnings = ["no column of times: the held-out items were drawn at random"] if events.times is None else []
+        result = leave_one_out.split(events, request.rules)
+    else:
+        warnings = []
+        result = split(events, replace(request.rules, held_out_users=request.held_out_users()))
+    return result, warnings + count_differences(request.name, result.counts, request.follows_publication())
 
 
 def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ranks) -> Mapping[str, Any] | None:
     with ThreadPoolExecutor(1) as hasher:
         digest = hasher.submit(_contents, files if ranks.is_first else [])  # while the rows are read
-        parts = _read(request, folder, ranks)
-    if not ranks.is_first:
+        divided = _held_out_already(request, ranks) or _divided(request, folder, ranks)
+    if divided is None:
         return None
-    events = Interactions.concatenate(parts)
-    parts.clear()
+    result, warnings = divided
     titles = _titles(request, folder)
-    result = split(events, replace(request.rules, held_out_users=request.held_out_users()))
-    del events
-    warnings = count_differences(request.name, result.counts, request.follows_publication())
     if result.counts["duplicates_dropped"]:
         warnings.append(f"{result.counts['duplicates_dropped']:,} repeated (user, item) pairs were kept once")
     source = {"files": [p.name for p in files[:10]], "stamps": _stamps(files), "sha256": digest.result()}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -34,16 +35,19 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise ValueError(f"{path}: column {twice[0]!r} is there twice, every column needs its own name")
 
 
-def _rating_column(names: Sequence[str]) -> str | None:
-    """The column named "rating", however it is capitalised."""
-    return next((n for n in names if n.lower() == "rating"), None)
+def _column(names: Sequence[str], wanted: str) -> str | None:
+    """The column of a name, however it is capitalised."""
+    return next((n for n in names if n.lower() == wanted), None)
 
 
-def text_layout(path: Path, delimiter: str, user: str, item: str, rating: str | None) -> tuple[Layout, int]:
+def text_layout(
+    path: Path, delimiter: str, user: str, item: str, rating: str | None, time: str | None = None
+) -> tuple[Layout, int]:
     """The layout of a file with a header line, and the length of that line.
 
     Args:
         rating: column name; None means "rating" if the file has it, else every row is a positive event.
+        time: column name; "" means "timestamp" if the file has it; None: times are not read.
 
     Raises:
         ValueError: the file is empty, or a named column is not in it.
@@ -54,15 +58,16 @@ def text_layout(path: Path, delimiter: str, user: str, item: str, rating: str | 
         raise ValueError(f"{path} is a folder or an archive, expected the CSV file itself")
     names, skip = read_header(path, delimiter)
     _check_names(path, names)
-    wanted = [user, item] + ([rating] if rating else [])
+    wanted = [user, item, *([rating] if rating else []), *([time] if time else [])]
     if missing := [c for c in wanted if c not in names]:
         raise ValueError(
             f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))[:200]}; check the "
             f"delimiter ({delimiter!r}, change it with --delimiter) or name the columns with --user-column, "
-            "--item-column, --rating-column"
+            "--item-column, --rating-column, --time-column"
         )
-    rating = rating or _rating_column(names)
-    return Layout(delimiter=delimiter, columns=names, user=user, item=item, rating=rating, header=True), skip
+    rating = rating or _column(names, "rating")
+    time = _column(names, "timestamp") if time == "" else time
+    return Layout(delimiter=delimiter, columns=names, user=user, item=item, rating=rating, time=time, header=True), skip
 
 
 def read_text(path: Path, layout: Layout, skip: int, threshold: float, ranks: Ranks) -> list[Interactions]:
@@ -89,17 +94,22 @@ def read_text(path: Path, layout: Layout, skip: int, threshold: float, ranks: Ra
     return ranks.gather_events(Interactions.concatenate(parts))
 
 
-def _netflix_parts(files: Sequence[Path], small: bool, threshold: float, ranks: Ranks) -> Iterator[netflix.Part]:
+def _netflix_parts(
+    files: Sequence[Path], small: bool, threshold: float, with_times: bool, ranks: Ranks
+) -> Iterator[netflix.Part]:
     if small:
         mine = [files[k] for k in np.array_split(np.arange(len(files)), ranks.size)[ranks.rank]]
-        yield from netflix.read_small_files(mine, threshold)
+        yield from netflix.read_small_files(mine, threshold, with_times)
         return
     for span in share_of(files, ranks.rank, ranks.size):
-        yield from netflix.read_span(span, threshold)
+        yield from netflix.read_span(span, threshold, with_times)
 
 
-def read_netflix(folder: Path, threshold: float, ranks: Ranks) -> list[Interactions]:
+def read_netflix(folder: Path, threshold: float, ranks: Ranks, with_times: bool = False) -> list[Interactions]:
     """Events of the Netflix Prize data, whole on rank 0.
+
+    Args:
+        with_times: whether the dates are read too, as days.
 
     Raises:
         ValueError: no files of the format, or broken ones.
@@ -111,7 +121,7 @@ def read_netflix(folder: Path, threshold: float, ranks: Ranks) -> list[Interacti
         raise ValueError(f"{folder} holds neither combined_data_*.txt nor mv_*.txt, the files of the Netflix Prize")
     parts = []
     with _bar(0, ranks, "row") as bar:
-        for part in _netflix_parts(files, small, threshold, ranks):
+        for part in _netflix_parts(files, small, threshold, with_times, ranks):
             parts.append(part)
             bar.update(part.events.rows_read)
     mine = netflix.merge(parts)
@@ -124,10 +134,29 @@ def read_netflix(folder: Path, threshold: float, ranks: Ranks) -> list[Interacti
     return [whole] if ranks.is_first else []
 
 
+def _as_numbers(times: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
+    """Dates and time stamps as int64, in a unit that keeps their order.
+
+    Raises:
+        ValueError: the column holds something else.
+    """
+    kind = times.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date64(kind):
+        return times.cast(pa.int64())
+    if pa.types.is_date32(kind):
+        return times
+    if pa.types.is_floating(kind):
+        return pc.floor(times).cast(pa.int64())
+    raise ValueError(f"{path}: column {name!r} is {kind}, expected whole numbers, dates or time stamps")
+
+
 def read_parquet(
-    path: Path, user: str, item: str, rating: str | None, threshold: float, ranks: Ranks
+    path: Path, user: str, item: str, rating: str | None, threshold: float, ranks: Ranks, time: str | None = None
 ) -> list[Interactions]:
     """Events of a Parquet file, whole on rank 0; row groups are shared among ranks.
+
+    Args:
+        rating, time: as in `text_layout`.
 
     Raises:
         ValueError: not a Parquet file, a named column is missing or not numeric, an id is missing.
@@ -140,12 +169,13 @@ def read_parquet(
         raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
     names = file.schema_arrow.names
     _check_names(path, names)
-    if missing := [c for c in [user, item, *([rating] if rating else [])] if c not in names]:
+    if missing := [c for c in [user, item, *([rating] if rating else []), *([time] if time else [])] if c not in names]:
         raise ValueError(
             f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))}; "
-            "name them with --user-column, --item-column, --rating-column"
+            "name them with --user-column, --item-column, --rating-column, --time-column"
         )
-    rating = rating or _rating_column(names)
+    rating = rating or _column(names, "rating")
+    time = _column(names, "timestamp") if time == "" else time
     if (
         rating
         and not pa.types.is_floating(kind := file.schema_arrow.field(rating).type)
@@ -159,7 +189,7 @@ def read_parquet(
     if file.metadata.num_rows == 0:
         raise ValueError(f"{path} holds no rows")
     mine = np.array_split(np.arange(file.num_row_groups), ranks.size)[ranks.rank].tolist()
-    columns, parts = [user, item, *([rating] if rating else [])], []
+    columns, parts = [user, item, *([rating] if rating else []), *([time] if time else [])], []
     done = 0
     try:
         with _bar(file.metadata.num_rows, ranks, "row") as bar:
@@ -170,7 +200,10 @@ def read_parquet(
                 def where(row: int, done: int = done) -> str:
                     return f"{path}, row {done + row + 1}{' of this rank' if ranks.size > 1 else ''}"
 
-                parts.append(from_columns(users, items, table[rating] if rating else None, threshold, where))
+                times = table[time] if time else None
+                if times is not None and not pa.types.is_integer(times.type):
+                    times = _as_numbers(times, path, str(time))
+                parts.append(from_columns(users, items, table[rating] if rating else None, threshold, where, times))
                 done += batch.num_rows
                 bar.update(batch.num_rows)
     except (pa.ArrowException, OSError) as error:

@@ -126,7 +126,9 @@ SOURCES: dict[str, Source] = {
         counts={"rows_read": 100_480_507},
     ),
 }
-GENERIC = ("csv", "parquet", "synthetic")
+GENERIC = ("csv", "parquet", "synthetic", "he2017", "transcode")
+HELD_OUT_ALREADY = ("he2017", "transcode")
+"""Sources that say themselves what is held out."""
 
 
 def ratings_file(raw: Path, source: Source, name: str) -> Path:

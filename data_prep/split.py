@@ -3,8 +3,9 @@
 Events of users with enough items are kept; users are divided into training, validation and test; the item set is what
 training users have; of a held-out user's items 80 % are shown to the model (fold-in), 20 % are to be found (fold-out).
 
-Two protocols: ``default`` draws from named modern generators and does not depend on the order of the file;
-``liang2018`` reproduces the published split bit for bit, with its legacy generator and its order.
+Two protocols are here (`leave_one_out` has the third): ``default`` draws from named modern generators and does not
+depend on the order of the file; ``liang2018`` reproduces the published split bit for bit, with its legacy generator and
+its order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from data_prep.interactions import Ids, Interactions
 
 LIANG2018_SEED = 98765
 LIANG2018_MIN_ITEMS_TO_SPLIT = 5
-PROTOCOLS = ("default", "liang2018")
+LEAVE_ONE_OUT = "leave-one-out"
+PROTOCOLS = ("default", "liang2018", LEAVE_ONE_OUT)
 IntArray = npt.NDArray[np.integer]
 
 
@@ -35,6 +37,10 @@ class SplitRules:
     """Users in the validation set, and as many in the test set; below 1 a share of the users left after filtering."""
     fold_out_share: float = 0.2
     seed: int = LIANG2018_SEED
+    negatives: int = 99
+    """Negatives in each list of candidates (leave-one-out only)."""
+    candidates: str = "clean"
+    """How they are drawn: see `data_prep.candidates`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,10 @@ class HeldOut:
     fold_in: sp.csr_matrix
     fold_out: sp.csr_matrix
     user_ids: Ids
+    train_rows: npt.NDArray[np.int32] | None = None
+    """[S] rows of the training matrix, for users who are in it (leave-one-out)."""
+    candidates: npt.NDArray[np.int32] | None = None
+    """[S, 1 + N] the item to be found, then sampled negatives (leave-one-out)."""
 
 
 @dataclass(frozen=True, kw_only=True)

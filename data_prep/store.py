@@ -8,6 +8,12 @@ The folder is written under a temporary name and renamed when complete, so it is
     valid.fold_in.indptr.npy ...     the same for valid.fold_in, valid.fold_out, test.fold_in, test.fold_out
     items.parquet                    index, item_id, title (may be null), count (training events)
     users.parquet                    split, index (row of that split's matrices), user_id
+    feature_spec.yaml                the same contents in the terms of `data_prep.feature_spec`
+
+Leave-one-out data sets hold besides, for valid and test, whose matrices then have a row for each list:
+
+    test.train_rows.npy              [S] int32 row of the training matrix
+    test.candidates.npy              [S, 1 + N] int32 the item to be found, then its negatives
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from data_prep import feature_spec
 from data_prep.split import Split
 
 FORMAT_VERSION = 1
@@ -97,7 +104,9 @@ def _items_table(split: Split, titles: pd.Series | None) -> pd.DataFrame:
 
 
 def _users_table(split: Split) -> pd.DataFrame:
-    ids = {"train": split.train_user_ids, "valid": split.valid.user_ids, "test": split.test.user_ids}
+    ids = {"train": split.train_user_ids}
+    if split.test.train_rows is None:  # else they are training users
+        ids |= {"valid": split.valid.user_ids, "test": split.test.user_ids}
     return pd.DataFrame(
         {
             "split": np.repeat(list(ids), [len(v) for v in ids.values()]),
@@ -121,6 +130,11 @@ def _write_all(folder: Path, split: Split, titles: pd.Series | None) -> None:
     for name, matrix in _matrices(split).items():
         _write_array(folder / f"{name}.indptr.npy", matrix.indptr.astype(np.int64))
         _write_array(folder / f"{name}.indices.npy", matrix.indices.astype(np.int32))
+    for name, held_out in (("valid", split.valid), ("test", split.test)):
+        for part in ("train_rows", "candidates"):
+            if (array := getattr(held_out, part)) is not None:
+                _write_array(folder / f"{name}.{part}.npy", array)
+    (folder / "feature_spec.yaml").write_text(feature_spec.describe(split))
     _items_table(split, titles).to_parquet(folder / "items.parquet", index=False)
     _users_table(split).to_parquet(folder / "users.parquet", index=False)
 

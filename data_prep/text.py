@@ -33,6 +33,10 @@ class Layout:
     """Name of the rating column, None where every row is a positive event."""
     header: bool
     """Whether the first line names the columns."""
+    time: str | None = None
+    """Name of the column of times to read (whole numbers, or dates), None where they are not needed."""
+    dates: bool = False
+    """Whether times are written as 2005-12-31; they are read as days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +150,8 @@ def _arrow_table(block: bytes | pa.Buffer, layout: Layout, threads: bool) -> pa.
     types = {layout.user: pa.int64(), layout.item: pa.int64()}
     if layout.rating:
         types[layout.rating] = pa.float32()
+    if layout.time:
+        types[layout.time] = pa.date32() if layout.dates else pa.int64()
     return csv.read_csv(
         pa.BufferReader(block),
         read_options=csv.ReadOptions(column_names=list(layout.columns), use_threads=threads, block_size=1 << 20),
@@ -197,18 +203,32 @@ def parse_block(
         table[layout.rating] if layout.rating else None,
         threshold,
         lambda row: f"{path}, line {row_line(path, offset, block, row)}",
+        table[layout.time] if layout.time else None,
     )
 
 
 def from_columns(
-    users: pa.ChunkedArray, items: pa.ChunkedArray, ratings: pa.ChunkedArray | None, threshold: float, where: Place
+    users: pa.ChunkedArray,
+    items: pa.ChunkedArray,
+    ratings: pa.ChunkedArray | None,
+    threshold: float,
+    where: Place,
+    times: pa.ChunkedArray | None = None,
 ) -> Interactions:
-    """Arrow columns (int64, int64, float32) to validated positive events."""
-    for name, column in (("user", users), ("item", items)):
-        if column.null_count:
+    """Arrow columns (int64, int64, float32, times as int64 or dates) to validated positive events."""
+    for name, column in (("user id", users), ("item id", items), ("time", times)):
+        if column is not None and column.null_count:
             row = int(np.argmax(column.is_null().to_numpy()))
-            raise ValueError(f"{where(row)}: {column.null_count} rows have an empty {name} id, every row needs one")
+            raise ValueError(f"{where(row)}: {column.null_count} rows have an empty {name}, every row needs one")
     numbers = None
     if ratings is not None:
         numbers = np.asarray(ratings.cast(pa.float32()).to_numpy(), dtype=np.float32)
-    return select(users.to_numpy(), items.to_numpy(), numbers, threshold, where)
+    when = None if times is None else times.cast(pa.int32()) if pa.types.is_date32(times.type) else times
+    return select(
+        users.to_numpy(),
+        items.to_numpy(),
+        numbers,
+        threshold,
+        where,
+        None if when is None else when.to_numpy().astype(np.int64, copy=False),
+    )

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import dacite
 import tyro
@@ -94,12 +94,19 @@ class HardwareConfig:
 class EvaluationConfig:
     """What is measured on held-out users, and what a run must reach."""
 
+    PROTOCOL: ClassVar[str] = ""
+    """The protocol of a metric that names none."""
+
     metrics: tuple[str, ...] = ("ndcg@100", "recall@20", "recall@50")
-    """NAME@K with NAME one of ndcg, recall, map, precision, hr, coverage."""
+    """NAME@K with NAME one of ndcg, recall, map, precision, hr, coverage; NAME@K/sampled among given candidates."""
+    final_metrics: tuple[str, ...] = ()
+    """Measured besides on the best checkpoint, once."""
     primary: str = "ndcg@100"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
     """Conditions on the validation set, as "ndcg@100>=0.42" or "ndcg@100>=1.1*popularity" (the default)."""
+    target: str = ""
+    """Stop as soon as validation reaches this, as "ndcg@100>=0.42", and report the time it took."""
     baselines: tuple[str, ...] = ()
     """Baselines besides popularity: ease."""
     ease_regularization: float = 500.0

@@ -60,14 +60,28 @@ class Csr:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Users the model never trained on: what it may see of them, and what it has to find."""
+    """What a model may see of some users, and what it has to find.
+
+    Strong generalisation: users the model never trained on. Leave-one-out: users it trained on, less one item each,
+    with candidates among which the item has to be found.
+    """
 
     fold_in: Csr
+    """Items that are known (and excluded from recommendations)."""
     fold_out: Csr
+    train_rows: npt.NDArray[np.int32] | None = None
+    """[S] each row's place in the training matrix; None for users the model never trained on."""
+    candidates: npt.NDArray[np.int32] | None = None
+    """[S, 1 + N] the item to be found, then the sampled negatives (repeats are possible)."""
 
     @property
     def n_users(self) -> int:
         return self.fold_in.n_users
+
+    @property
+    def n_candidates(self) -> int:
+        """1 + N, or 0 without candidates."""
+        return 0 if self.candidates is None else self.candidates.shape[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +97,16 @@ class Dataset:
     @property
     def n_items(self) -> int:
         return self.train.n_items
+
+    @property
+    def n_users(self) -> int:
+        """Users of the training matrix."""
+        return self.train.n_users
+
+    @property
+    def is_leave_one_out(self) -> bool:
+        """Whether held-out items belong to users that the model trains on."""
+        return self.test.train_rows is not None
 
     @cached_property
     def items(self) -> pd.DataFrame:
@@ -154,6 +178,29 @@ def verify(folder: Path) -> None:
             raise ValueError(f"{folder} is damaged: {name} is not what was written; prepare the data set again")
 
 
+def check_held_out(data: Dataset) -> None:
+    """Check the lists of a leave-one-out data set against its training matrix.
+
+    Raises:
+        ValueError: a user or an item beyond the matrix, or a user without a training row.
+    """
+    lengths = np.diff(data.train.indptr)
+    for split in SPLITS:
+        held_out = data.held_out(split)
+        rows, lists = held_out.train_rows, held_out.candidates
+        if rows is None or lists is None or lists.ndim != 2 or len(rows) != len(lists) or len(rows) != held_out.n_users:
+            raise ValueError(f"{data.folder}: {split} has no complete lists of candidates; prepare the data set again")
+        for name, ids, limit in (("user", rows, data.n_users), ("item", lists, data.n_items)):
+            if ids.size and (ids.min() < 0 or ids.max() >= limit):
+                wrong = ids.min() if ids.min() < 0 else ids.max()
+                raise ValueError(f"{data.folder}: {split} names {name} {wrong}, expected 0 to {limit - 1}")
+        if (without := rows[lengths[rows] == 0]).size:
+            raise ValueError(
+                f"{data.folder}: the user in row {without[0]} has a {split} item but no training row; a model knows "
+                "nothing of such a user"
+            )
+
+
 def open_dataset(folder: Path) -> Dataset:
     """Map a data set. Call `verify` once a job before (it reads every byte; this reads almost nothing).
 
@@ -167,10 +214,17 @@ def open_dataset(folder: Path) -> Dataset:
         arrays = {part: np.load(folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("indptr", "indices")}
         return Csr(indptr=np.asarray(arrays["indptr"]), indices=arrays["indices"], n_items=n_items)
 
+    def optional(name: str) -> npt.NDArray[np.int32] | None:
+        return np.load(folder / f"{name}.npy", mmap_mode="r") if f"{name}.npy" in manifest["files"] else None
+
+    def held_out(split: str) -> HeldOut:
+        return HeldOut(
+            fold_in=matrix(f"{split}.fold_in"),
+            fold_out=matrix(f"{split}.fold_out"),
+            train_rows=optional(f"{split}.train_rows"),
+            candidates=optional(f"{split}.candidates"),
+        )
+
     return Dataset(
-        folder=folder,
-        manifest=manifest,
-        train=matrix("train"),
-        valid=HeldOut(fold_in=matrix("valid.fold_in"), fold_out=matrix("valid.fold_out")),
-        test=HeldOut(fold_in=matrix("test.fold_in"), fold_out=matrix("test.fold_out")),
+        folder=folder, manifest=manifest, train=matrix("train"), valid=held_out("valid"), test=held_out("test")
     )

@@ -50,6 +50,11 @@ class World:
         del name
         return tensor
 
+    def gather_in_graph(self, tensor: Any, name: str) -> Any:
+        """The tensors of all ranks one after another along the first axis, inside a tf.function."""
+        del name
+        return tensor
+
     def sum_array(self, array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Sum of a float64 array over ranks, on every rank."""
         return array
@@ -113,6 +118,9 @@ class HorovodWorld(World):
 
     def sum_in_graph(self, tensor: Any, name: str) -> Any:
         return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
+
+    def gather_in_graph(self, tensor: Any, name: str) -> Any:
+        return self._hvd.allgather(tensor, name=name)
 
     def sum_array(self, array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return self._hvd.allreduce(array, op=self._hvd.Sum, name="sum_array").numpy()

@@ -1,15 +1,16 @@
 """The export folder: a SavedModel with TopK in its graph, what is needed to use it, and golden requests that prove it.
 
-saved_model/     signature `recommend`: item_ids int32 [B, L] -> items int32 [B, K], scores float32 [B, K]
-export.json      shapes, K, padding, item map, data set, metrics
-golden.npz       item_ids, items, scores: real requests and the answers of the trained model
+saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores float32 [B, K]: `recommend` (VAE-CF from
+                 item_ids [B, L], NCF from user_ids [B]), and for NCF `rank` (from user_ids and candidate_items [B, C])
+export.json      signatures with their shapes, K, padding, item map, data set, metrics
+golden.npz       SIGNATURE/NAME of every input and output: real requests and the answers of the trained model
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,10 @@ SCORE_TOLERANCE = 1e-4
 EXPORT_VERSION = 1
 
 
-class Recommender(Protocol):
-    """What is exported: a tf.Module with this method as a tf.function."""
-
-    def recommend(self, item_ids: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """item_ids int32 [B, L], padded with I -> items int32 [B, K] and scores float32 [B, K], best first."""
-        ...
+Requests = Mapping[str, npt.NDArray[np.int32]]
+Signature = tuple[Callable[..., Mapping[str, tf.Tensor]], Requests]
+"""A tf.function with an input signature that gives items int32 [B, K] and scores float32 [B, K], best first; and the
+golden requests to prove it with, by the names of its inputs."""
 
 
 def padded_requests(held_out: HeldOut, count: int) -> npt.NDArray[np.int32]:
@@ -73,11 +72,25 @@ def _row_agrees(want: npt.NDArray, have: npt.NDArray, items: npt.NDArray, found:
     return True
 
 
+def _answers(function: Callable[..., Mapping[str, tf.Tensor]], requests: Requests) -> dict[str, npt.NDArray]:
+    return {n: t.numpy() for n, t in function(**{k: tf.constant(v) for k, v in requests.items()}).items()}
+
+
+def _described(function: Any) -> dict[str, Any]:
+    """Inputs and outputs of a loaded signature: type and shape, None for what is free."""
+
+    def about(specs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()} for name, spec in specs.items()}
+
+    return {"inputs": about(function.structured_input_signature[1]), "outputs": about(function.structured_outputs)}
+
+
 def write_export(
     folder: Path,
     module: tf.Module,
     dataset: Dataset,
     *,
+    signatures: Mapping[str, Signature],
     top_k: int,
     model: Mapping[str, Any],
     result: Mapping[str, Any],
@@ -85,37 +98,34 @@ def write_export(
     """Save, reload, replay: the folder appears only if the reloaded model gives the trained model's answers.
 
     Args:
-        module: a `Recommender`.
+        module: what is saved, with everything that the signatures use.
         model: what the model is, for the reader of export.json.
 
     Raises:
         ValueError: the reloaded model answers differently, or the disk is full.
     """
-    requests = padded_requests(dataset.valid, GOLDEN_REQUESTS)
-    expected = {n: t.numpy() for n, t in module.recommend(tf.constant(requests)).items()}  # type: ignore[attr-defined]
+    expected = {name: _answers(function, requests) for name, (function, requests) in signatures.items()}
 
     def write(working: Path) -> None:
         working.mkdir(parents=True)
         saved = str(working / "saved_model")
         try:
-            tf.saved_model.save(module, saved, signatures={"recommend": module.recommend})  # type: ignore[attr-defined]
+            tf.saved_model.save(module, saved, signatures={name: f for name, (f, _) in signatures.items()})
         except tf.errors.OpError as error:
             raise OSError(str(error.message).splitlines()[0]) from error
-        loaded = tf.saved_model.load(saved).signatures["recommend"]
-        got = {n: t.numpy() for n, t in loaded(item_ids=tf.constant(requests)).items()}
-        if not answers_agree(expected, got):
-            raise ValueError("the exported model does not give the trained model's answers; nothing was exported")
-        np.savez(working / "golden.npz", item_ids=requests, **expected)
+        loaded = tf.saved_model.load(saved).signatures
+        golden: dict[str, npt.NDArray] = {}
+        for name, (_, requests) in signatures.items():
+            if not answers_agree(expected[name], _answers(loaded[name], requests)):
+                raise ValueError("the exported model does not give the trained model's answers; nothing was exported")
+            golden |= {f"{name}/{part}": array for part, array in {**requests, **expected[name]}.items()}
+        np.savez(working / "golden.npz", **golden)
         dataset.items.to_parquet(working / "items.parquet", index=False)
         content = {
             "format_version": EXPORT_VERSION,
             "model": dict(model),
-            "signature": "recommend",
-            "inputs": {"item_ids": {"dtype": "int32", "shape": ["batch", "length"], "padding": dataset.n_items}},
-            "outputs": {
-                "items": {"dtype": "int32", "shape": ["batch", top_k], "none": -1},
-                "scores": {"dtype": "float32", "shape": ["batch", top_k]},
-            },
+            "signatures": {name: _described(loaded[name]) for name in signatures},
+            "padding": {"item_ids": dataset.n_items, "candidate_items": -1, "items": -1},
             "top_k": top_k,
             "n_items": dataset.n_items,
             "item_map": "items.parquet: index -> item_id, title",

@@ -19,6 +19,8 @@ from recsys_core.distributed import World
 from recsys_core.seeding import epoch_order
 
 PREFETCH = 4
+LOADED_PAIRS = 1 << 16
+"""Positive pairs that one call loads, where a batch is smaller."""
 
 
 class Batch(NamedTuple):
@@ -36,11 +38,30 @@ class Batch(NamedTuple):
     """[] float32 users in the global batch: the divisor that makes the sum over ranks a mean."""
 
 
+class PairBatch(NamedTuple):
+    """This rank's part of one global batch of positive (user, item) pairs; their negatives are drawn in the graph."""
+
+    positions: tf.Tensor
+    """[P] int64 place of each pair among the training events: what its negatives are drawn from."""
+    users: tf.Tensor
+    """[P] int32"""
+    items: tf.Tensor
+    """[P] int32"""
+    step: tf.Tensor
+    """[] int64 global step, from 0."""
+    epoch: tf.Tensor
+    """[] int64 from 0."""
+    global_pairs: tf.Tensor
+    """[] float32 positives in the global batch."""
+
+
 class EvaluationBatch(NamedTuple):
     """A block of held-out users."""
 
     users: tf.Tensor
     """[B] int64 row in the held-out matrices."""
+    train_rows: tf.Tensor
+    """[B] int64 row in the training matrix, -1 for users the model never trained on."""
     item_ids: tf.Tensor
     """[N] int32 fold-in items."""
     row_splits: tf.Tensor
@@ -49,6 +70,8 @@ class EvaluationBatch(NamedTuple):
     """[W] int32 fold-out items, ascending within a user."""
     wanted_splits: tf.Tensor
     """[B + 1] int64"""
+    candidates: tf.Tensor
+    """[B, C] int32 the item to be found, then others; -1 where a list has none or holds an item again. C may be 0."""
 
 
 def rows_of(row_splits: tf.Tensor) -> tf.Tensor:
@@ -102,18 +125,94 @@ def train_batches(
     return _prefetched(steps.map(to_batch, num_parallel_calls=2, deterministic=True), PREFETCH)
 
 
+def pair_batches(
+    train: Csr, *, seed: int, pairs: int, world: World, start_step: int, total_steps: int
+) -> tf.data.Dataset:
+    """This rank's `PairBatch`es from `start_step` to `total_steps`. An epoch has every training pair exactly once.
+
+    Small batches are loaded many at a time, or the calls would take longer than the steps.
+
+    Args:
+        pairs: positives in a global batch, divided among ranks (shares differ by one at most).
+    """
+    n_pairs = len(train.indices)
+    per_epoch = steps_per_epoch(n_pairs, pairs)
+    users = np.repeat(np.arange(train.n_users, dtype=np.int32), np.diff(train.indptr))
+    items = np.asarray(train.indices)
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> npt.NDArray[np.int64]:
+        return epoch_order(seed, epoch, n_pairs)
+
+    def load(first: np.int64, count: np.int64) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
+        epoch, k = divmod(int(first), per_epoch)
+        together = order(epoch)[k * pairs : (k + int(count)) * pairs].reshape(int(count), -1)
+        mine = np.sort(together, axis=1)[:, world.rank :: world.size]  # sorted: tables are read forward
+        sizes = np.full(int(count), together.shape[1], np.float32)
+        return mine, users[mine], items[mine], sizes
+
+    def to_batches(first: tf.Tensor, count: tf.Tensor) -> PairBatch:
+        """Several steps: every field has one dimension more."""
+        types = (tf.int64, tf.int32, tf.int32, tf.float32)
+        *tables, sizes = tf.numpy_function(load, [first, count], types, stateful=False)
+        for table in tables:
+            table.set_shape([None, None])
+        sizes.set_shape([None])
+        steps = first + tf.range(count)
+        positions, of_users, of_items = tables
+        return PairBatch(positions, of_users, of_items, steps, steps // per_epoch, sizes)
+
+    several = max(1, LOADED_PAIRS // pairs)
+    loads = tf.data.Dataset.from_tensor_slices(_loads(start_step, total_steps, per_epoch, n_pairs % pairs > 0, several))
+    loaded = loads.map(to_batches, num_parallel_calls=1, deterministic=True).prefetch(2)
+    return _prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)
+
+
+def _loads(
+    start: int, total: int, per_epoch: int, short: bool, several: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First steps and counts of steps that are loaded together: of one epoch, of equal size, at most `several`.
+
+    Args:
+        short: whether the last step of an epoch is shorter than the others.
+    """
+    firsts, counts = [], []
+    step = start
+    while step < total:
+        place = step % per_epoch
+        end = per_epoch - 1 if short and place < per_epoch - 1 else per_epoch
+        count = min(several, end - place, total - step)
+        firsts.append(step)
+        counts.append(count)
+        step += count
+    return np.array(firsts, np.int64), np.array(counts, np.int64)
+
+
+def without_repeats(candidates: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """[B, C] with -1 in place of every item that its row had before (published candidate lists hold repeats)."""
+    order = np.argsort(candidates, axis=1, kind="stable")  # of equal items the first one stays
+    ascending = np.take_along_axis(candidates, order, axis=1)
+    again = np.zeros(candidates.shape, bool)
+    np.put_along_axis(again, order[:, 1:], ascending[:, 1:] == ascending[:, :-1], axis=1)
+    return np.where(again, np.int32(-1), candidates)
+
+
 def evaluation_batches(held_out: HeldOut, *, block_size: int, world: World) -> tf.data.Dataset:
     """This rank's blocks of held-out users. Blocks are cut the same way in any world, so results are the same too."""
 
     def load(block: np.int64) -> tuple[npt.NDArray, ...]:
         users = np.arange(block * block_size, min((block + 1) * block_size, held_out.n_users), dtype=np.int64)
-        return (users, *held_out.fold_in.rows(users), *held_out.fold_out.rows(users))
+        rows = np.full(len(users), -1) if held_out.train_rows is None else held_out.train_rows[users]
+        none = np.empty((len(users), 0), np.int32)
+        candidates = none if held_out.candidates is None else without_repeats(held_out.candidates[users])
+        return (users, rows.astype(np.int64), *held_out.fold_in.rows(users), *held_out.fold_out.rows(users), candidates)
 
     def to_batch(block: tf.Tensor) -> EvaluationBatch:
-        types = (tf.int64, tf.int32, tf.int64, tf.int32, tf.int64)
+        types = (tf.int64, tf.int64, tf.int32, tf.int64, tf.int32, tf.int64, tf.int32)
         parts = tf.numpy_function(load, [block], types, stateful=False)
-        for vector in parts:
+        for vector in parts[:-1]:
             vector.set_shape([None])
+        parts[-1].set_shape([None, held_out.n_candidates])
         return EvaluationBatch(*parts)
 
     blocks = tf.data.Dataset.range(world.rank, math.ceil(held_out.n_users / block_size), world.size)

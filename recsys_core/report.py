@@ -27,8 +27,11 @@ def _clock(seconds: float) -> str:
 class ProgressReport:
     """Progress of a training run: a bar on a terminal, else lines."""
 
-    def __init__(self, *, total_steps: int, steps_per_epoch: int, start_step: int, enabled: bool) -> None:
+    def __init__(
+        self, *, total_steps: int, steps_per_epoch: int, start_step: int, enabled: bool, unit: str = "users"
+    ) -> None:
         self._total, self._per_epoch, self._enabled = total_steps, steps_per_epoch, enabled
+        self._unit = unit
         self._first: tuple[int, float] | None = None
         """Step and time after the first inner loop, which compiled the graph and says nothing about the rest."""
         self._last_line = 0.0
@@ -38,10 +41,11 @@ class ProgressReport:
         )
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
-        """Show the mean loss and the rate (users/s) of the last inner loop."""
+        """Show the mean loss and the rate (examples/s) of the last inner loop."""
         if not self._enabled:
             return
-        shown = f"loss {values['loss']:.3f}  {values['users_per_second']:,.0f} users/s"
+        rate = values[f"{self._unit}_per_second"]
+        shown = f"loss {values['loss']:.{3 if values['loss'] >= 10 else 4}f}  {rate:,.0f} {self._unit}/s"
         self._bar.set_postfix_str(shown, refresh=False)
         self._bar.update(step - self._bar.n)
         now = time.monotonic()
@@ -103,11 +107,11 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], primary: str, 
     epochs = [entry["epoch"] for entry in history]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     left.plot(epochs, [entry["loss"] for entry in history], color="tab:gray")
-    left.set(xlabel="epoch", ylabel="training loss (nats a user)", title="loss")
+    left.set(xlabel="epoch", ylabel="training loss (nats)", title="loss")
     right.plot(epochs, [entry["validation"][primary] for entry in history], color="tab:blue", label="model")
     for colour, (name, value) in zip(("tab:orange", "tab:green", "tab:red", "tab:purple"), lines.items(), strict=False):
         right.axhline(value, linestyle="--", linewidth=1, color=colour, label=f"{name} {value:.3f}")
-    right.set(xlabel="epoch", ylabel=primary, title="validation users")
+    right.set(xlabel="epoch", ylabel=primary, title="validation")
     right.legend(loc="lower right")
     publish(path, lambda p: figure.savefig(p, format="png", dpi=110))
     pyplot.close(figure)

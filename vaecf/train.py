@@ -5,31 +5,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from recsys_core import cli, devices, distributed, run_folder
-from recsys_core import config as configuration
+from recsys_core import cli, distributed
 from recsys_core import dataset as datasets
-from recsys_core.evaluation.criteria import criteria
 from recsys_core.evaluation.evaluator import Scorer
 from recsys_core.pipeline import steps_per_epoch, train_batches
-from recsys_core.training import precision
-from recsys_core.training.experiment import Experiment, Outcome, Run, conduct
+from recsys_core.training import package, precision
+from recsys_core.training.experiment import Experiment, Outcome
+from recsys_core.training.package import Package
 from vaecf.config import PRESETS, Config
 from vaecf.export import VaeRecommender
 from vaecf.model import TERMS, MultVae
 
-DESCRIPTION = "Train Mult-VAE or Mult-DAE on a prepared data set, on one process or on Horovod ranks."
 
-
-def build_model(config: Config, n_items: int, numbers: precision.Precision) -> MultVae:
+def build_model(config: Config, data: datasets.Dataset, numbers: precision.Precision) -> MultVae:
     """The model of a configuration, with fresh parameters."""
     return MultVae(
-        n_items,
+        data.n_items,
         **asdict(config.model),
         seed=config.training.seed,
         compute=numbers.compute,
@@ -63,7 +60,8 @@ def experiment(
             total_steps=total,
         ),
         steps_per_epoch=steps_per_epoch(data.train.n_users, training.batch_size),
-        users_per_epoch=data.train.n_users,
+        examples_per_epoch=data.train.n_users,
+        unit="users",
         identity={
             "model": {**asdict(config.model), "hidden": list(config.model.hidden)},
             "precision": numbers.name,
@@ -73,57 +71,57 @@ def experiment(
 
 
 def _export(folder: Path, config: Config, data: datasets.Dataset, model: MultVae, result: Mapping[str, Any]) -> None:
-    from recsys_core.export import write_export
+    from recsys_core.export import GOLDEN_REQUESTS, padded_requests, write_export
 
     recommender = VaeRecommender(model, config.top_k)
     top_k = min(config.top_k, data.n_items)
     about = {"package": "vaecf", **asdict(config.model)}
-    write_export(folder, recommender, data, top_k=top_k, model=about, result=result)
+    requests = {"item_ids": padded_requests(data.valid, GOLDEN_REQUESTS)}
+    write_export(
+        folder,
+        recommender,
+        data,
+        signatures={"recommend": (recommender.recommend, requests)},
+        top_k=top_k,
+        model=about,
+        result=result,
+    )
 
 
-def check(config: Config, ranks: int) -> None:
-    """Refuse what cannot work before anything is written.
+def check(config: Config, data: datasets.Dataset, ranks: int) -> None:
+    """Refuse what this model cannot work with.
 
     Raises:
-        ValueError: an unknown name, a batch smaller than the ranks, or a damaged data set.
+        ValueError: a batch smaller than the ranks.
     """
-    configuration.check(config)
-    criteria(config.evaluation)
-    precision.known(config.hardware.precision)
+    del data
     if config.training.batch_size < ranks:
         raise ValueError(
             f"--batch-size is {config.training.batch_size}, expected at least one user for each of the {ranks} ranks"
         )
-    datasets.verify(config.data)
+
+
+PACKAGE = Package(
+    name="vaecf",
+    description="Train Mult-VAE or Mult-DAE on a prepared data set, on one process or on Horovod ranks.",
+    presets=PRESETS,
+    build=build_model,
+    scorer=scorer,
+    experiment=experiment,
+    check=check,
+)
 
 
 def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
-    """Run a configuration to its verdict.
-
-    Raises:
-        UserError: anything wrong with the configuration, the data set or the disk.
-        NonFiniteError: the loss or a gradient is not finite.
-    """
-    devices.configure(world)  # before the first exchange, which starts TensorFlow
-    world.on_first(lambda: check(config, world.size))
-    numbers = precision.resolve(config.hardware.precision, config.hardware.amp, world)
-    data = datasets.open_dataset(config.data)
-    model = build_model(config, data.n_items, numbers)
-    parts = experiment(config, data, model, numbers, world)
-    run_folder.create(config.run_dir, configuration.to_yaml(config), resume=config.resume, world=world)
-    run = Run(parts, data, config.run_dir, config.training, config.evaluation, scaled=numbers.scaled, world=world)
-    return conduct(run, resume=config.resume)
-
-
-def parse(argv: Sequence[str] | None) -> Config:
-    """The configuration of the command line, which works from any folder."""
-    config: Config = configuration.parse("vaecf.train", DESCRIPTION, PRESETS, argv)
-    return replace(config, data=config.data.absolute())
+    """Run a configuration to its verdict; see `recsys_core.training.package.train_and_evaluate`."""
+    return package.train_and_evaluate(PACKAGE, config, world)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged."""
-    return cli.run(lambda: parse(argv), lambda config, world: train_and_evaluate(config, world).exit_status)
+    return cli.run(
+        lambda: package.parse(PACKAGE, argv), lambda config, world: train_and_evaluate(config, world).exit_status
+    )
 
 
 if __name__ == "__main__":

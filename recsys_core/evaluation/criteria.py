@@ -15,7 +15,11 @@ class Criteria:
     """The parsed evaluation settings."""
 
     metrics: tuple[Metric, ...]
+    """What every evaluation during training measures."""
+    final_metrics: tuple[Metric, ...]
+    """What the evaluation of the best checkpoint measures: these, and all of `metrics`."""
     primary: Metric
+    target: Condition | None
     conditions: tuple[Condition, ...]
     baselines: tuple[str, ...]
 
@@ -30,7 +34,17 @@ def criteria(config: EvaluationConfig) -> Criteria:
         if name not in baseline_models.KNOWN:
             raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(baseline_models.KNOWN)}")
     names = tuple(dict.fromkeys(("popularity", *config.baselines)))
-    primary = parse_metric(config.primary)
-    conditions = tuple(parse_condition(text, names) for text in config.gate) or (default_condition(primary),)
-    wanted = [*(parse_metric(m) for m in config.metrics), primary, *(c.metric for c in conditions)]
-    return Criteria(metrics=tuple(dict.fromkeys(wanted)), primary=primary, conditions=conditions, baselines=names)
+    protocol = config.PROTOCOL
+    primary = parse_metric(config.primary, protocol)
+    conditions = tuple(parse_condition(text, names, protocol) for text in config.gate) or (default_condition(primary),)
+    target = parse_condition(config.target, (), protocol, "--target") if config.target else None
+    wanted = [*(parse_metric(m, protocol) for m in config.metrics), primary, *([target.metric] if target else [])]
+    final = [*wanted, *(parse_metric(m, protocol) for m in config.final_metrics), *(c.metric for c in conditions)]
+    return Criteria(
+        metrics=tuple(dict.fromkeys(wanted)),
+        final_metrics=tuple(dict.fromkeys(final)),
+        primary=primary,
+        target=target,
+        conditions=conditions,
+        baselines=names,
+    )

@@ -1,4 +1,4 @@
-"""Ranking all items for held-out users: in the graph, sharded over ranks, one exchange at the end.
+"""Ranking all items, or sampled candidates, for held-out users: in the graph, sharded over ranks, one exchange in all.
 
 Each rank fills in the rows of its own users in a table of zeros; the sum over ranks is then exact, so the result does
 not depend on how many ranks there were.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,39 @@ from recsys_core.pipeline import EvaluationBatch, evaluation_batches
 
 Scorer = Callable[[EvaluationBatch], tf.Tensor]
 """Scores [B, I] for every item, from the fold-in items of B users."""
+
+
+@runtime_checkable
+class CandidateScorer(Protocol):
+    """A scorer that can score candidates without scoring all items."""
+
+    def __call__(self, batch: EvaluationBatch) -> tf.Tensor:
+        """Scores [B, I] for every item."""
+        ...
+
+    def candidates(self, batch: EvaluationBatch) -> tf.Tensor:
+        """Scores [B, C] for `batch.candidates`; whatever it likes where that is -1."""
+        ...
+
+
+def candidate_scores(scorer: Scorer, batch: EvaluationBatch) -> tf.Tensor:
+    """[B, C] float32 scores of the candidates, 0 where there is none."""
+    if isinstance(scorer, CandidateScorer):
+        scores = scorer.candidates(batch)
+    else:
+        scores = tf.gather(scorer(batch), tf.maximum(batch.candidates, 0), batch_dims=1)
+    return tf.where(batch.candidates >= 0, tf.cast(scores, tf.float32), 0.0)
+
+
+def hits_among_candidates(scores: tf.Tensor, present: tf.Tensor, depth: int) -> tf.Tensor:
+    """[B, depth] bool: at which rank the item to be found stands. It loses every tie.
+
+    Args:
+        scores: [B, C] of the item to be found, then of the others.
+        present: [B, C] bool, False for those that do not count.
+    """
+    others = present[:, 1:] & (scores[:, 1:] >= scores[:, :1])
+    return tf.equal(tf.reduce_sum(tf.cast(others, tf.int32), axis=1)[:, None], tf.range(depth)[None, :])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +83,10 @@ class Evaluation:
         return {"metrics": metrics, "users": self.users, "users_without_relevant": self.users_without_relevant}
 
 
+def _all_numbers(scores: tf.Tensor) -> tf.Tensor:
+    return tf.logical_not(tf.reduce_any(tf.math.is_nan(scores)))
+
+
 class Evaluator:
     """Evaluates scorers on one set of held-out users."""
 
@@ -61,9 +99,15 @@ class Evaluator:
         """
         self._held_out, self._metrics, self._world, self._n_items = held_out, tuple(metrics), world, n_items
         self._block_size = block_size
-        self._per_user = [m for m in self._metrics if m.name != COVERAGE]
+        self._sampled = [m for m in self._metrics if m.is_sampled]
+        self._over_all = [m for m in self._metrics if not m.is_sampled and m.name != COVERAGE]
+        self._per_user = [*self._sampled, *self._over_all]
         self._coverage = [m for m in self._metrics if m.name == COVERAGE]
-        self._depth = max(m.k for m in self._metrics)
+        if self._sampled and not held_out.n_candidates:
+            raise ValueError(
+                f"{self._sampled[0]} needs candidates, which this data set has not; prepare one with --protocol "
+                f"leave-one-out, or ask for {self._sampled[0].name}@{self._sampled[0].k}/all"
+            )
         self._batches = evaluation_batches(held_out, block_size=block_size, world=world)
         self._compiled: dict[Scorer, Callable] = {}
 
@@ -73,26 +117,41 @@ class Evaluator:
             self._held_out, self._metrics, world=World(), n_items=self._n_items, block_size=self._block_size
         )
 
+    def _sampled_block(self, scorer: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Values [B, M] of the sampled metrics, and whether all scores are numbers."""
+        scores = candidate_scores(scorer, batch)
+        hits = hits_among_candidates(scores, batch.candidates >= 0, max(m.k for m in self._sampled))
+        return values(self._sampled, hits, tf.ones_like(batch.users)), _all_numbers(scores)
+
+    def _whole_block(self, scorer: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Values [B, M] of the whole-catalogue metrics, top items [B, K], and whether all scores are numbers."""
+        depth = max(m.k for m in (*self._over_all, *self._coverage))
+        scores = tf.cast(scorer(batch), tf.float32)
+        sound = _all_numbers(scores)
+        scores = topk.exclude(scores, batch.item_ids, batch.row_splits)
+        _, items = topk.top_k(scores, min(depth, self._n_items))
+        hits = topk.is_member(items, batch.wanted_ids, batch.wanted_splits, self._n_items)
+        hits = tf.pad(hits, [[0, 0], [0, depth - min(depth, self._n_items)]])
+        hits.set_shape([None, depth])
+        relevant = batch.wanted_splits[1:] - batch.wanted_splits[:-1]
+        nothing = tf.zeros([tf.size(relevant), 0], tf.float64)
+        return values(self._over_all, hits, relevant) if self._over_all else nothing, items, sound
+
     def _block_function(self, scorer: Scorer) -> Callable:
         """The graph for one scorer: batch -> (values [B, M], top items [B, K], whether all scores are numbers)."""
 
         @tf.function(input_signature=[self._batches.element_spec])
         def rank_block(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            scores = tf.cast(scorer(batch), tf.float32)
-            sound = tf.logical_not(tf.reduce_any(tf.math.is_nan(scores)))
-            scores = topk.exclude(scores, batch.item_ids, batch.row_splits)
-            _, items = topk.top_k(scores, min(self._depth, self._n_items))
-            hits = topk.is_member(items, batch.wanted_ids, batch.wanted_splits, self._n_items)
-            missing = self._depth - min(self._depth, self._n_items)
-            hits = tf.pad(hits, [[0, 0], [0, missing]])
-            hits.set_shape([None, self._depth])
-            relevant = batch.wanted_splits[1:] - batch.wanted_splits[:-1]
-            table = (
-                values(self._per_user, hits, relevant)
-                if self._per_user
-                else tf.zeros([tf.size(relevant), 0], tf.float64)
-            )
-            return table, items, sound
+            tables, sound = [], tf.constant(True)
+            items = tf.zeros([tf.size(batch.users), 0], tf.int32)
+            if self._sampled:
+                table, sound = self._sampled_block(scorer, batch)
+                tables.append(table)
+            if self._over_all or self._coverage:
+                table, items, also_sound = self._whole_block(scorer, batch)
+                sound &= also_sound
+                tables.append(table)
+            return tf.concat(tables, axis=1), items, sound
 
         return rank_block
 

@@ -37,8 +37,14 @@ class Verdict:
     passed: bool
 
 
-def parse_condition(text: str, baselines: Sequence[str] = ("popularity",)) -> Condition:
+def parse_condition(
+    text: str, baselines: Sequence[str] = ("popularity",), protocol: str = "", flag: str = "--gate"
+) -> Condition:
     """Read a condition.
+
+    Args:
+        protocol: see `parse_metric`.
+        flag: what the text was given with, for the message.
 
     Raises:
         ValueError: another form, an unknown metric, or a baseline that is not evaluated.
@@ -46,10 +52,10 @@ def parse_condition(text: str, baselines: Sequence[str] = ("popularity",)) -> Co
     left, sign, right = text.partition(">=")
     match = re.fullmatch(rf"\s*{_NUMBER}(?:\s*\*\s*([a-z]+))?\s*", right)
     if not sign or not match:
-        raise ValueError(f"--gate is {text!r}, expected METRIC>=NUMBER or METRIC>=FACTOR*popularity, as ndcg@100>=0.42")
+        raise ValueError(f"{flag} is {text!r}, expected METRIC>=NUMBER or METRIC>=FACTOR*popularity, as ndcg@100>=0.42")
     if match[2] and match[2] not in baselines:
-        raise ValueError(f"--gate {text!r}: {match[2]!r} is not evaluated, the baselines are: {', '.join(baselines)}")
-    return Condition(metric=parse_metric(left), value=float(match[1]), baseline=match[2])
+        raise ValueError(f"{flag} {text!r}: {match[2]!r} is not evaluated, the baselines are: {', '.join(baselines)}")
+    return Condition(metric=parse_metric(left, protocol), value=float(match[1]), baseline=match[2])
 
 
 def default_condition(primary: Metric) -> Condition:

@@ -64,27 +64,49 @@ COVERAGE = "coverage"
 KNOWN = (*PER_USER, COVERAGE)
 
 
+ALL, SAMPLED = "all", "sampled"
+PROTOCOLS = (ALL, SAMPLED)
+"""Among what is ranked: the whole catalogue less known items, or the item to be found and sampled negatives.
+
+Sampled metrics flatter, and can order models otherwise (Krichene and Rendle 2020)."""
+
+
 @dataclass(frozen=True)
 class Metric:
-    """One metric at one cut-off, written ``ndcg@100``."""
+    """One metric at one cut-off under one protocol, written ``ndcg@100``, ``hr@10/all`` or ``hr@10/sampled``."""
 
     name: str
     k: int
+    protocol: str = ""
+    """all, sampled, or "" for "all" left unsaid."""
+
+    @property
+    def is_sampled(self) -> bool:
+        return self.protocol == SAMPLED
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.k}"
+        return f"{self.name}@{self.k}{'/' if self.protocol else ''}{self.protocol}"
 
 
-def parse_metric(text: str) -> Metric:
-    """Read ``name@k``.
+def parse_metric(text: str, protocol: str = "") -> Metric:
+    """Read ``name@k`` or ``name@k/protocol``.
+
+    Args:
+        protocol: what a metric without one means.
 
     Raises:
-        ValueError: another form, an unknown name (the known ones are listed), or k below 1.
+        ValueError: another form, an unknown name or protocol (the known ones are listed), or k below 1.
     """
-    match = re.fullmatch(r"\s*([a-z]+)@(\d+)\s*", text.lower())
-    if not match or match[1] not in KNOWN or int(match[2]) < 1:
-        raise ValueError(f"unknown metric {text!r}, expected NAME@K with K from 1 and NAME one of: {', '.join(KNOWN)}")
-    return Metric(match[1], int(match[2]))
+    match = re.fullmatch(r"\s*([a-z]+)@(\d+)(?:/([a-z]+))?\s*", text.lower())
+    if not match or match[1] not in KNOWN or int(match[2]) < 1 or (match[3] or ALL) not in PROTOCOLS:
+        raise ValueError(
+            f"unknown metric {text!r}, expected NAME@K or NAME@K/PROTOCOL with K from 1, NAME one of: "
+            f"{', '.join(KNOWN)}, and PROTOCOL one of: {', '.join(PROTOCOLS)}"
+        )
+    metric = Metric(match[1], int(match[2]), match[3] or protocol)
+    if metric.is_sampled and metric.name == COVERAGE:
+        raise ValueError(f"unknown metric {text!r}: coverage is of the whole catalogue, write coverage@{metric.k}/all")
+    return metric
 
 
 def values(metrics: Sequence[Metric], hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:

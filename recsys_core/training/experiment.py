@@ -22,6 +22,7 @@ from recsys_core.evaluation import baselines as baseline_models
 from recsys_core.evaluation.criteria import criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, Scorer
 from recsys_core.evaluation.gate import Verdict, judge
+from recsys_core.evaluation.metrics import Metric
 from recsys_core.files import write_json
 from recsys_core.run_folder import RunLog
 from recsys_core.training import loop
@@ -46,10 +47,14 @@ class Experiment:
     kernels: Sequence[tf.Variable]
     """The parameters that L2 and weight decay act on."""
     scorer: Scorer
+    by_rows: Sequence[tf.Variable] = ()
+    """Embedding tables whose gradients go by rows (see `embedding`)."""
     batches: Callable[[int, int], tf.data.Dataset]
     """(start step, total steps) -> this rank's training batches."""
     steps_per_epoch: int
-    users_per_epoch: int
+    examples_per_epoch: int
+    unit: str
+    """What an example is, as "users"; for the report."""
     identity: Mapping[str, Any]
     """What a resumed run must share with the checkpoint: model, data, everything that changes the numbers."""
     export: Callable[[Path, Mapping[str, Any]], None]
@@ -109,6 +114,7 @@ class Run:
             total_steps=self.plan.total_steps,
             world=world,
             scaled=scaled,
+            by_rows=experiment.by_rows,
         )
         self.checkpoints = Checkpoints(
             run_dir / "checkpoints",
@@ -119,16 +125,19 @@ class Run:
             loss_scale=self.train_step.loss_scale,
             step=self.train_step.step,
         )
-        self.evaluators = {
-            split: Evaluator(
+
+        def evaluator(split: str, metrics: Sequence[Metric]) -> Evaluator:
+            return Evaluator(
                 dataset.held_out(split),
-                self.criteria.metrics,
+                metrics,
                 world=world,
                 n_items=dataset.n_items,
                 block_size=evaluation.evaluation_block,
             )
-            for split in ("valid", "test")
-        }
+
+        self.evaluator = evaluator("valid", self.criteria.metrics)
+        """Measures during training; `final_evaluators` once, at its end."""
+        self.final_evaluators = {split: evaluator(split, self.criteria.final_metrics) for split in ("valid", "test")}
 
     def start(self, resume: bool) -> loop.Progress:
         """The state to go on from: fresh, or the last checkpoint's (refused if that belongs to another run)."""
@@ -163,7 +172,7 @@ class Run:
         return baseline_models.evaluate(
             self.criteria.baselines,
             self.dataset,
-            self.evaluators,
+            self.final_evaluators,
             ease_regularization=self.evaluation.ease_regularization,
             world=self.world,
         )
@@ -219,14 +228,30 @@ class Run:
             "best_epoch": (progress.best_step or 0) / self.plan.steps_per_epoch,
             "steps": progress.step,
             "trained_seconds": progress.trained_seconds,
-            "users_per_second": self._users_seen(progress.step) / max(progress.trained_seconds, 1e-9),
+            f"{self.experiment.unit}_per_second": self._examples_seen(progress.step)
+            / max(progress.trained_seconds, 1e-9),
+            "target": self._target_report(progress),
             "world_size": self.world.size,
             "data_set": self.dataset.fingerprint,
         }
         return content, verdicts
 
-    def _users_seen(self, step: int) -> float:
-        return step / self.plan.steps_per_epoch * self.experiment.users_per_epoch
+    def _examples_seen(self, step: int) -> float:
+        return step / self.plan.steps_per_epoch * self.experiment.examples_per_epoch
+
+    @property
+    def target(self) -> tuple[str, float] | None:
+        """Metric and value at which training stops."""
+        wanted = self.criteria.target
+        return (str(wanted.metric), wanted.value) if wanted else None
+
+    def _target_report(self, progress: loop.Progress) -> dict[str, Any] | None:
+        """When the target was reached: seconds of training steps, and with evaluations; None without a target."""
+        if self.target is None:
+            return None
+        entry = loop.target_reached(progress, self.target) or {}
+        times = {name: entry.get(name) for name in ("epoch", "trained_seconds", "seconds")}
+        return {"condition": str(self.criteria.target), "reached": bool(entry), **times}
 
 
 def conduct(run: Run, *, resume: bool) -> Outcome:
@@ -248,6 +273,7 @@ def conduct(run: Run, *, resume: bool) -> Outcome:
         steps_per_epoch=run.plan.steps_per_epoch,
         start_step=progress.step,
         enabled=speaking,
+        unit=run.experiment.unit,
     )
     log = RunLog(run.run_dir, world)
 
@@ -261,9 +287,11 @@ def conduct(run: Run, *, resume: bool) -> Outcome:
             iter(run.experiment.batches(progress.step, run.plan.total_steps)),
             run.plan,
             progress,
-            users_per_step=run.experiment.users_per_epoch / run.plan.steps_per_epoch,
-            evaluate=lambda: run.evaluators["valid"].evaluate(run.experiment.scorer),
+            examples_per_step=run.experiment.examples_per_epoch / run.plan.steps_per_epoch,
+            unit=run.experiment.unit,
+            evaluate=lambda: run.evaluator.evaluate(run.experiment.scorer),
             primary=primary,
+            target=run.target,
             patience=run.training.patience,
             actions=run.actions(log, shown, lines),
             report=note,
@@ -283,7 +311,7 @@ def conduct(run: Run, *, resume: bool) -> Outcome:
 def _finish(run: Run, progress: loop.Progress, baselines: Mapping[str, Mapping[str, Evaluation]]) -> Outcome:
     """Everything after training, with the best checkpoint's parameters."""
     run.checkpoints.restore_best()
-    valid, test = (run.evaluators[split].evaluate(run.experiment.scorer) for split in ("valid", "test"))
+    valid, test = (run.final_evaluators[split].evaluate(run.experiment.scorer) for split in ("valid", "test"))
     result, verdicts = run.result(progress, valid, test, baselines)
     passed = result["gate"]["passed"]
 
@@ -300,7 +328,10 @@ def _finish(run: Run, progress: loop.Progress, baselines: Mapping[str, Mapping[s
         print(f"\ntest users, best checkpoint (epoch {result['best_epoch']:.0f}):")
         print(report.result_table(test, {name: b["test"] for name, b in baselines.items()}))
         print(f"\n{report.gate_lines(verdicts)}")
-        print(f"trained {progress.trained_seconds:.1f} s at {result['users_per_second']:,.0f} users/s; ", end="")
+        if (reached := result["target"]) is not None:
+            print(_target_line(reached))
+        unit = run.experiment.unit
+        print(f"trained {progress.trained_seconds:.1f} s at {result[f'{unit}_per_second']:,.0f} {unit}/s; ", end="")
         print(f"exported in {time.perf_counter() - started:.1f} s" if passed else "nothing exported")
         for name in (
             "config.yaml",
@@ -315,3 +346,12 @@ def _finish(run: Run, progress: loop.Progress, baselines: Mapping[str, Mapping[s
             if (run.run_dir / name).exists():
                 print(f"  {run.run_dir / name}")
     return Outcome(complete=True, passed=passed, result=result)
+
+
+def _target_line(target: Mapping[str, Any]) -> str:
+    if not target["reached"]:
+        return f"target {target['condition']} was not reached"
+    return (
+        f"target {target['condition']} reached in epoch {target['epoch']:.0f} after {target['trained_seconds']:.1f} s "
+        f"of training, {target['seconds']:.1f} s with evaluations"
+    )

@@ -48,6 +48,9 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry an evaluation: step, epoch, loss, validation metrics."""
     trained_seconds: float = 0.0
+    """Time in training steps."""
+    seconds: float = 0.0
+    """Time in the loop, evaluations and actions included."""
     loss_sum: float = 0.0
     """Sum of the losses of the steps since the last evaluation."""
     loss_steps: int = 0
@@ -99,9 +102,11 @@ def run(
     plan: Plan,
     progress: Progress,
     *,
-    users_per_step: float,
+    examples_per_step: float,
+    unit: str,
     evaluate: Callable[[], Evaluation],
     primary: str,
+    target: tuple[str, float] | None = None,
     patience: int = 0,
     actions: Sequence[Action] = (),
     report: Reporter = lambda step, values: None,
@@ -113,7 +118,9 @@ def run(
 
     Args:
         batches: iterator that continues at `progress.step`.
+        examples_per_step, unit: what a step works on, as 500 "users"; for the rate in the report.
         primary: name of the metric that decides which checkpoint is best.
+        target: metric and least value at which training stops.
         patience: stop after this many evaluations without a better one (0: never).
         on_interrupt: called once after a stop signal, before returning.
 
@@ -123,7 +130,7 @@ def run(
     Raises:
         NonFiniteError: see `TrainStep.run`.
     """
-    while progress.step < plan.total_steps and not _out_of_patience(progress, patience):
+    while progress.step < plan.total_steps and not _is_over(progress, patience, target):
         if world.any(stop.received):
             on_interrupt(progress)
             return False
@@ -131,21 +138,32 @@ def run(
         started = time.perf_counter()
         values = train_step.run(batches, count)
         seconds = time.perf_counter() - started
+        progress.seconds += seconds
         progress.step += count
         progress.trained_seconds += seconds
         progress.loss_sum += float(values["loss"].astype("float64").sum())
         progress.loss_steps += count
         means = {name: float(column.mean()) for name, column in values.items()}
-        report(progress.step, means | {"users_per_second": users_per_step * count / seconds})
+        report(progress.step, means | {f"{unit}_per_second": examples_per_step * count / seconds})
         if plan.is_evaluated(progress.step):
-            _look(plan, progress, evaluate(), primary, actions)
+            started = time.perf_counter()
+            evaluation = evaluate()
+            progress.seconds += time.perf_counter() - started
+            _look(plan, progress, evaluation, primary, actions)
     return True
 
 
-def _out_of_patience(progress: Progress, patience: int) -> bool:
-    """Whether the last evaluations brought nothing better (asked at the head of the loop: a resumed run stays over)."""
+def target_reached(progress: Progress, target: tuple[str, float]) -> dict[str, Any] | None:
+    """The first evaluation that reached the target, None if there is none."""
+    name, least = target
+    return next((entry for entry in progress.history if entry["validation"][name] >= least), None)
+
+
+def _is_over(progress: Progress, patience: int, target: tuple[str, float] | None) -> bool:
+    """Whether evaluations say to stop (asked at the head of the loop: a resumed run stays over)."""
     since_best = sum(entry["step"] > (progress.best_step or 0) for entry in progress.history)
-    return bool(patience) and since_best >= patience
+    reached = target is not None and target_reached(progress, target) is not None
+    return reached or (bool(patience) and since_best >= patience)
 
 
 def _look(plan: Plan, progress: Progress, evaluation: Evaluation, primary: str, actions: Sequence[Action]) -> None:
@@ -159,6 +177,8 @@ def _look(plan: Plan, progress: Progress, evaluation: Evaluation, primary: str, 
             "step": progress.step,
             "epoch": progress.step / plan.steps_per_epoch,
             "loss": progress.loss_sum / max(progress.loss_steps, 1),
+            "trained_seconds": progress.trained_seconds,
+            "seconds": progress.seconds,
             "validation": {name: e.mean for name, e in evaluation.metrics.items()},
         }
     )

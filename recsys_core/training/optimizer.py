@@ -38,6 +38,18 @@ class Adam(tf.Module):
         self.first = [tf.Variable(tf.zeros_like(v), trainable=False, name="first") for v in self._variables]
         self.second = [tf.Variable(tf.zeros_like(v), trainable=False, name="second") for v in self._variables]
 
+    def _apply_rows(
+        self, variable: tf.Variable, gradient: tf.IndexedSlices, m: tf.Variable, v: tf.Variable, rate: tf.Tensor
+    ) -> None:
+        """Update the rows [N, D] of a table."""
+        rows, values = gradient.indices, gradient.values
+        first = self._beta1 * tf.gather(m, rows) + (1.0 - self._beta1) * values
+        second = self._beta2 * tf.gather(v, rows) + (1.0 - self._beta2) * tf.square(values)
+        for table, new in ((m, first), (v, second)):
+            tf.raw_ops.ResourceScatterUpdate(resource=table.handle, indices=rows, updates=new)
+        change = rate * first / (tf.sqrt(second) + self._epsilon)
+        tf.raw_ops.ResourceScatterSub(resource=variable.handle, indices=rows, updates=change)
+
     def penalty(self) -> tf.Tensor:
         """[] l2 * sum of squares of the decayed variables: what `l2` adds to the loss."""
         if not self._l2:
@@ -48,7 +60,8 @@ class Adam(tf.Module):
         """Update every variable in place.
 
         Args:
-            gradients: one float32 tensor a variable, without the penalty's part.
+            gradients: one float32 tensor a variable, without the penalty's part. IndexedSlices (every row once) update
+                these rows only, their moments too ("lazy" Adam): what a table costs follows the batch, not its size.
             step: [] int64, steps taken before this one.
             learning_rate: [] float32.
         """
@@ -56,6 +69,10 @@ class Adam(tf.Module):
         power1 = tf.cast(tf.pow(tf.constant(self._beta1, tf.float64), count), tf.float32)
         power2 = tf.cast(tf.pow(tf.constant(self._beta2, tf.float64), count), tf.float32)
         for variable, gradient, m, v in zip(self._variables, gradients, self.first, self.second, strict=True):
+            if isinstance(gradient, tf.IndexedSlices):
+                rate = learning_rate * tf.sqrt(1.0 - power2) / (1.0 - power1)
+                self._apply_rows(variable, gradient, m, v, rate)
+                continue
             if variable.ref() in self._decayed:
                 if self._l2:
                     gradient = gradient + 2.0 * self._l2 * variable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from recsys_core.distributed import World
 from recsys_core.errors import NonFiniteError
+from recsys_core.training.embedding import summed_rows
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.precision import LossScale
 
@@ -18,6 +19,19 @@ LossFunction = Callable[[Any, tf.Tensor], Mapping[str, tf.Tensor]]
 """(batch, fraction of the run) -> this rank's share of each term; "loss" is what is minimised.
 
 Shares add up over ranks to the mean over the global batch."""
+
+
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
+
+
+def _values(gradient: Gradient) -> tf.Tensor:
+    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _divided(gradient: Gradient, scale: tf.Tensor) -> Gradient:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient.values / scale, gradient.indices, gradient.dense_shape)
+    return gradient / scale
 
 
 class TrainStep(tf.Module):
@@ -37,9 +51,11 @@ class TrainStep(tf.Module):
         total_steps: int,
         world: World,
         scaled: bool = False,
+        by_rows: Sequence[tf.Variable] = (),
     ) -> None:
         """
         Args:
+            by_rows: embedding tables whose gradients travel and are applied by row (see `embedding`).
             terms: names of the terms that `loss_function` returns, "loss" first.
             learning_rate: fraction of the run -> learning rate.
             scaled: whether the loss is scaled dynamically (fp16).
@@ -47,12 +63,13 @@ class TrainStep(tf.Module):
         super().__init__(name="train_step")
         assert terms[0] == "loss"
         self._loss_function, self._terms, self._variables = loss_function, tuple(terms), list(variables)
+        self._by_rows = {v.ref() for v in by_rows}
         self._learning_rate, self._total_steps, self._world = learning_rate, total_steps, world
         self.optimizer = optimizer
         self.loss_scale = LossScale(scaled)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
 
-    def _gradients(self, batch: Any, fraction: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def _gradients(self, batch: Any, fraction: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
         """Gradients of the global batch, still scaled, and its loss terms [T]."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
@@ -60,7 +77,10 @@ class TrainStep(tf.Module):
             target = terms["loss"] * self.loss_scale.value if self.loss_scale.enabled else terms["loss"]
         gradients = tape.gradient(target, self._variables)
         reduced = [
-            self._world.sum_in_graph(tf.convert_to_tensor(g), name=f"gradient/{k}") for k, g in enumerate(gradients)
+            summed_rows(g, self._world, f"gradient/{k}")
+            if v.ref() in self._by_rows
+            else self._world.sum_in_graph(tf.convert_to_tensor(g), name=f"gradient/{k}")
+            for k, (v, g) in enumerate(zip(self._variables, gradients, strict=True))
         ]
         shares = tf.stack([tf.cast(terms[name], tf.float32) for name in self._terms])
         return reduced, self._world.sum_in_graph(shares, name="loss_terms")
@@ -70,11 +90,11 @@ class TrainStep(tf.Module):
         fraction = tf.cast(self.step, tf.float32) / self._total_steps
         gradients, terms = self._gradients(batch, fraction)
         penalty = tf.reshape(self.optimizer.penalty(), [1])
-        norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(g)) for g in gradients]) / self.loss_scale.value
+        norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(_values(g))) for g in gradients]) / self.loss_scale.value
         rate = self._learning_rate(fraction)
         if self.loss_scale.enabled:
             finite = tf.reduce_all(tf.math.is_finite(norms))
-            unscaled = [g / self.loss_scale.value for g in gradients]
+            unscaled = [_divided(g, self.loss_scale.value) for g in gradients]
             tf.cond(finite, lambda: self._apply(unscaled, rate), lambda: tf.constant(False))
             self.loss_scale.update(finite)
         else:
@@ -82,7 +102,7 @@ class TrainStep(tf.Module):
         self.step.assign_add(1)
         return tf.concat([terms[:1] + penalty, terms[1:], norms], axis=0)
 
-    def _apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> tf.Tensor:
+    def _apply(self, gradients: Sequence[Gradient], rate: tf.Tensor) -> tf.Tensor:
         self.optimizer.apply(gradients, self.step, rate)
         return tf.constant(True)
 

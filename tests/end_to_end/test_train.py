@@ -207,10 +207,12 @@ def test_the_export_answers_its_golden_requests(alone: Path) -> None:
     golden = np.load(export / "golden.npz")
     about = json.loads((export / "export.json").read_text())
     recommend = tf.saved_model.load(str(export / "saved_model")).signatures["recommend"]
-    got = {n: t.numpy() for n, t in recommend(item_ids=tf.constant(golden["item_ids"])).items()}
-    assert answers_agree({"items": golden["items"], "scores": golden["scores"]}, got)
-    assert golden["items"].shape == (60, about["top_k"])
-    for request, answer in zip(golden["item_ids"], golden["items"], strict=True):
+    requests, items, scores = (golden[f"recommend/{name}"] for name in ("item_ids", "items", "scores"))
+    got = {n: t.numpy() for n, t in recommend(item_ids=tf.constant(requests)).items()}
+    assert answers_agree({"items": items, "scores": scores}, got)
+    assert items.shape == (60, about["top_k"])
+    assert about["signatures"]["recommend"]["inputs"]["item_ids"] == {"dtype": "int32", "shape": [None, None]}
+    for request, answer in zip(requests, items, strict=True):
         seen = set(request[request < about["n_items"]].tolist())
         assert seen
         assert not seen & set(answer.tolist())

@@ -30,7 +30,10 @@ def histories(rows: list[list[int]]) -> EvaluationBatch:
     splits = tf.constant(np.concatenate([[0], np.cumsum([len(r) for r in rows])]), tf.int64)
     flat = tf.constant([i for r in rows for i in r], tf.int32)
     nothing = tf.zeros([0], tf.int32)
-    return EvaluationBatch(tf.range(len(rows), dtype=tf.int64), flat, splits, nothing, tf.zeros_like(splits))
+    users = tf.range(len(rows), dtype=tf.int64)
+    return EvaluationBatch(
+        users, -tf.ones_like(users), flat, splits, nothing, tf.zeros_like(splits), tf.zeros([len(rows), 0], tf.int32)
+    )
 
 
 def test_ease_is_the_best_linear_model_without_self_similarity() -> None:
@@ -90,7 +93,7 @@ def test_progress_without_a_terminal_is_lines_on_rank_0(capsys: pytest.CaptureFi
         shown.close()
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == (2 if enabled else 0)
-    assert "epoch 2.0/2  step 20/20  loss 1.500  2,000 users/s  ETA 0:00" in report_lines(capsys)
+    assert "epoch 2.0/2  step 20/20  loss 1.5000  2,000 users/s  ETA 0:00" in report_lines(capsys)
 
 
 def report_lines(capsys: pytest.CaptureFixture[str]) -> str:

@@ -110,7 +110,8 @@ def run_loop(values: list[float], patience: int = 0, stop_after: int | None = No
         stop.received = stop.received or moment.progress.step == stop_after
 
     complete = loop.run(
-        step, batches, plan, progress, users_per_step=1, evaluate=evaluate, primary="m@1", patience=patience,
+        step, batches, plan, progress, examples_per_step=1, unit="users", evaluate=evaluate, primary="m@1",
+        patience=patience,
         actions=[act], on_interrupt=lambda p: seen.append("saved"), stop=stop, world=World(),
     )  # fmt: skip
     return complete, progress, seen

@@ -1,0 +1,198 @@
+"""The configuration of NCF and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tyro
+
+from recsys_core.config import EvaluationConfig, HardwareConfig, Preset, TrainingConfig
+from recsys_core.training.embedding import CHOICES
+
+KINDS = ("neumf", "gmf", "mlp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network."""
+
+    kind: str = "neumf"
+    """neumf (both towers), gmf (product of embeddings) or mlp (hidden layers over embeddings)."""
+    factors: int = 8
+    """Width of the GMF embeddings, and of the last hidden layer where --layers is not given."""
+    layers: tuple[int, ...] = ()
+    """The MLP tower: first twice the width of its embeddings, then its hidden layers.
+    Without a value: 8, 4, 2 and 1 times --factors, as published."""
+    dropout: float = 0.0
+    """Share of the units dropped after each hidden layer."""
+    embedding_dropout: float = 0.0
+    """Share of the embeddings' units dropped."""
+    embedding_l2: float = 0.0
+    """Adds this times the squared norms of the embeddings of each sample to the loss."""
+
+    @property
+    def tower(self) -> tuple[int, ...]:
+        """Widths of the MLP tower, as in `layers`."""
+        return self.layers or tuple(self.factors * scale for scale in (8, 4, 2, 1))
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown --kind {self.kind!r}, known are: {', '.join(KINDS)}")
+        if self.factors < 1:
+            raise ValueError(f"--factors is {self.factors}, expected a whole number from 1")
+        if len(self.tower) < 2 or min(self.tower) < 1 or self.tower[0] % 2:
+            raise ValueError(
+                f"--layers is {self.layers}, expected two or more widths from 1, the first an even number (it is "
+                "divided between user and item), as 64 32 16 8"
+            )
+        for name in ("dropout", "embedding_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} is {getattr(self, name)}, expected a share from 0 to below 1")
+        if self.embedding_l2 < 0:
+            raise ValueError(f"--embedding-l2 is {self.embedding_l2}, expected 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """What a positive is compared with in training."""
+
+    negatives: int = 4
+    """Items drawn for each positive, uniformly and anew in every epoch."""
+    verify_negatives: bool = False
+    """Draw again what the user has in training data."""
+    embedding_gradients: str = "auto"
+    """How tables are updated: dense (all rows), rows (those of the batch, lazy Adam), or auto (by cost)."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if self.negatives < 1:
+            raise ValueError(f"--negatives is {self.negatives}, expected a whole number from 1")
+        if self.embedding_gradients not in CHOICES:
+            known = ", ".join(CHOICES)
+            raise ValueError(f"unknown --embedding-gradients {self.embedding_gradients!r}, known are: {known}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig:
+    """Where a NeuMF starts (He et al. 2017, section 3.4.1)."""
+
+    pretrain: bool = False
+    """Train a GMF and an MLP first, into RUN_DIR/gmf and RUN_DIR/mlp, and start from them."""
+    alpha: float = 0.5
+    """Weight of the GMF's output layer; the MLP's has 1 - alpha."""
+    pretrain_epochs: int = 0
+    """Epochs of the two (0: --epochs)."""
+    pretrain_learning_rate: float = 0.0
+    """Step size of the two (0: --learning-rate)."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"--alpha is {self.alpha}, expected a share from 0 to 1")
+        if self.pretrain_epochs < 0 or self.pretrain_learning_rate < 0:
+            raise ValueError(
+                f"--pretrain-epochs is {self.pretrain_epochs} and --pretrain-learning-rate "
+                f"{self.pretrain_learning_rate}, expected 0 or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NcfTrainingConfig(TrainingConfig):
+    """How long to learn, how fast, and how often to look."""
+
+    epochs: int = 20
+    """Visits of every training pair."""
+    batch_size: int = 16_384
+    """Samples (positives and their negatives) in a global batch, divided among the ranks."""
+    evaluate_every: int = 1
+    """Epochs between evaluations on the validation items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NcfEvaluationConfig(EvaluationConfig):
+    """What is measured on held-out items, and what a run must reach."""
+
+    PROTOCOL: ClassVar[str] = "sampled"
+
+    metrics: tuple[str, ...] = ("hr@10", "ndcg@10")
+    """NAME@K among the sampled candidates; NAME@K/all over the whole catalogue."""
+    final_metrics: tuple[str, ...] = ("recall@10/all", "recall@50/all", "ndcg@10/all")
+    """Measured besides on the best checkpoint, once."""
+    primary: str = "hr@10"
+    """The metric that decides which checkpoint is best."""
+    gate: tuple[str, ...] = ()
+    """Conditions on the validation items, as "hr@10>=0.68" or "hr@10>=1.1*popularity" (the default)."""
+    target: str = ""
+    """Stop as soon as validation reaches this, as "hr@10>=0.68", and report the time it took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run depends on; `config.yaml` of a run folder is one."""
+
+    data: Path
+    """Prepared data set (python -m data_prep NAME --protocol leave-one-out, he2017, or transcode)."""
+    run_dir: Path
+    """Folder of the run; must not exist yet, except with --resume."""
+    preset: str = "he2017"
+    """Named configuration to start from."""
+    resume: bool = False
+    """Go on from the last checkpoint of --run-dir, as if never stopped."""
+    top_k: int = 100
+    """Items the exported model recommends."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+    training: NcfTrainingConfig = field(default_factory=NcfTrainingConfig)
+    evaluation: NcfEvaluationConfig = field(default_factory=NcfEvaluationConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+    @property
+    def pairs_per_step(self) -> int:
+        """Positives in a global batch."""
+        return max(1, self.training.batch_size // (1 + self.sampling.negatives))
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if self.top_k < 1:
+            raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
+        if self.pretraining.pretrain and self.model.kind != "neumf":
+            raise ValueError(
+                f"--pretrain is for --kind neumf, which merges a GMF and an MLP; this is {self.model.kind}"
+            )
+
+
+def _config(preset: str, model: ModelConfig, training: NcfTrainingConfig, **others: Any) -> Any:
+    return Config(data=tyro.MISSING, run_dir=tyro.MISSING, preset=preset, model=model, training=training, **others)
+
+
+PRESETS: dict[str, Preset] = {
+    "he2017": Preset(
+        config=_config(
+            "he2017", ModelConfig(), NcfTrainingConfig(epochs=30, learning_rate=4e-3, learning_rate_schedule="linear")
+        ),
+        about="NeuMF as published (8 factors, towers 64-32-16-8; --factors 16, 32 or 64 scales them), in batches of "
+        "16,384 samples instead of 256.",
+    ),
+    "nvidia": Preset(
+        config=_config(
+            "nvidia",
+            ModelConfig(factors=64, layers=(256, 256, 128, 64), dropout=0.5),
+            NcfTrainingConfig(epochs=30, batch_size=1 << 20, learning_rate=4.5e-3, beta1=0.25, beta2=0.5),
+        ),
+        about="the large-batch hyperparameters of NVIDIA's NCF. Published for ML-20M: HR@10 0.959 (candidates as "
+        "MLPerf draws them) in 141 s on one A100; not measured by us.",
+    ),
+    "quick": Preset(
+        config=_config(
+            "quick",
+            ModelConfig(),
+            NcfTrainingConfig(epochs=4, learning_rate=8e-3, learning_rate_schedule="linear"),
+        ),
+        about="a small model for a first look; what `make train MODEL=ncf` runs.",
+    ),
+}

@@ -1,0 +1,21 @@
+"""Evaluate a trained run offline: ``python -m ncf_tf.evaluate --run-dir DIR [--split test] [--data OTHER]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from ncf_tf.train import PACKAGE
+from recsys_core.evaluation import offline
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 2 bad input."""
+    return offline.main(PACKAGE, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

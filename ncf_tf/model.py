@@ -1,0 +1,259 @@
+"""GMF, MLP and NeuMF (He et al. 2017): logits for (user, item) pairs.
+
+Shape legend: P users, C items of each, U users, I items, F factors, E width of the MLP embeddings, H hidden units.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from recsys_core import noise
+from recsys_core.seeding import generator, key64
+
+EMBEDDING_DEVIATION = 0.01
+SCORED_NUMBERS = 1 << 25
+"""Hidden units that exist at one time while whole catalogues are scored (128 MiB in float32)."""
+
+
+class Dropping:
+    """Which units a training step drops: masks that belong to the sample, whichever rank holds it."""
+
+    def __init__(self, step: tf.Tensor, samples: tf.Tensor) -> None:
+        """
+        Args:
+            step: [] int64.
+            samples: [P, C] int64 a number for each sample of the epoch.
+        """
+        self._step, self._samples = step, samples
+
+    def of_samples(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
+        """x [P * C, H] with units dropped and the others scaled up."""
+        return self._dropped(x, tf.reshape(self._samples, [-1]), key, rate)
+
+    def of_users(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
+        """x [P, H], the same for all samples of a pair."""
+        return self._dropped(x, self._samples[:, 0], key, rate)
+
+    def _dropped(self, x: tf.Tensor, rows: tf.Tensor, key: int, rate: float) -> tf.Tensor:
+        kept = noise.keep_units(key, self._step, rows, x.shape[-1], rate)
+        return tf.where(kept, x / tf.cast(1.0 - rate, x.dtype), tf.zeros([], x.dtype))
+
+
+def _normal(seed: int, name: str, rows: int, width: int) -> tf.Variable:
+    values = generator(seed, f"init/{name}").standard_normal((rows, width), np.float32)
+    return tf.Variable(EMBEDDING_DEVIATION * values, name=name)
+
+
+def _uniform(seed: int, name: str, rows: int, columns: int, limit: float) -> tf.Variable:
+    values = generator(seed, f"init/{name}").uniform(-limit, limit, (rows, columns)).astype(np.float32)
+    return tf.Variable(values, name=name)
+
+
+def _glorot(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
+    """Glorot and Bengio 2010."""
+    return _uniform(seed, name, rows, columns, float(np.sqrt(6.0 / (rows + columns))))
+
+
+class Rows(NamedTuple):
+    """Embeddings looked up for P users and C items of each; None for a tower that is not there. float32."""
+
+    gmf: tuple[tf.Tensor, tf.Tensor] | None
+    """users [P, F] and items [P, C, F]"""
+    mlp: tuple[tf.Tensor, tf.Tensor] | None
+    """users [P, E] and items [P, C, E]"""
+
+    def squared_norms(self) -> tf.Tensor:
+        """[] sum over samples (a user counts C times) of the squared norms of their embeddings."""
+        parts = []
+        for user, item in (part for part in self if part is not None):
+            times = tf.cast(tf.shape(item)[1], tf.float32)
+            parts.append(times * tf.reduce_sum(tf.square(user)) + tf.reduce_sum(tf.square(item)))
+        return tf.add_n(parts)
+
+
+class Gmf(tf.Module):
+    """The product of two embeddings, to be weighted by the output layer."""
+
+    def __init__(self, n_users: int, n_items: int, factors: int, seed: int) -> None:
+        super().__init__(name="gmf")
+        self.users = _normal(seed, "gmf/users", n_users, factors)
+        self.items = _normal(seed, "gmf/items", n_items, factors)
+        self.width = factors
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        return [self.users, self.items]
+
+
+class Mlp(tf.Module):
+    """Hidden layers over two embeddings. The first layer is kept as a user half and an item half."""
+
+    def __init__(self, n_users: int, n_items: int, tower: Sequence[int], seed: int) -> None:
+        """
+        Args:
+            tower: twice the width of the embeddings, then the hidden layers.
+        """
+        super().__init__(name="mlp")
+        self.users = _normal(seed, "mlp/users", n_users, tower[0] // 2)
+        self.items = _normal(seed, "mlp/items", n_items, tower[0] // 2)
+        self.kernels = [
+            _glorot(seed, f"mlp/{k}/kernel", rows, columns)
+            for k, (rows, columns) in enumerate(itertools.pairwise(tower))
+        ]
+        self.biases = [tf.Variable(tf.zeros([width]), name=f"mlp/{k}/bias") for k, width in enumerate(tower[1:])]
+        self.width = tower[-1]
+        self.widest = max(tower[1:])
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        return [self.users, self.items]
+
+
+class NeuMf(tf.Module):
+    """One tower or both, and an output layer over what they give."""
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        *,
+        kind: str = "neumf",
+        factors: int = 8,
+        tower: Sequence[int] = (64, 32, 16, 8),
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        seed: int = 0,
+        compute: tf.DType = tf.float32,
+        xla: bool = False,
+    ) -> None:
+        """
+        Args:
+            kind: neumf, gmf or mlp.
+            tower: twice the width of the MLP embeddings, then the hidden layers.
+            compute: type of the operands of matrix products; parameters stay float32.
+            xla: compile the hidden layers.
+        """
+        super().__init__(name="neumf")
+        self.n_users, self.n_items = n_users, n_items
+        self.gmf = Gmf(n_users, n_items, factors, seed) if kind != "mlp" else None
+        self.mlp = Mlp(n_users, n_items, tower, seed) if kind != "gmf" else None
+        width = sum(part.width for part in (self.gmf, self.mlp) if part is not None)
+        self.output = _uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / width)))  # LeCun
+        self.bias = tf.Variable(tf.zeros([1]), name="output/bias")
+        self._dropout, self._embedding_dropout, self._compute = dropout, embedding_dropout, compute
+        self._keys = [key64(seed, f"dropout/{k}") for k in range(len(tower) + 4)]
+        self._hidden = tf.function(self._hidden_layers, jit_compile=True) if xla else self._hidden_layers
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        """Every embedding table; users and items in turn."""
+        return [table for part in (self.gmf, self.mlp) if part is not None for table in part.tables]
+
+    @property
+    def kernels(self) -> list[tf.Variable]:
+        """What L2 and weight decay act on."""
+        return [*(self.mlp.kernels if self.mlp is not None else []), self.output]
+
+    @property
+    def parameters(self) -> list[tf.Variable]:
+        """Every trained variable, in a fixed order."""
+        return [*self.tables, *self.kernels, *(self.mlp.biases if self.mlp is not None else []), self.bias]
+
+    def _looked_up(self, table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.gather(table, ids), self._compute)
+
+    def _output_parts(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The output layer's weights [F] for the GMF and [H, 1] for the MLP (either may be empty)."""
+        factors = self.gmf.width if self.gmf is not None else 0
+        return self.output[:factors, 0], self.output[factors:]
+
+    def _hidden_layers(self, first: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
+        """[M, H] last hidden layer from the first one's sums [M, H]."""
+        assert self.mlp is not None
+        x = first
+        for k, bias in enumerate(self.mlp.biases):
+            if k:
+                x = tf.matmul(x, tf.cast(self.mlp.kernels[k], self._compute))
+            x = tf.nn.relu(x + tf.cast(bias, self._compute))
+            if dropping is not None and self._dropout:
+                x = dropping.of_samples(x, self._keys[k], self._dropout)
+        return x
+
+    def _first_kernels(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """[E, H] each: the halves of the first kernel for users and for items."""
+        assert self.mlp is not None
+        return tuple(tf.split(tf.cast(self.mlp.kernels[0], self._compute), 2, axis=0))
+
+    def look_up(self, users: tf.Tensor, items: tf.Tensor) -> Rows:
+        """The embeddings of int32 users [P] and items [P, C]."""
+        gmf = None if self.gmf is None else (tf.gather(self.gmf.users, users), tf.gather(self.gmf.items, items))
+        mlp = None if self.mlp is None else (tf.gather(self.mlp.users, users), tf.gather(self.mlp.items, items))
+        return Rows(gmf=gmf, mlp=mlp)
+
+    def logits(self, rows: Rows, dropping: Dropping | None = None) -> tf.Tensor:
+        """[P, C] float32 from looked-up embeddings. What depends on the user alone is computed once for its C items."""
+        if dropping is not None and self._embedding_dropout:
+            rows = self._dropped_rows(rows, dropping)
+        total = self.bias[0]
+        for_gmf, for_mlp = self._output_parts()
+        if rows.gmf is not None:
+            user, item = rows.gmf
+            weighted = tf.cast(user * for_gmf, self._compute)
+            total += tf.cast(tf.reduce_sum(weighted[:, None, :] * tf.cast(item, self._compute), axis=2), tf.float32)
+        if rows.mlp is not None:
+            user, item = (tf.cast(part, self._compute) for part in rows.mlp)
+            user_half, item_half = self._first_kernels()
+            shape = tf.shape(item)[:2]
+            of_items = tf.matmul(tf.reshape(item, [-1, item.shape[2]]), item_half)
+            of_items = tf.reshape(of_items, [shape[0], shape[1], item_half.shape[1]])
+            first = tf.reshape(tf.matmul(user, user_half)[:, None, :] + of_items, [-1, item_half.shape[1]])
+            scores = tf.matmul(self._hidden(first, dropping), tf.cast(for_mlp, self._compute))
+            total += tf.cast(tf.reshape(scores, shape), tf.float32)
+        return total
+
+    def _dropped_rows(self, rows: Rows, dropping: Dropping) -> Rows:
+        """Embeddings with units dropped."""
+        rate, keys = self._embedding_dropout, iter(self._keys[-4:])
+
+        def dropped(part: tuple[tf.Tensor, tf.Tensor] | None) -> tuple[tf.Tensor, tf.Tensor] | None:
+            key_user, key_item = next(keys), next(keys)
+            if part is None:
+                return None
+            user, item = part
+            flat = dropping.of_samples(tf.reshape(item, [-1, item.shape[2]]), key_item, rate)
+            return dropping.of_users(user, key_user, rate), tf.reshape(flat, tf.shape(item))
+
+        return Rows(gmf=dropped(rows.gmf), mlp=dropped(rows.mlp))
+
+    def catalogue(self, users: tf.Tensor) -> tf.Tensor:
+        """[P, I] float32 logits of every item for int32 users [P], a block of items at a time."""
+        gmf = mlp = None
+        if self.gmf is not None:
+            gmf = self._looked_up(self.gmf.users, users) * tf.cast(self._output_parts()[0], self._compute)
+        if self.mlp is not None:
+            mlp = tf.matmul(self._looked_up(self.mlp.users, users), self._first_kernels()[0])
+        widest = self.mlp.widest if self.mlp is not None else 1
+        length = tf.maximum(1, SCORED_NUMBERS // (tf.maximum(1, tf.size(users)) * widest))
+        blocks = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, None])
+        for k in tf.range((self.n_items + length - 1) // length):
+            items = tf.range(k * length, tf.minimum((k + 1) * length, self.n_items))
+            blocks = blocks.write(k, tf.transpose(self._block(gmf, mlp, items)))
+        return tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items])
+
+    def _block(self, gmf: tf.Tensor | None, mlp: tf.Tensor | None, items: tf.Tensor) -> tf.Tensor:
+        """[P, C] logits of the same C items for every user, from the users' parts: gmf [P, F] and mlp [P, H]."""
+        total = self.bias[0]
+        if self.gmf is not None:
+            total += tf.cast(tf.matmul(gmf, self._looked_up(self.gmf.items, items), transpose_b=True), tf.float32)
+        if self.mlp is not None:
+            of_items = tf.matmul(self._looked_up(self.mlp.items, items), self._first_kernels()[1])
+            assert mlp is not None
+            first = tf.reshape(mlp[:, None, :] + of_items[None, :, :], [-1, of_items.shape[1]])
+            scores = tf.matmul(self._hidden(first, None), tf.cast(self._output_parts()[1], self._compute))
+            total += tf.cast(tf.reshape(scores, [-1, tf.size(items)]), tf.float32)
+        return total
