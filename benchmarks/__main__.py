@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks prep|train``."""
+"""Command line: ``python -m benchmarks prep|train|ncf|embeddings|ncf-table``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import prep, train
+from benchmarks import embeddings, ncf, ncf_table, prep, train
+
+ACTIONS = (
+    (prep, "data preparation beside the pandas way"),
+    (train, "training speed of VAE-CF and its limit"),
+    (ncf, "training speed of NCF and its limit"),
+    (embeddings, "updates of embedding tables: whole or by rows"),
+    (ncf_table, "the table of the NCF paper, made anew"),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__import__("benchmarks").__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    for module, text in ((prep, "data preparation beside the pandas way"), (train, "training speed and its limit")):
-        action = actions.add_parser(module.__name__.rpartition(".")[2], help=text, description=module.__doc__)
+    for module, text in ACTIONS:
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
+        action = actions.add_parser(name, help=text, description=module.__doc__)
         module.add_arguments(action)
         action.add_argument(
             "--results",

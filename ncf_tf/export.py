@@ -43,7 +43,7 @@ class NcfRecommender(tf.Module):
         seen = self._seen(user_ids)
         scores = topk.exclude(self._model.catalogue(user_ids), seen.values, seen.row_splits)
         best, items = topk.top_k(scores, self._top_k)
-        return {"items": tf.where(tf.math.is_inf(best), -1, items), "scores": best}
+        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
 
     @tf.function(
         input_signature=[

@@ -18,7 +18,7 @@ TERMS = ("loss", "cross_entropy", "embedding_penalty")
 
 def binary_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
     """[] sum over logits [P, 1 + N] whose first column is positive and the others negative, in float32."""
-    return tf.reduce_sum(tf.nn.softplus(logits)) - tf.reduce_sum(logits[:, 0])  # softplus(-y) = softplus(y) - y
+    return tf.reduce_sum(tf.nn.softplus(-logits[:, 0])) + tf.reduce_sum(tf.nn.softplus(logits[:, 1:]))
 
 
 class SampledLoss:

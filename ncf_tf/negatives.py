@@ -50,9 +50,9 @@ class KnownPairs(tf.Module):
     def contains(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """[M] bool, for pairs of int32 users [M] and items [M]."""
         if self.by_bitmap:
-            place = tf.cast(users, tf.int64) * self._words + tf.cast(items >> 5, tf.int64)
-            words = tf.gather(self._table, place)
-            return tf.not_equal(tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, items & 31), 1), 0)
+            place = tf.cast(users, tf.int64) * self._words + tf.cast(items // 32, tf.int64)
+            bits = tf.bitwise.right_shift(tf.gather(self._table, place), items % 32)
+            return tf.not_equal(tf.bitwise.bitwise_and(bits, 1), 0)
         keys = tf.cast(users, tf.int64) * self._n_items + tf.cast(items, tf.int64)
         return tf.equal(tf.gather(self._table, tf.searchsorted(self._table, keys, out_type=tf.int64)), keys)
 

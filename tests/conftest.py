@@ -27,6 +27,17 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with an item of every user held out."""
+    from data_prep.__main__ import main
+
+    folder = tmp_path_factory.mktemp("data") / "tiny-pairs"
+    words = ["synthetic", "--like", "tiny", "--protocol", "leave-one-out", "--out", str(folder)]
+    assert main(words) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real ratings, which may not be redistributed."""
     if not SHARED_DATA.is_dir():

@@ -36,5 +36,5 @@ class VaeRecommender(tf.Module):
         where = tf.stack([tf.cast(rows, tf.int32), flat], axis=1)
         hidden = tf.fill([tf.size(flat)], -float("inf"))
         best = tf.math.top_k(tf.tensor_scatter_nd_update(scores, where, hidden), k=self._top_k, sorted=True)
-        items = tf.where(tf.math.is_inf(best.values), -1, best.indices)
+        items = tf.where(tf.equal(best.values, -float("inf")), -1, best.indices)
         return {"items": items, "scores": best.values}

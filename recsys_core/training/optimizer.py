@@ -70,6 +70,7 @@ class Adam(tf.Module):
         power2 = tf.cast(tf.pow(tf.constant(self._beta2, tf.float64), count), tf.float32)
         for variable, gradient, m, v in zip(self._variables, gradients, self.first, self.second, strict=True):
             if isinstance(gradient, tf.IndexedSlices):
+                assert variable.ref() not in self._decayed, "decay would touch every row"
                 rate = learning_rate * tf.sqrt(1.0 - power2) / (1.0 - power1)
                 self._apply_rows(variable, gradient, m, v, rate)
                 continue

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from recsys_core.export import answers_agree
 from tests.conftest import ROOT, _environment
+from tests.end_to_end.runs import losses, metrics, result, variables
 
 SMALL = (
     "--preset",
@@ -32,20 +33,6 @@ SMALL = (
     "1e-2",
 )
 EASY_GATE = ("--gate", "ndcg@100>=0.01")
-
-
-def losses(run: Path) -> np.ndarray:
-    """Mean loss of each inner loop."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return np.array([line["loss"] for line in lines if line["kind"] == "train"])
-
-
-def result(run: Path) -> dict[str, Any]:
-    return json.loads((run / "result.json").read_text())
-
-
-def metrics(run: Path, split: str = "test") -> dict[str, float]:
-    return {name: value["mean"] for name, value in result(run)[split]["metrics"].items()}
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +89,6 @@ def stopped_and_resumed(tiny_data: Path, run: Path, at_line: int, extra: tuple[s
     )
     assert again.returncode == 0, again.stderr
     return [*statuses, again.returncode]
-
-
-def variables(run: Path) -> dict[str, np.ndarray]:
-    """Every value of the last checkpoint: parameters, moments, loss scale, step."""
-    path = sorted((run / "checkpoints").glob("step-*"))[-1] / "variables"
-    reader = tf.train.load_checkpoint(str(path))
-    return {n: reader.get_tensor(n) for n in reader.get_variable_to_shape_map() if "VALUE" in n}
 
 
 @pytest.mark.slow
