@@ -32,6 +32,8 @@ from data_prep.split import Split
 Columns = dict[str, npt.NDArray]
 CHANNELS = {"user": "user_ch", "item": "item_ch", "label": "label_ch"}
 SERIES_LENGTH = "test_samples_per_series"
+LARGEST_ID = 2**31 - 2
+"""Ids are int32 on disk, and their number has to be too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +133,10 @@ def read_spec(path: Path) -> FeatureSpec:
         named = [f for chunk in mappings[mapping] for f in chunk.features]
         if twice := [f for f in named if named.count(f) > 1]:
             raise ValueError(f"{path}: mapping {mapping!r} has feature {twice[0]!r} in two chunks")
-    length = (content.get("metadata") or {}).get(SERIES_LENGTH)
+    metadata = content.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"{path}: section 'metadata' is {type(metadata).__name__}, expected names and values")
+    length = metadata.get(SERIES_LENGTH)
     if length is not None and (not isinstance(length, int) or length < 2):
         raise ValueError(f"{path}: metadata {SERIES_LENGTH} is {length!r}, expected a whole number from 2")
     return FeatureSpec(
@@ -175,9 +180,10 @@ def _numbers(column: pa.ChunkedArray, name: str, file: Path, chunk: Chunk) -> np
         row = int(np.argmax(column.is_null().to_numpy()))
         raise ValueError(f"{chunk.name}: {file}, row {row + 1}: feature {name!r} is empty")
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        row, value = next((k, v) for k, v in enumerate(column.to_pylist()) if not _is_number(v))
+        rows = enumerate(column.to_pylist())
+        row, value = next(((k, v) for k, v in rows if not _is_number(v)), (0, column[0].as_py()))
         raise ValueError(
-            f"{chunk.name}: {file}, row {row + 1}: feature {name!r} is {str(value)[:40]!r}, expected a number"
+            f"{chunk.name}: {file}, row {row + 1}: feature {name!r} is {str(value)[:40]!r}, expected a number (not {kind})"
         )
     return column.to_numpy()
 
@@ -292,8 +298,9 @@ def _ids(values: npt.NDArray, name: str, chunk: Chunk, cardinality: int | None) 
             raise ValueError(f"{chunk.name}: {place}: feature {name!r} is {values[row]}, expected {expected}")
 
     if values.dtype.kind == "f":
-        refuse(values != np.floor(values), "a whole number")  # NaN is not equal to itself
+        refuse(~(values == np.floor(values)), "a whole number")  # NaN is not equal to itself
     refuse(values < 0, "0 or more")
+    refuse(values > LARGEST_ID, f"{LARGEST_ID} at most")
     if cardinality is not None:
         refuse(values >= cardinality, f"less than its cardinality, {cardinality}")
     return values.astype(np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
+from data_prep.feature_spec import LARGEST_ID
 from data_prep.leave_one_out import Pairs, assemble, hold_out_validation
 from data_prep.split import Split, SplitRules
 
@@ -53,8 +55,11 @@ class Ratings:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        yield from file
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            yield from file
+    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def read_ratings(path: Path) -> Ratings:
@@ -86,10 +91,10 @@ def read_ratings(path: Path) -> Ratings:
             raise ValueError(f"{path}, line {line}: {name} is empty")
     users, items = table["user"].to_numpy(), table["item"].to_numpy()
     for name, values in (("user", users), ("item", items)):
-        if (values < 0).any():
-            raise ValueError(
-                f"{path}, line {int(np.argmax(values < 0)) + 1}: {name} {values.min()}, expected 0 or more"
-            )
+        if (wrong := (values < 0) | (values > LARGEST_ID)).any():
+            line = int(np.argmax(wrong)) + 1
+            expected = "0 or more" if values[line - 1] < 0 else f"{LARGEST_ID} at most"
+            raise ValueError(f"{path}, line {line}: {name} {values[line - 1]}, expected {expected}")
     return Ratings(users=users, items=items, times=table["time"].to_numpy() if width == len(COLUMNS) else None)
 
 
@@ -114,19 +119,30 @@ def read_negatives(path: Path, test: Ratings) -> npt.NDArray[np.int32]:
             raise ValueError(f"{where}: negatives of {pair}, expected {wanted} as in the test ratings")
         try:
             row = np.array([int(item) for item in items if item], np.int64)
-        except ValueError:
-            wrong = next(item for item in items if item and not item.strip().isdigit())
+        except (ValueError, OverflowError):
+            wrong = next(item for item in items if item and not (item.strip().isdigit() and len(item) < 11))
             raise ValueError(f"{where}: {wrong[:40]!r} is not an item id") from None
         if rows and len(row) != len(rows[0]):
             raise ValueError(
                 f"{where}: {len(row)} negatives, the first line has {len(rows[0])}; lists must be equally long"
             )
-        if len(row) and row.min() < 0:
-            raise ValueError(f"{where}: item {row.min()}, expected 0 or more")
+        if len(row) and not 0 <= row.min() <= row.max() <= LARGEST_ID:
+            low = row.min() < 0
+            expected = "0 or more" if low else f"{LARGEST_ID} at most"
+            raise ValueError(f"{where}: item {row.min() if low else row.max()}, expected {expected}")
         rows.append(row)
     if len(rows) != len(test.users) or not rows or not len(rows[0]):
         raise ValueError(f"{path}: {len(rows)} lists of negatives for {len(test.users)} test ratings, expected as many")
     return np.stack(rows).astype(np.int32)
+
+
+def _without_repeats(rows: Ratings, n_items: int) -> tuple[Ratings, int]:
+    """Every pair once, at its earliest time, in the order of the file; and how many rows went."""
+    by_time = np.arange(len(rows.users)) if rows.times is None else np.argsort(rows.times, kind="stable")
+    first = np.unique((rows.users * n_items + rows.items)[by_time], return_index=True)[1]
+    kept = np.sort(by_time[first])
+    times = None if rows.times is None else rows.times[kept]
+    return Ratings(users=rows.users[kept], items=rows.items[kept], times=times), len(rows.users) - len(kept)
 
 
 def read(folder: Path, rules: SplitRules) -> Split:
@@ -140,8 +156,8 @@ def read(folder: Path, rules: SplitRules) -> Split:
     negatives = read_negatives(negatives_path, test)
     n_users = int(max(train.users.max(), test.users.max())) + 1
     n_items = int(max(train.items.max(), test.items.max(), negatives.max())) + 1
-    keys, first = np.unique(train.users * n_items + train.items, return_index=True)
-    users, items = train.users[first], train.items[first]
+    train, repeated = _without_repeats(train, n_items)
+    keys, users, items = train.users * n_items + train.items, train.users, train.items
     has_rows = np.bincount(users, minlength=n_users) > 0
     if not has_rows[test.users].all():
         line = int(np.argmin(has_rows[test.users])) + 1
@@ -153,8 +169,7 @@ def read(folder: Path, rules: SplitRules) -> Split:
         line = int(np.argmax(both)) + 1
         pair = f"({test.users[line - 1]},{test.items[line - 1]})"
         raise ValueError(f"{test_path}, line {line}: {pair} is in the training file too")
-    times = None if train.times is None else train.times[first]
-    kept, valid = hold_out_validation(users, items, times, rules.seed)
+    kept, valid = hold_out_validation(users, items, train.times, rules.seed)
     order = np.argsort(test.users, kind="stable")
     return assemble(
         kept,
@@ -164,8 +179,8 @@ def read(folder: Path, rules: SplitRules) -> Split:
         item_ids=np.arange(n_items),
         rules=replace(rules, negatives=negatives.shape[1]),
         counts={
-            "rows_read": len(train.users) + len(test.users),
-            "duplicates_dropped": len(train.users) - len(users),
+            "rows_read": len(users) + repeated + len(test.users),
+            "duplicates_dropped": repeated,
             "events": len(users) + len(test.users),
         },
         test_negatives=negatives[order],

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.signedinteger]
+Times = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 Place = Callable[[int], str]
 """Where a row of a block stands (file and line), looked up only for an error."""
 
@@ -23,7 +24,7 @@ class Interactions:
     """[E] original item ids, not negative."""
     rows_read: int
     """Rows of the source, including those the threshold removed."""
-    times: npt.NDArray[np.int64] | None = None
+    times: Times | None = None
     """[E] when each event was, in the source's unit; None where it was not read or is not known."""
 
     @staticmethod
@@ -35,7 +36,7 @@ class Interactions:
             users=np.concatenate([p.users for p in parts] or [empty]),
             items=np.concatenate([p.items for p in parts] or [empty]),
             rows_read=sum(p.rows_read for p in parts),
-            times=np.concatenate(times) if times else None,
+            times=np.concatenate(times) if times else None,  # type: ignore[arg-type]
         )
 
 
@@ -57,7 +58,7 @@ def select(
     ratings: npt.NDArray[np.float32] | None,
     threshold: float,
     where: Place,
-    times: npt.NDArray[np.int64] | None = None,
+    times: Times | None = None,
 ) -> Interactions:
     """Validate one block of rows and keep those rated above the threshold.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from data_prep import candidates
-from data_prep.interactions import Ids, Interactions
+from data_prep.interactions import Ids, Interactions, Times
 from data_prep.split import HeldOut, IntArray, Split, SplitRules, factorize, generator
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -34,7 +34,7 @@ class Events:
     """[I] original ids."""
 
 
-def _time_order(users: IntArray, items: IntArray, times: npt.NDArray[np.int64] | None, seed: int) -> IntArray:
+def _time_order(users: IntArray, items: IntArray, times: Times | None, seed: int) -> IntArray:
     """[E] the order by user, then time, then place in the file; without times by user, then chance."""
     if times is not None:
         return np.lexsort((times, users))  # stable
@@ -191,9 +191,7 @@ def split(events: Interactions, rules: SplitRules) -> Split:
     return assemble(*parts, user_ids=kept.user_ids, item_ids=kept.item_ids, rules=rules, counts=counts)
 
 
-def hold_out_validation(
-    users: IntArray, items: IntArray, times: npt.NDArray[np.int64] | None, seed: int
-) -> tuple[Pairs, Pairs]:
+def hold_out_validation(users: IntArray, items: IntArray, times: Times | None, seed: int) -> tuple[Pairs, Pairs]:
     """Training and validation pairs: of every user with two, the latest one (without times: any) is for validation.
 
     Args:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -135,7 +134,7 @@ def read_netflix(folder: Path, threshold: float, ranks: Ranks, with_times: bool 
 
 
 def _as_numbers(times: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
-    """Dates and time stamps as int64, in a unit that keeps their order.
+    """Dates and time stamps as int64, in a unit that keeps their order; fractions as they are.
 
     Raises:
         ValueError: the column holds something else.
@@ -143,10 +142,8 @@ def _as_numbers(times: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArra
     kind = times.type
     if pa.types.is_timestamp(kind) or pa.types.is_date64(kind):
         return times.cast(pa.int64())
-    if pa.types.is_date32(kind):
+    if pa.types.is_date32(kind) or pa.types.is_floating(kind):
         return times
-    if pa.types.is_floating(kind):
-        return pc.floor(times).cast(pa.int64())
     raise ValueError(f"{path}: column {name!r} is {kind}, expected whole numbers, dates or time stamps")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
@@ -230,5 +231,19 @@ def from_columns(
         numbers,
         threshold,
         where,
-        None if when is None else when.to_numpy().astype(np.int64, copy=False),
+        None if when is None else _as_times(when.to_numpy(), where),
     )
+
+
+def _as_times(values: npt.NDArray, where: Place) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+    """Times as int64, or as float64 where they have fractions.
+
+    Raises:
+        ValueError: one is not a number.
+    """
+    if values.dtype.kind != "f":
+        return values.astype(np.int64, copy=False)
+    if (wrong := ~np.isfinite(values)).any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"{where(row)}: time {values[row]}, expected a number")
+    return values.astype(np.float64, copy=False)

@@ -53,6 +53,16 @@ def _series(columns: Columns, spec: FeatureSpec, mapping: str) -> tuple[Pairs, n
     return Pairs(users=users[:, 0], items=items[positive]), negatives.astype(np.int32)
 
 
+def _not_in_training(pairs: Pairs, keys: npt.NDArray[np.int64], n_items: int, spec: FeatureSpec, mapping: str) -> None:
+    both = np.isin(pairs.users * n_items + pairs.items, keys)
+    if both.any():
+        k = int(np.argmax(both))
+        raise ValueError(
+            f"{spec.path}, mapping {mapping!r}: user {pairs.users[k]} has to find item {pairs.items[k]}, which is in "
+            f"training too ({int(both.sum())} such lists)"
+        )
+
+
 def _known_users(pairs: Pairs, trained: npt.NDArray[np.bool_], spec: FeatureSpec, mapping: str) -> None:
     unknown = ~trained[pairs.users]
     if unknown.any():
@@ -84,12 +94,14 @@ def transcode(path: Path, rules: SplitRules) -> tuple[Split, list[str]]:
     trained = np.zeros(largest["user"], bool)
     trained[users] = True
     _known_users(test, trained, spec, "test")
+    _not_in_training(test, pairs, largest["item"], spec, "test")
     if given is None:
         train_pairs, valid = hold_out_validation(users, items, None, rules.seed)
         valid_negatives = None
     else:
         train_pairs, (valid, valid_negatives) = Pairs(users=users, items=items), given
         _known_users(valid, trained, spec, VALID)
+        _not_in_training(valid, pairs, largest["item"], spec, VALID)
     notes = []
     if dropped := int((~positive).sum()):
         notes.append(
