@@ -72,13 +72,15 @@ def _channels(content: Mapping[str, Any], features: Mapping[str, Any], path: Pat
     section, found = _section(content, "channel_spec", path), {}
     for role, channel in CHANNELS.items():
         names = section.get(channel)
-        if not isinstance(names, list) or len(names) != 1:
+        if not isinstance(names, list) or not _is_list_of_names(names) or len(names) != 1:
             raise ValueError(f"{path}: channel {channel!r} is {names!r}, expected a list of one feature")
         if names[0] not in features:
             raise ValueError(
                 f"{path}: channel {channel!r} names feature {names[0]!r}, known are: {', '.join(features)}"
             )
         found[role] = names[0]
+    if len(set(found.values())) < len(found):
+        raise ValueError(f"{path}: channel_spec names one feature twice, expected three: {', '.join(found.values())}")
     return found
 
 
@@ -86,15 +88,24 @@ def _cardinality(name: str, about: Any, path: Path) -> int | None:
     value = about.get("cardinality", "auto") if isinstance(about, Mapping) else about
     if value == "auto":
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{path}: feature {name!r} has cardinality {value!r}, expected a whole number from 1 or auto")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or value > LARGEST_ID + 1:
+        wanted = f"a whole number from 1 or auto{f', {LARGEST_ID + 1} at most' if value else ''}"
+        raise ValueError(f"{path}: feature {name!r} has cardinality {value!r}, expected {wanted}")
     return value
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
 
 
 def _chunk(number: int, mapping: str, about: Any, features: Mapping[str, Any], path: Path) -> Chunk:
     name = f"{path}, mapping {mapping!r}, chunk {number}"
-    if not isinstance(about, Mapping) or not all(about.get(key) for key in ("type", "features", "files")):
-        raise ValueError(f"{name}: expected type, features and files")
+    if (
+        not isinstance(about, Mapping)
+        or not isinstance(about.get("type"), str)
+        or not all(_is_list_of_names(about.get(key)) for key in ("features", "files"))
+    ):
+        raise ValueError(f"{name}: expected type, features and files, the last two as lists of names")
     if about["type"] not in READERS:
         hint = " (a pickle, which can run code when it is read: save the tensors as npy)"
         raise ValueError(
@@ -182,9 +193,8 @@ def _numbers(column: pa.ChunkedArray, name: str, file: Path, chunk: Chunk) -> np
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         rows = enumerate(column.to_pylist())
         row, value = next(((k, v) for k, v in rows if not _is_number(v)), (0, column[0].as_py()))
-        raise ValueError(
-            f"{chunk.name}: {file}, row {row + 1}: feature {name!r} is {str(value)[:40]!r}, expected a number (not {kind})"
-        )
+        where = f"{chunk.name}: {file}, row {row + 1}: feature {name!r}"
+        raise ValueError(f"{where} is {str(value)[:40]!r}, expected a number (not {kind})")
     return column.to_numpy()
 
 
@@ -202,6 +212,8 @@ def _load_npy(file: Path, chunk: Chunk) -> npt.NDArray:
         array = np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{chunk.name}: {file} is not a readable npy file: {str(error).splitlines()[0]}") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{chunk.name}: {file} is an archive of arrays, expected one array (npy)")
     if array.dtype.kind not in "iufb":
         raise ValueError(f"{chunk.name}: {file} holds {array.dtype}, expected numbers")
     return array
@@ -234,7 +246,8 @@ def _two(chunk: Chunk, features: int) -> tuple[npt.NDArray, npt.NDArray]:
 
 def _read_csr(chunk: Chunk) -> Columns:
     indptr, indices = _two(chunk, 2)
-    if indptr.ndim != 1 or len(indptr) < 1 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+    whole = all(part.ndim == 1 and part.dtype.kind in "iu" for part in (indptr, indices))
+    if not whole or len(indptr) < 1 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
         raise ValueError(f"{chunk.name}: {chunk.files[0]} does not fit {chunk.files[1]}, expected indptr and indices")
     return {chunk.features[0]: np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)), chunk.features[1]: indices}
 

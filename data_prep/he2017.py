@@ -24,6 +24,7 @@ from data_prep.split import Split, SplitRules
 
 SUFFIXES = (".train.rating", ".test.rating", ".test.negative")
 COLUMNS = ("user", "item", "rating", "time")
+_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 _PAIR = re.compile(r"\((\d+),\s*(\d+)\)")
 
 
@@ -83,7 +84,7 @@ def read_ratings(path: Path) -> Ratings:
             parse_options=csv.ParseOptions(delimiter="\t"),
             convert_options=csv.ConvertOptions(column_types={name: types[name] for name in COLUMNS[:width]}),
         )
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())[:200]}") from None
     for name in COLUMNS[:width]:
         if table[name].null_count:
@@ -117,11 +118,10 @@ def read_negatives(path: Path, test: Ratings) -> npt.NDArray[np.int32]:
         ):
             wanted = f"({test.users[number - 1]},{test.items[number - 1]})" if number <= len(test.users) else "no more"
             raise ValueError(f"{where}: negatives of {pair}, expected {wanted} as in the test ratings")
-        try:
-            row = np.array([int(item) for item in items if item], np.int64)
-        except (ValueError, OverflowError):
-            wrong = next(item for item in items if item and not (item.strip().isdigit() and len(item) < 11))
-            raise ValueError(f"{where}: {wrong[:40]!r} is not an item id") from None
+        given = [item for item in items if item]
+        if wrong := [item for item in given if not _NUMBER.fullmatch(item)]:
+            raise ValueError(f"{where}: {wrong[0][:40]!r} is not an item id")
+        row = np.array([int(item) for item in given], np.int64)
         if rows and len(row) != len(rows[0]):
             raise ValueError(
                 f"{where}: {len(row)} negatives, the first line has {len(rows[0])}; lists must be equally long"

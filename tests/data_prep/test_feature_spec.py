@@ -498,7 +498,7 @@ def test_csr_and_series_files_must_fit(prepare: Any, refuse: Any, tmp_path: Path
     assert "train.indptr.npy does not fit" in refuse("transcode", "--raw", raw)
 
 
-# Known defects
+# Values and structures that no reader expects
 
 
 def test_text_of_digits_in_parquet_is_refused_in_one_line(refuse: Any, tmp_path: Path) -> None:
@@ -527,3 +527,34 @@ def test_metadata_that_is_a_list_is_refused_in_one_line(refuse: Any, tmp_path: P
 def test_an_id_that_is_no_id_is_refused(value: str, refuse: Any, tmp_path: Path) -> None:
     raw = write(tmp_path / "raw", files={"train.csv": csv_text(TRAIN) + f"0,{value},1\n"})
     assert "feature 'item'" in refuse("transcode", "--raw", raw)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("source_spec.train.0.features", 3),
+        ("source_spec.train.0.features", [["user"], "item", "label"]),
+        ("source_spec.train.0.type", ["csv"]),
+        ("channel_spec.user_ch", [["user"]]),
+    ],
+)
+def test_a_specification_of_another_structure(edit: tuple[str, Any], refuse: Any, tmp_path: Path) -> None:
+    assert "feature_spec.yaml" in refuse("transcode", "--raw", write(tmp_path / "raw", changed(edit)))
+
+
+@pytest.mark.parametrize("kind", ["archive", "float indptr"])
+def test_numpy_files_of_another_kind(kind: str, refuse: Any, tmp_path: Path) -> None:
+    files, features = (["a.npy"], NAMES) if kind == "archive" else (["p.npy", "i.npy"], NAMES[:2])
+    edit = ("source_spec.train", [chunk(*files, kind="npy" if kind == "archive" else "csr", features=features)])
+    raw = write(tmp_path / "raw", changed(edit))
+    np.savez(raw.parent / "a.npz", x=np.zeros((8, 3)))
+    (raw.parent / "a.npz").rename(raw.parent / "a.npy")
+    np.save(raw.parent / "p.npy", np.array([0.0, 2.0, 4.0]))
+    np.save(raw.parent / "i.npy", np.arange(4))
+    assert files[0] in refuse("transcode", "--raw", raw)
+
+
+def test_one_pair_for_validation_and_test_is_refused(refuse: Any, tmp_path: Path) -> None:
+    """The test would show the model what it has to find."""
+    raw = write(tmp_path / "raw", changed(("source_spec.valid", [chunk("test.csv")])))
+    assert "mapping 'test'" in refuse("transcode", "--raw", raw)

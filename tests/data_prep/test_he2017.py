@@ -249,6 +249,20 @@ def test_a_cut_gzip_file_is_refused(refuse: Any, tmp_path: Path) -> None:
     assert "tiny.test.negative.gz" in refuse("he2017", "--raw", raw)
 
 
+def test_a_digit_that_is_no_number(refuse: Any, tmp_path: Path) -> None:
+    negatives = "\n".join(["(0,4)\t5\t6\t\u00b2", *NEGATIVES[1:]]) + "\n"
+    assert "line 1: '\u00b2' is not an item id" in refuse(
+        "he2017", "--raw", publish(tmp_path / "raw", negatives=negatives)
+    )
+
+
+def test_a_cut_training_file_is_named(refuse: Any, tmp_path: Path) -> None:
+    raw = publish(tmp_path / "raw", packed=["train.rating"])
+    path = raw / "tiny.train.rating.gz"
+    path.write_bytes(path.read_bytes()[:-12])
+    assert "tiny.train.rating.gz" in refuse("he2017", "--raw", raw)
+
+
 def test_another_negative_file_is_another_data_set(prepare: Any, refuse: Any, tmp_path: Path) -> None:
     raw = publish(tmp_path / "raw")
     prepare("he2017", "--raw", raw)
