@@ -25,6 +25,11 @@ class ModelConfig:
     layers: tuple[int, ...] = ()
     """The MLP tower: first twice the width of its embeddings, then its hidden layers.
     Without a value: 8, 4, 2 and 1 times --factors, as published."""
+    dot_product: bool = False
+    """Keep the GMF's output weights at 1: it then is a dot product, and --embedding-l2 limits it (Rendle et al. 2020).
+    With weights that are learnt, they grow as the embeddings shrink, and that penalty has little effect."""
+    biases: bool = False
+    """A bias for every user and every item."""
     dropout: float = 0.0
     """Share of the units dropped after each hidden layer."""
     embedding_dropout: float = 0.0

@@ -66,6 +66,8 @@ class Rows(NamedTuple):
     """users [P, F] and items [P, C, F]"""
     mlp: tuple[tf.Tensor, tf.Tensor] | None
     """users [P, E] and items [P, C, E]"""
+    biases: tuple[tf.Tensor, tf.Tensor] | None
+    """users [P, 1] and items [P, C, 1]"""
 
     def squared_norms(self) -> tf.Tensor:
         """[] sum over samples (a user counts C times) of the squared norms of their embeddings."""
@@ -114,6 +116,19 @@ class Mlp(tf.Module):
         return [self.users, self.items]
 
 
+class Biases(tf.Module):
+    """A number for every user and every item."""
+
+    def __init__(self, n_users: int, n_items: int) -> None:
+        super().__init__(name="biases")
+        self.users = tf.Variable(tf.zeros([n_users, 1]), name="biases/users")
+        self.items = tf.Variable(tf.zeros([n_items, 1]), name="biases/items")
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        return [self.users, self.items]
+
+
 class NeuMf(tf.Module):
     """One tower or both, and an output layer over what they give."""
 
@@ -125,6 +140,8 @@ class NeuMf(tf.Module):
         kind: str = "neumf",
         factors: int = 8,
         tower: Sequence[int] = (64, 32, 16, 8),
+        dot_product: bool = False,
+        biases: bool = False,
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         seed: int = 0,
@@ -135,6 +152,8 @@ class NeuMf(tf.Module):
         Args:
             kind: neumf, gmf or mlp.
             tower: twice the width of the MLP embeddings, then the hidden layers.
+            dot_product: the GMF's output weights are 1 and stay so.
+            biases: a bias for every user and every item.
             compute: type of the operands of matrix products; parameters stay float32.
             xla: compile the hidden layers.
         """
@@ -142,8 +161,12 @@ class NeuMf(tf.Module):
         self.n_users, self.n_items = n_users, n_items
         self.gmf = Gmf(n_users, n_items, factors, seed) if kind != "mlp" else None
         self.mlp = Mlp(n_users, n_items, tower, seed) if kind != "gmf" else None
-        width = sum(part.width for part in (self.gmf, self.mlp) if part is not None)
-        self.output = _uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / width)))  # LeCun
+        self.biases = Biases(n_users, n_items) if biases else None
+        self.is_dot_product = dot_product
+        self._factors = self.gmf.width if self.gmf is not None and not dot_product else 0
+        """Learnt output weights of the GMF."""
+        width = self._factors + (self.mlp.width if self.mlp is not None else 0)
+        self.output = _uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / max(width, 1))))  # LeCun
         self.bias = tf.Variable(tf.zeros([1]), name="output/bias")
         self._dropout, self._embedding_dropout, self._compute = dropout, embedding_dropout, compute
         self._keys = [key64(seed, f"dropout/{k}") for k in range(len(tower) + 4)]
@@ -152,12 +175,13 @@ class NeuMf(tf.Module):
     @property
     def tables(self) -> list[tf.Variable]:
         """Every embedding table; users and items in turn."""
-        return [table for part in (self.gmf, self.mlp) if part is not None for table in part.tables]
+        return [table for part in (self.gmf, self.mlp, self.biases) if part is not None for table in part.tables]
 
     @property
     def kernels(self) -> list[tf.Variable]:
         """What L2 and weight decay act on."""
-        return [*(self.mlp.kernels if self.mlp is not None else []), self.output]
+        output = [self.output] if self.output.shape[0] else []  # a dot product alone has none
+        return [*(self.mlp.kernels if self.mlp is not None else []), *output]
 
     @property
     def parameters(self) -> list[tf.Variable]:
@@ -168,9 +192,8 @@ class NeuMf(tf.Module):
         return tf.cast(tf.gather(table, ids), self._compute)
 
     def _output_parts(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The output layer's weights [F] for the GMF and [H, 1] for the MLP (either may be empty)."""
-        factors = self.gmf.width if self.gmf is not None else 0
-        return self.output[:factors, 0], self.output[factors:]
+        """The output layer's weights [F] for the GMF (1 for a dot product) and [H, 1] for the MLP (may be empty)."""
+        return self.output[: self._factors, 0] if self._factors else tf.constant(1.0), self.output[self._factors :]
 
     def _hidden_layers(self, first: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
         """[M, H] last hidden layer from the first one's sums [M, H]."""
@@ -193,7 +216,9 @@ class NeuMf(tf.Module):
         """The embeddings of int32 users [P] and items [P, C]."""
         gmf = None if self.gmf is None else (tf.gather(self.gmf.users, users), tf.gather(self.gmf.items, items))
         mlp = None if self.mlp is None else (tf.gather(self.mlp.users, users), tf.gather(self.mlp.items, items))
-        return Rows(gmf=gmf, mlp=mlp)
+        own = self.biases
+        biases = None if own is None else (tf.gather(own.users, users), tf.gather(own.items, items))
+        return Rows(gmf=gmf, mlp=mlp, biases=biases)
 
     def logits(self, rows: Rows, dropping: Dropping | None = None) -> tf.Tensor:
         """[P, C] float32 from looked-up embeddings. What depends on the user alone is computed once for its C items."""
@@ -201,6 +226,8 @@ class NeuMf(tf.Module):
             rows = self._dropped_rows(rows, dropping)
         total = self.bias[0]
         for_gmf, for_mlp = self._output_parts()
+        if rows.biases is not None:
+            total += rows.biases[0] + rows.biases[1][:, :, 0]
         if rows.gmf is not None:
             user, item = rows.gmf
             weighted = tf.cast(user * for_gmf, self._compute)
@@ -228,7 +255,7 @@ class NeuMf(tf.Module):
             flat = dropping.of_samples(tf.reshape(item, [-1, item.shape[2]]), key_item, rate)
             return dropping.of_users(user, key_user, rate), tf.reshape(flat, tf.shape(item))
 
-        return Rows(gmf=dropped(rows.gmf), mlp=dropped(rows.mlp))
+        return Rows(gmf=dropped(rows.gmf), mlp=dropped(rows.mlp), biases=rows.biases)
 
     def catalogue(self, users: tf.Tensor) -> tf.Tensor:
         """[P, I] float32 logits of every item for int32 users [P], a block of items at a time."""
@@ -243,7 +270,10 @@ class NeuMf(tf.Module):
         for k in tf.range((self.n_items + length - 1) // length):
             items = tf.range(k * length, tf.minimum((k + 1) * length, self.n_items))
             blocks = blocks.write(k, tf.transpose(self._block(gmf, mlp, items)))
-        return tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items])
+        scores = tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items])
+        if self.biases is not None:
+            scores += tf.gather(self.biases.users, users) + tf.transpose(self.biases.items)
+        return scores
 
     def _block(self, gmf: tf.Tensor | None, mlp: tf.Tensor | None, items: tf.Tensor) -> tf.Tensor:
         """[P, C] logits of the same C items for every user, from the users' parts: gmf [P, F] and mlp [P, H]."""

@@ -45,7 +45,14 @@ def merge(model: NeuMf, gmf: NeuMf, mlp: NeuMf, alpha: float) -> None:
         for variable, value in zip(ours.variables, theirs.variables, strict=True):
             variable.assign(value)
     model.output.assign(tf.concat([alpha * gmf.output, (1.0 - alpha) * mlp.output], axis=0))
+    if model.is_dot_product:  # without weights of its own, its embeddings carry the factor
+        for table in model.gmf.tables:
+            table.assign(alpha**0.5 * table)
     model.bias.assign(alpha * gmf.bias + (1.0 - alpha) * mlp.bias)
+    if model.biases is not None:
+        assert gmf.biases is not None and mlp.biases is not None
+        for ours, one, other in zip(model.biases.tables, gmf.biases.tables, mlp.biases.tables, strict=True):
+            ours.assign(alpha * one + (1.0 - alpha) * other)
 
 
 def _restored(

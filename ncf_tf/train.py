@@ -54,6 +54,8 @@ def build_model(config: Config, data: datasets.Dataset, numbers: precision.Preci
         kind=model.kind,
         factors=model.factors,
         tower=model.tower,
+        dot_product=model.dot_product,
+        biases=model.biases,
         dropout=model.dropout,
         embedding_dropout=model.embedding_dropout,
         seed=config.training.seed,

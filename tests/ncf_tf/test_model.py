@@ -314,3 +314,32 @@ def test_merging_copies_every_parameter() -> None:
     before = all_pairs(gmf)
     both.gmf.users.assign_add(tf.ones_like(both.gmf.users))  # copies, not the same variables
     assert (all_pairs(gmf) == before).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dot_product_and_biases(kind: str) -> None:
+    """The output weights of the product are 1, and no longer parameters; biases add up; a merge keeps the logits."""
+    models = {}
+    for k in (kind, "gmf", "mlp"):
+        models[k] = NeuMf(USERS, ITEMS, kind=k, factors=5, tower=(8, 7, 3), dot_product=True, biases=True, seed=1)
+        rng = np.random.default_rng(len(k))
+        for variable in models[k].parameters:
+            variable.assign(rng.normal(size=variable.shape))
+    model = models[kind]
+    assert all(v is not model.output for v in model.parameters) == (kind == "gmf")
+    expected = np.full((USERS, ITEMS), float(model.bias[0]))
+    assert model.biases is not None
+    expected += model.biases.users.numpy() + model.biases.items.numpy().T
+    if model.gmf is not None:
+        expected += model.gmf.users.numpy() @ model.gmf.items.numpy().T
+    if model.mlp is not None:
+        plain = NeuMf(USERS, ITEMS, kind="mlp", tower=(8, 7, 3))
+        for ours, theirs in zip(plain.parameters, [*model.mlp.tables, *model.kernels, *model.mlp.biases], strict=False):
+            ours.assign(theirs)
+        expected += all_pairs(plain)
+    assert all_pairs(model) == pytest.approx(expected, abs=1e-5)
+    assert model.catalogue(tf.range(USERS)).numpy() == pytest.approx(expected, abs=1e-5)
+    if kind == "neumf":
+        towers = {k: all_pairs(models[k]) for k in ("gmf", "mlp")}
+        merge(model, models["gmf"], models["mlp"], alpha=0.3)
+        assert all_pairs(model) == pytest.approx(0.3 * towers["gmf"] + 0.7 * towers["mlp"], abs=1e-4)
