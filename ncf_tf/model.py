@@ -74,7 +74,7 @@ class Rows(NamedTuple):
         parts = []
         for user, item in (part for part in self if part is not None):
             times = tf.cast(tf.shape(item)[1], tf.float32)
-            parts.append(times * tf.reduce_sum(tf.square(user)) + tf.reduce_sum(tf.square(item)))
+            parts.append(2.0 * (times * tf.nn.l2_loss(user) + tf.nn.l2_loss(item)))  # its gradient is one pass
         return tf.add_n(parts)
 
 
@@ -231,7 +231,8 @@ class NeuMf(tf.Module):
         if rows.gmf is not None:
             user, item = rows.gmf
             weighted = tf.cast(user * for_gmf, self._compute)
-            total += tf.cast(tf.reduce_sum(weighted[:, None, :] * tf.cast(item, self._compute), axis=2), tf.float32)
+            # A batched product: multiplying and then summing would write [P, C, F] three times (4 times slower here).
+            total += tf.cast(tf.linalg.matvec(tf.cast(item, self._compute), weighted), tf.float32)
         if rows.mlp is not None:
             user, item = (tf.cast(part, self._compute) for part in rows.mlp)
             user_half, item_half = self._first_kernels()
