@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import cost_of, record
+from benchmarks.roofline import gemm_rate
 
 HIDDEN, LATENT = 600, 200
 WINDOWS = 4
@@ -35,21 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def operations_per_user(n_items: int) -> float:
     """Multiplications and additions of one user's forward and backward pass behind the sparse layer."""
     return 3 * 2 * (HIDDEN * 2 * LATENT + LATENT * HIDDEN + HIDDEN * n_items)
-
-
-def _gemm_rate(batch: int, n_items: int, kind: Any, seconds: float) -> float:
-    """Operations/s of [B, 600] x [600, I]."""
-    import tensorflow as tf
-
-    left = tf.cast(tf.random.normal([batch, HIDDEN]), kind)
-    right = tf.cast(tf.random.normal([HIDDEN, n_items]), kind)
-    product = tf.function(lambda: tf.reduce_sum(tf.matmul(left, right)[0]))
-    product().numpy()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        product().numpy()
-        count += 1
-    return count * 2.0 * batch * HIDDEN * n_items / (time.perf_counter() - start)
 
 
 def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, Any]:
@@ -85,7 +71,7 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
     step.run(batches, 2)
     gemm, users = [], []
     for _ in range(WINDOWS):
-        gemm.append(_gemm_rate(batch, prepared.n_items, numbers.compute, seconds / 4))
+        gemm.append(gemm_rate(batch, HIDDEN, prepared.n_items, numbers.compute, seconds / 4))
         start, count = time.perf_counter(), 0
         while time.perf_counter() - start < seconds:
             step.run(batches, 2)

@@ -16,7 +16,8 @@ from recsys_core.distributed import World
 from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Scorer
 from recsys_core.training import precision
-from recsys_core.training.experiment import Experiment, Outcome, Run, conduct
+from recsys_core.training.conduct import conduct
+from recsys_core.training.experiment import Experiment, Outcome, Run
 
 
 @dataclass(frozen=True, kw_only=True)
