@@ -34,7 +34,7 @@ PUBLISHED = {
 GMF is published as a curve only."""
 MODELS = ("GMF", "MLP", "NeuMF", "NeuMF, pre-trained")
 PRETRAINED = "--pretrain --pretrain-epochs 16 --pretrain-learning-rate 4e-3 --epochs 4 --learning-rate 5e-4".split()
-"""What a pre-trained NeuMF is trained with: its towers as the preset trains a model, then a short run in small steps."""
+"""What a pre-trained NeuMF is trained with: towers as the preset trains a model, then a short run in small steps."""
 METRICS = ("hr@10/sampled", "ndcg@10/sampled", "recall@10/all", "ndcg@10/all")
 
 
