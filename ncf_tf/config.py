@@ -193,7 +193,8 @@ PRESETS: dict[str, Preset] = {
             NcfTrainingConfig(epochs=18, batch_size=32_768, learning_rate=4e-3, learning_rate_schedule="linear"),
             sampling=SamplingConfig(negatives=8),
         ),
-        about="a GMF as a dot product with biases, 192 factors, 8 negatives, and L2 that limits it.",
+        about="a GMF as a dot product with biases, 192 factors, 8 negatives, and L2 that limits it. ML-1M, published "
+        "split: test HR@10 0.726 +- 0.001, NDCG@10 0.449 +- 0.001 (three seeds) in 2.5 minutes on 2 CPU cores.",
     ),
     "nvidia": Preset(
         config=_config(
@@ -210,6 +211,7 @@ PRESETS: dict[str, Preset] = {
             ModelConfig(),
             NcfTrainingConfig(epochs=4, learning_rate=8e-3, learning_rate_schedule="linear"),
         ),
-        about="a small model for a first look; what `make train MODEL=ncf` runs.",
+        about="a small model for a first look; what `make train MODEL=ncf` runs. Synthetic data (--like demo): test "
+        "HR@10 0.53 of 100 candidates, popularity 0.41, in a minute on 2 CPU cores.",
     ),
 }
