@@ -13,7 +13,7 @@ import tensorflow as tf
 from recsys_core.distributed import World
 
 CHOICES = ("auto", "dense", "rows")
-ROWS_PER_LOOKUP = 4.0
+ROWS_PER_LOOKUP = 5.0
 """A table is updated by rows if it has more than this many rows for each lookup of a global batch
 (`python -m benchmarks embeddings` measures where the two cost the same)."""
 

@@ -157,8 +157,8 @@ def test_no_rows_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("choice", "rows", "lookups", "expected"),
     [
-        ("auto", 400, 100, False),
-        ("auto", 401, 100, True),
+        ("auto", 500, 100, False),
+        ("auto", 501, 100, True),
         ("auto", 10, 100, False),
         ("auto", 1_000_000, 100, True),
         ("dense", 1_000_000, 1, False),
