@@ -42,7 +42,7 @@ train: data
 lint: setup
 	@ruff check .
 	@ruff format --check .
-	@mypy data_prep recsys_core vaecf ncf_tf horovod_launch benchmarks
+	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks
 
 test: lint
 	@python -m pytest

@@ -28,6 +28,8 @@ BUILD_TOOLS = (
     "pyyaml",
     "cffi",
 )
+ALWAYS = ("serving", "triton", "bench", "dev")
+"""Extras that the two commands install besides TensorFlow's."""
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 
 
@@ -167,12 +169,14 @@ def install(venv: Path, extras: Sequence[str]) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where the environment is (default: .venv)")
     parser.add_argument(
-        "--extras", default="", help="comma-separated extras of setup.cfg (default: gpu or cpu as found, bench, dev)"
+        "--extras",
+        default="",
+        help="comma-separated extras of setup.cfg (default: gpu or cpu as found, and serving,triton,bench,dev)",
     )
 
 
 def main(args: argparse.Namespace) -> int:
-    extras = args.extras.split(",") if args.extras else ["gpu" if has_nvidia_gpu() else "cpu", "bench", "dev"]
+    extras = args.extras.split(",") if args.extras else ["gpu" if has_nvidia_gpu() else "cpu", *ALWAYS]
     try:
         install(args.venv.absolute(), extras)
     except SetupError as error:

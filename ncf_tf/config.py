@@ -34,6 +34,8 @@ class ModelConfig:
     """Share of the units dropped after each hidden layer."""
     embedding_dropout: float = 0.0
     """Share of the embeddings' units dropped."""
+    embedding_deviation: float = 0.01
+    """Standard deviation of the embeddings' initial values."""
     embedding_l2: float = 0.0
     """Adds this times the squared norms of the embeddings of each sample to the loss."""
 
@@ -57,6 +59,8 @@ class ModelConfig:
             if not 0 <= getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise ValueError(f"--{flag} is {getattr(self, name)}, expected a share from 0 to below 1")
+        if not 0 < self.embedding_deviation <= 10:
+            raise ValueError(f"--embedding-deviation is {self.embedding_deviation}, expected more than 0, as 0.01")
         if self.embedding_l2 < 0:
             raise ValueError(f"--embedding-l2 is {self.embedding_l2}, expected 0 or more")
 
@@ -115,6 +119,9 @@ class NcfTrainingConfig(TrainingConfig):
     """Samples (positives and their negatives) in a global batch, divided among the ranks."""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation items."""
+    final_fit: bool = False
+    """Train on the validation items too, when epochs and all else have been chosen by them: there is no best
+    checkpoint then but the last, and the gate is judged by the test items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +172,8 @@ class Config:
         """Raise ValueError for a value that cannot be used."""
         if self.top_k < 1:
             raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
+        if self.training.final_fit and (self.training.patience or self.evaluation.target):
+            raise ValueError("--final-fit has no validation items left for --patience or --target to look at")
         if self.pretraining.pretrain and self.model.kind != "neumf":
             raise ValueError(
                 f"--pretrain is for --kind neumf, which merges a GMF and an MLP; this is {self.model.kind}"

@@ -8,6 +8,9 @@ import tensorflow as tf
 from ncf_tf.model import NeuMf
 from recsys_core import topk
 from recsys_core.dataset import Csr
+from recsys_core.export import POOL
+
+USERS = tf.TensorSpec([None], tf.int32, name="user_ids")
 
 
 class NcfRecommender(tf.Module):
@@ -21,6 +24,9 @@ class NcfRecommender(tf.Module):
         """
         super().__init__(name="ncf_recommender")
         self._model, self._top_k = model, min(top_k, train.n_items)
+        self._pool = min(train.n_items, max(POOL, self._top_k))
+        self.history_limit = self._pool - self._top_k if self._pool < train.n_items else None
+        """Items a request of `serving_pool` may hold; None for any number."""
         self._indptr = tf.Variable(np.asarray(train.indptr), trainable=False, name="seen/indptr")
         self._indices = tf.Variable(np.asarray(train.indices), trainable=False, name="seen/indices")
 
@@ -30,7 +36,7 @@ class NcfRecommender(tf.Module):
         places = tf.ragged.range(starts, ends)
         return tf.RaggedTensor.from_row_splits(tf.gather(self._indices, places.values), places.row_splits)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="user_ids")])
+    @tf.function(input_signature=[USERS])
     def recommend(self, user_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best items of the catalogue that the users do not have.
 
@@ -45,12 +51,22 @@ class NcfRecommender(tf.Module):
         best, items = topk.top_k(scores, self._top_k)
         return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.int32, name="user_ids"),
-            tf.TensorSpec([None, None], tf.int32, name="candidate_items"),
-        ]
-    )
+    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")])
+    def serving(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`recommend` in operators that ONNX Runtime and TensorRT's ONNX parser take; the request says what is seen.
+
+        Args:
+            item_ids: int32 [B, L] item indices that must not be recommended, padded with the item count I.
+        """
+        return topk.top_k_unseen(self._model.catalogue_at_once(user_ids), item_ids, self._top_k)
+
+    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")])
+    def serving_pool(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`serving` in operators that TF-TRT takes, for at most `history_limit` items a row."""
+        scores = self._model.catalogue_at_once(user_ids)
+        return topk.top_k_unseen_of_pool(scores, item_ids, self._top_k, self._pool)
+
+    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="candidate_items")])
     def rank(self, user_ids: tf.Tensor, candidate_items: tf.Tensor) -> dict[str, tf.Tensor]:
         """Candidates in the order of their scores.
 

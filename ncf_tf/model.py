@@ -15,7 +15,6 @@ import tensorflow as tf
 from recsys_core import noise
 from recsys_core.seeding import generator, key64
 
-EMBEDDING_DEVIATION = 0.01
 SCORED_NUMBERS = 1 << 25
 """Hidden units that exist at one time while whole catalogues are scored (128 MiB in float32)."""
 
@@ -44,9 +43,9 @@ class Dropping:
         return tf.where(kept, x / tf.cast(1.0 - rate, x.dtype), tf.zeros([], x.dtype))
 
 
-def _normal(seed: int, name: str, rows: int, width: int) -> tf.Variable:
+def _normal(seed: int, name: str, rows: int, width: int, deviation: float) -> tf.Variable:
     values = generator(seed, f"init/{name}").standard_normal((rows, width), np.float32)
-    return tf.Variable(EMBEDDING_DEVIATION * values, name=name)
+    return tf.Variable(deviation * values, name=name)
 
 
 def _uniform(seed: int, name: str, rows: int, columns: int, limit: float) -> tf.Variable:
@@ -81,10 +80,10 @@ class Rows(NamedTuple):
 class Gmf(tf.Module):
     """The product of two embeddings, to be weighted by the output layer."""
 
-    def __init__(self, n_users: int, n_items: int, factors: int, seed: int) -> None:
+    def __init__(self, n_users: int, n_items: int, factors: int, seed: int, deviation: float) -> None:
         super().__init__(name="gmf")
-        self.users = _normal(seed, "gmf/users", n_users, factors)
-        self.items = _normal(seed, "gmf/items", n_items, factors)
+        self.users = _normal(seed, "gmf/users", n_users, factors, deviation)
+        self.items = _normal(seed, "gmf/items", n_items, factors, deviation)
         self.width = factors
 
     @property
@@ -95,14 +94,14 @@ class Gmf(tf.Module):
 class Mlp(tf.Module):
     """Hidden layers over two embeddings. The first layer is kept as a user half and an item half."""
 
-    def __init__(self, n_users: int, n_items: int, tower: Sequence[int], seed: int) -> None:
+    def __init__(self, n_users: int, n_items: int, tower: Sequence[int], seed: int, deviation: float) -> None:
         """
         Args:
             tower: twice the width of the embeddings, then the hidden layers.
         """
         super().__init__(name="mlp")
-        self.users = _normal(seed, "mlp/users", n_users, tower[0] // 2)
-        self.items = _normal(seed, "mlp/items", n_items, tower[0] // 2)
+        self.users = _normal(seed, "mlp/users", n_users, tower[0] // 2, deviation)
+        self.items = _normal(seed, "mlp/items", n_items, tower[0] // 2, deviation)
         self.kernels = [
             _glorot(seed, f"mlp/{k}/kernel", rows, columns)
             for k, (rows, columns) in enumerate(itertools.pairwise(tower))
@@ -144,6 +143,7 @@ class NeuMf(tf.Module):
         biases: bool = False,
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
+        embedding_deviation: float = 0.01,
         seed: int = 0,
         compute: tf.DType = tf.float32,
         xla: bool = False,
@@ -154,13 +154,14 @@ class NeuMf(tf.Module):
             tower: twice the width of the MLP embeddings, then the hidden layers.
             dot_product: the GMF's output weights are 1 and stay so.
             biases: a bias for every user and every item.
+            embedding_deviation: of the embeddings' initial values.
             compute: type of the operands of matrix products; parameters stay float32.
             xla: compile the hidden layers.
         """
         super().__init__(name="neumf")
         self.n_users, self.n_items = n_users, n_items
-        self.gmf = Gmf(n_users, n_items, factors, seed) if kind != "mlp" else None
-        self.mlp = Mlp(n_users, n_items, tower, seed) if kind != "gmf" else None
+        self.gmf = Gmf(n_users, n_items, factors, seed, embedding_deviation) if kind != "mlp" else None
+        self.mlp = Mlp(n_users, n_items, tower, seed, embedding_deviation) if kind != "gmf" else None
         self.biases = Biases(n_users, n_items) if biases else None
         self.is_dot_product = dot_product
         self._factors = self.gmf.width if self.gmf is not None and not dot_product else 0
@@ -260,21 +261,35 @@ class NeuMf(tf.Module):
 
     def catalogue(self, users: tf.Tensor) -> tf.Tensor:
         """[P, I] float32 logits of every item for int32 users [P], a block of items at a time."""
-        gmf = mlp = None
-        if self.gmf is not None:
-            gmf = self._looked_up(self.gmf.users, users) * tf.cast(self._output_parts()[0], self._compute)
-        if self.mlp is not None:
-            mlp = tf.matmul(self._looked_up(self.mlp.users, users), self._first_kernels()[0])
+        gmf, mlp = self._parts_of_users(users)
         widest = self.mlp.widest if self.mlp is not None else 1
         length = tf.maximum(1, SCORED_NUMBERS // (tf.maximum(1, tf.size(users)) * widest))
         blocks = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, None])
         for k in tf.range((self.n_items + length - 1) // length):
             items = tf.range(k * length, tf.minimum((k + 1) * length, self.n_items))
             blocks = blocks.write(k, tf.transpose(self._block(gmf, mlp, items)))
-        scores = tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items])
-        if self.biases is not None:
-            scores += tf.gather(self.biases.users, users) + tf.transpose(self.biases.items)
-        return scores
+        return self._with_biases(tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items]), users)
+
+    def catalogue_at_once(self, users: tf.Tensor) -> tf.Tensor:
+        """`catalogue` without a loop, as inference engines want it; an MLP takes [P, I, H] numbers for it."""
+        gmf, mlp = self._parts_of_users(users)
+        scores = self._block(gmf, mlp, tf.range(self.n_items))
+        return self._with_biases(tf.ensure_shape(scores, [None, self.n_items]), users)
+
+    def _parts_of_users(self, users: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """What depends on the user alone: weighted factors [P, F] and the first layer's half [P, H]."""
+        gmf = mlp = None
+        if self.gmf is not None:
+            gmf = self._looked_up(self.gmf.users, users) * tf.cast(self._output_parts()[0], self._compute)
+        if self.mlp is not None:
+            mlp = tf.matmul(self._looked_up(self.mlp.users, users), self._first_kernels()[0])
+        return gmf, mlp
+
+    def _with_biases(self, scores: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
+        """scores [P, I] and the biases of users and items, if the model has them."""
+        if self.biases is None:
+            return scores
+        return scores + tf.gather(self.biases.users, users) + tf.transpose(self.biases.items)
 
     def _block(self, gmf: tf.Tensor | None, mlp: tf.Tensor | None, items: tf.Tensor) -> tf.Tensor:
         """[P, C] logits of the same C items for every user, from the users' parts: gmf [P, F] and mlp [P, H]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def build_model(config: Config, data: datasets.Dataset, numbers: precision.Preci
         biases=model.biases,
         dropout=model.dropout,
         embedding_dropout=model.embedding_dropout,
+        embedding_deviation=model.embedding_deviation,
         seed=config.training.seed,
         compute=numbers.compute,
         xla=config.hardware.xla,
@@ -112,18 +113,32 @@ def experiment(
 
 
 def _export(folder: Path, config: Config, data: datasets.Dataset, model: NeuMf, result: Mapping[str, Any]) -> None:
-    from recsys_core.export import GOLDEN_REQUESTS, write_export
+    from recsys_core.export import GOLDEN_REQUESTS, Signature, padded_requests, within, write_export
 
     assert data.valid.train_rows is not None and data.valid.candidates is not None
     recommender = NcfRecommender(model, data.train, config.top_k)
     users, candidates = (part[:GOLDEN_REQUESTS] for part in (data.valid.train_rows, data.valid.candidates))
+    requests = {"user_ids": users, "item_ids": padded_requests(data.valid, GOLDEN_REQUESTS)}
+    limit = recommender.history_limit
+
+    def reference(user_ids: tf.Tensor, item_ids: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        del item_ids  # the training items of these users, which `recommend` knows
+        return recommender.recommend(user_ids)
+
     write_export(
         folder,
         recommender,
         data,
         signatures={
-            "recommend": (recommender.recommend, {"user_ids": users}),
-            "rank": (recommender.rank, {"user_ids": users, "candidate_items": candidates}),
+            "recommend": Signature(function=recommender.recommend, requests={"user_ids": users}),
+            "serving": Signature(function=recommender.serving, requests=requests, reference=reference),
+            "serving_pool": Signature(
+                function=recommender.serving_pool,
+                requests=within(requests, data.n_items, limit),
+                reference=reference,
+                history_limit=limit,
+            ),
+            "rank": Signature(function=recommender.rank, requests={"user_ids": users, "candidate_items": candidates}),
         },
         top_k=min(config.top_k, data.n_items),
         model={"package": "ncf_tf", **asdict(config.model), "layers": list(config.model.tower)},
@@ -159,6 +174,7 @@ PACKAGE = Package(
     scorer=scorer,
     experiment=experiment,
     check=check,
+    view=lambda config, data: datasets.for_final_fit(data) if config.training.final_fit else data,
 )
 
 
@@ -169,6 +185,10 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
         UserError: anything wrong with the configuration, the data set or the disk.
         NonFiniteError: the loss or a gradient is not finite.
     """
+    if config.training.final_fit:
+        config = replace(config, training=replace(config.training, evaluate_every=config.training.epochs))
+        if world.is_first:
+            print("final fit: validation items are trained on; what is called validation below is the test", flush=True)
     return pretraining.conduct(PACKAGE, config, world)
 
 

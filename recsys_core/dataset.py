@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,22 @@ def check_held_out(data: Dataset) -> None:
                 f"{data.folder}: the user in row {without[0]} has a {split} item but no training row; a model knows "
                 "nothing of such a user"
             )
+
+
+def for_final_fit(data: Dataset) -> Dataset:
+    """A leave-one-out data set whose validation items are training items too, and whose validation is its test.
+
+    For the last run, when nothing is chosen any more: what was held out to choose by need not be withheld then.
+    """
+    held_out = data.valid
+    assert held_out.train_rows is not None
+    found = held_out.fold_out.to_scipy().tocoo()
+    rows = np.asarray(held_out.train_rows)[found.row]
+    train = data.train.to_scipy()
+    train = (train + sp.csr_matrix((found.data, (rows, found.col)), train.shape)).tocsr()
+    train.sort_indices()
+    merged = Csr(indptr=train.indptr.astype(np.int64), indices=train.indices.astype(np.int32), n_items=data.n_items)
+    return replace(data, train=merged, valid=data.test)
 
 
 def open_dataset(folder: Path) -> Dataset:

@@ -1,14 +1,17 @@
 """The export folder: a SavedModel with TopK in its graph, what is needed to use it, and golden requests that prove it.
 
 saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores float32 [B, K]: `recommend` (VAE-CF from
-                 item_ids [B, L], NCF from user_ids [B]), and for NCF `rank` (from user_ids and candidate_items [B, C])
+                 item_ids [B, L], NCF from user_ids [B]), the same for inference engines as `serving` and `serving_pool`
+                 (NCF: with what is seen as item_ids), and for NCF `rank` (from user_ids and candidate_items [B, C])
 export.json      signatures with their shapes, K, padding, item map, data set, metrics
 golden.npz       SIGNATURE/NAME of every input and output: real requests and the answers of the trained model
+items.parquet    index, item_id, title, count; and the files of `audience`: known users, users to measure with
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,32 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from recsys_core import audience
 from recsys_core.dataset import Dataset, HeldOut
 from recsys_core.files import publish, write_json
+from recsys_core.rankings import SCORE_TOLERANCE, answers_agree
 
 GOLDEN_REQUESTS = 64
-SCORE_TOLERANCE = 1e-4
-EXPORT_VERSION = 1
-
+EXPORT_VERSION = 2
+POOL = 1024
+"""Items among which `serving_pool` chooses: what every TensorRT from 8.6 on can rank."""
 
 Requests = Mapping[str, npt.NDArray[np.int32]]
-Signature = tuple[Callable[..., Mapping[str, tf.Tensor]], Requests]
-"""A tf.function with an input signature that gives items int32 [B, K] and scores float32 [B, K], best first; and the
-golden requests to prove it with, by the names of its inputs."""
+Answer = Callable[..., Mapping[str, tf.Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """One way to ask an exported model."""
+
+    function: Answer
+    """A tf.function with an input signature that gives items int32 [B, K] and scores float32 [B, K], best first."""
+    requests: Requests
+    """Golden requests, by the names of its inputs."""
+    reference: Answer | None = None
+    """What has to give the same answers to them (None: nothing else does)."""
+    history_limit: int | None = None
+    """Items a row of item_ids may hold."""
 
 
 def padded_requests(held_out: HeldOut, count: int) -> npt.NDArray[np.int32]:
@@ -40,36 +57,16 @@ def padded_requests(held_out: HeldOut, count: int) -> npt.NDArray[np.int32]:
     return requests
 
 
-def answers_agree(
-    expected: Mapping[str, npt.NDArray], got: Mapping[str, npt.NDArray], tolerance: float = SCORE_TOLERANCE
-) -> bool:
-    """Whether two rankings are the same: scores within the tolerance, items equal except where scores tie within it.
-
-    A score that is not a number agrees with nothing.
-    """
-    want, have = expected["scores"], got["scores"]
-    if want.shape != have.shape or np.isnan(want).any() or np.isnan(have).any():
-        return False
-    absent = np.isneginf(want)
-    if (absent != np.isneginf(have)).any() or (expected["items"][absent] != got["items"][absent]).any():
-        return False
-    rows = zip(want, have, expected["items"], got["items"], strict=True)
-    return all(_row_agrees(*row, tolerance) for row in rows)
-
-
-def _row_agrees(want: npt.NDArray, have: npt.NDArray, items: npt.NDArray, found: npt.NDArray, tolerance: float) -> bool:
-    """One list [K]: close scores, no item twice, and another item only in place of one that ties with it."""
-    real = ~np.isneginf(want)
-    want, have, items, found = want[real], have[real], items[real], found[real]
-    slack = tolerance * np.maximum(1.0, np.abs(want))
-    if (np.abs(want - have) > slack).any() or len(np.unique(found)) < len(found):
-        return False
-    for k in np.flatnonzero(items != found):
-        tied = np.abs(want - want[k]) <= 2 * slack[k]
-        at_the_cut = tied[-1]  # the list ends within the tie: an item from beyond it may stand here
-        if not at_the_cut and found[k] not in items[tied]:
-            return False
-    return True
+def within(requests: Requests, padding: int, limit: int | None) -> Requests:
+    """The requests that hold at most `limit` items a row."""
+    if limit is None:
+        return requests
+    rows = (requests["item_ids"] != padding).sum(axis=1) <= limit
+    few = {name: values[rows] for name, values in requests.items()}
+    held = int((few["item_ids"] != padding).sum(axis=1).max(initial=1))
+    order = np.argsort(few["item_ids"] == padding, axis=1, kind="stable")  # padding last, so that it can be cut
+    few["item_ids"] = np.take_along_axis(few["item_ids"], order, axis=1)[:, : max(held, 1)]
+    return few
 
 
 def _answers(function: Callable[..., Mapping[str, tf.Tensor]], requests: Requests) -> dict[str, npt.NDArray]:
@@ -104,27 +101,35 @@ def write_export(
     Raises:
         ValueError: the reloaded model answers differently, or the disk is full.
     """
-    expected = {name: _answers(function, requests) for name, (function, requests) in signatures.items()}
+    expected = {name: _answers(s.function, s.requests) for name, s in signatures.items()}
+    for name, signature in signatures.items():
+        if signature.reference is not None and not answers_agree(
+            _answers(signature.reference, signature.requests), expected[name]
+        ):
+            raise ValueError(f"{name} does not give the reference's answers; nothing was exported")
 
     def write(working: Path) -> None:
         working.mkdir(parents=True)
         saved = str(working / "saved_model")
         try:
-            tf.saved_model.save(module, saved, signatures={name: f for name, (f, _) in signatures.items()})
+            tf.saved_model.save(module, saved, signatures={name: s.function for name, s in signatures.items()})
         except tf.errors.OpError as error:
             raise OSError(str(error.message).splitlines()[0]) from error
         loaded = tf.saved_model.load(saved).signatures
         golden: dict[str, npt.NDArray] = {}
-        for name, (_, requests) in signatures.items():
+        for name, signature in signatures.items():
+            requests = signature.requests
             if not answers_agree(expected[name], _answers(loaded[name], requests)):
                 raise ValueError("the exported model does not give the trained model's answers; nothing was exported")
             golden |= {f"{name}/{part}": array for part, array in {**requests, **expected[name]}.items()}
         np.savez(working / "golden.npz", **golden)
         dataset.items.to_parquet(working / "items.parquet", index=False)
+        audience.write(working, dataset)
         content = {
             "format_version": EXPORT_VERSION,
             "model": dict(model),
             "signatures": {name: _described(loaded[name]) for name in signatures},
+            "history_limits": {name: s.history_limit for name, s in signatures.items()},
             "padding": {"item_ids": dataset.n_items, "candidate_items": -1, "items": -1},
             "top_k": top_k,
             "n_items": dataset.n_items,

@@ -21,6 +21,39 @@ def top_k(scores: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     return best.values, best.indices
 
 
+def top_k_unseen(scores: tf.Tensor, item_ids: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
+    """The best items that a request does not name, in operators that ONNX and TensorRT's ONNX parser take.
+
+    Args:
+        scores: [B, I].
+        item_ids: int32 [B, L] what the user has, padded with I: the column that is appended for it is hidden too.
+
+    Returns:
+        items int32 [B, K], -1 where nothing is left; scores [B, K], best first.
+    """
+    hidden = tf.constant(-float("inf"), scores.dtype)
+    wide = tf.concat([scores, tf.fill([tf.shape(scores)[0], 1], hidden)], axis=1)
+    rows = tf.broadcast_to(tf.range(tf.shape(item_ids)[0])[:, None], tf.shape(item_ids))
+    where = tf.stack([rows, item_ids], axis=2)
+    best, items = top_k(tf.tensor_scatter_nd_update(wide, where, tf.fill(tf.shape(item_ids), hidden)), k)
+    return {"items": tf.where(tf.equal(best, hidden), -1, items), "scores": best}
+
+
+def top_k_unseen_of_pool(scores: tf.Tensor, item_ids: tf.Tensor, k: int, pool: int) -> dict[str, tf.Tensor]:
+    """`top_k_unseen` without a scatter, for TF-TRT, which has none: the best `pool` items less those seen.
+
+    Exact as long as pool >= K + L or pool = I. Takes [B, pool, L] comparisons.
+    """
+    hidden = tf.constant(-float("inf"), scores.dtype)
+    values, items = top_k(scores, pool)
+    same = tf.cast(tf.equal(items[:, :, None], item_ids[:, None, :]), scores.dtype)
+    values = tf.where(tf.reduce_max(same, axis=2) > 0.5, hidden, values)
+    best, places = top_k(values, k)
+    flat = places + pool * tf.range(tf.shape(scores)[0])[:, None]  # a gather without batch dimensions
+    chosen = tf.gather(tf.reshape(items, [-1]), flat)
+    return {"items": tf.where(tf.equal(best, hidden), -1, chosen), "scores": best}
+
+
 def is_member(items: tf.Tensor, wanted_ids: tf.Tensor, wanted_splits: tf.Tensor, n_items: int) -> tf.Tensor:
     """[B, K] bool: whether each recommended item is among its row's wanted ones.
 

@@ -131,6 +131,20 @@ class MultVae(tf.Module):
         hidden = self._last_hidden(self._code(first)[0])
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
+    def scores_of_padded(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """`scores` of histories int32 [B, L] padded with I, in operators that inference engines take. [B, I] float32.
+
+        The first layer is a gather and a batched product: [B, L, H] numbers exist for a moment.
+        """
+        present = tf.cast(item_ids < self.n_items, tf.float32)
+        counts = tf.reduce_sum(present, axis=1, keepdims=True)
+        weights = present * tf.math.rsqrt(tf.maximum(counts, 1.0))
+        kernel, bias = self.encoder[0]
+        looked_up = tf.gather(kernel, tf.minimum(item_ids, self.n_items - 1))
+        first = tf.matmul(weights[:, None, :], looked_up)[:, 0, :] + bias
+        hidden = self._last_hidden(self._code(tf.cast(first, self._compute))[0])
+        return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
+
     def loss(self, batch: Batch, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """This rank's share of the terms of the evidence lower bound (Liang et al. 2018, equation 6).
 

@@ -71,19 +71,27 @@ def experiment(
 
 
 def _export(folder: Path, config: Config, data: datasets.Dataset, model: MultVae, result: Mapping[str, Any]) -> None:
-    from recsys_core.export import GOLDEN_REQUESTS, padded_requests, write_export
+    from recsys_core.export import GOLDEN_REQUESTS, Signature, padded_requests, within, write_export
 
     recommender = VaeRecommender(model, config.top_k)
-    top_k = min(config.top_k, data.n_items)
-    about = {"package": "vaecf", **asdict(config.model)}
     requests = {"item_ids": padded_requests(data.valid, GOLDEN_REQUESTS)}
+    limit = recommender.history_limit
     write_export(
         folder,
         recommender,
         data,
-        signatures={"recommend": (recommender.recommend, requests)},
-        top_k=top_k,
-        model=about,
+        signatures={
+            "recommend": Signature(function=recommender.recommend, requests=requests),
+            "serving": Signature(function=recommender.serving, requests=requests, reference=recommender.recommend),
+            "serving_pool": Signature(
+                function=recommender.serving_pool,
+                requests=within(requests, data.n_items, limit),
+                reference=recommender.recommend,
+                history_limit=limit,
+            ),
+        },
+        top_k=min(config.top_k, data.n_items),
+        model={"package": "vaecf", **asdict(config.model)},
         result=result,
     )
 

@@ -35,6 +35,8 @@ class Package:
     """(configuration, data set, model, precision, world) -> what the shared training needs to know."""
     check: Callable[[Any, datasets.Dataset, int], None]
     """(configuration, data set, ranks); raises ValueError for what this model cannot work with."""
+    view: Callable[[Any, datasets.Dataset], datasets.Dataset] = lambda config, data: data
+    """(configuration, data set) -> the data set as this run sees it."""
 
 
 def check(package: Package, config: Any, ranks: int) -> None:
@@ -80,7 +82,7 @@ def train_and_evaluate(package: Package, config: Any, world: World, initialise: 
     devices.configure(world)  # before the first exchange, which starts TensorFlow
     world.on_first(lambda: check(package, config, world.size))
     numbers = precision.resolve(config.hardware.precision, config.hardware.amp, world)
-    data = datasets.open_dataset(config.data)
+    data = package.view(config, datasets.open_dataset(config.data))
     model = package.build(config, data, numbers)
     parts = package.experiment(config, data, model, numbers, world)
     run_folder.create(config.run_dir, configuration.to_yaml(config), resume=config.resume, world=world)

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from ncf_tf import train
-from recsys_core.export import answers_agree
+from recsys_core.rankings import answers_agree
 from tests.conftest import ROOT, _environment
 from tests.end_to_end.runs import losses, metrics, result, variables
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys_core.export import answers_agree
+from recsys_core.rankings import answers_agree
 from tests.conftest import ROOT, _environment
 from tests.end_to_end.runs import losses, metrics, result, variables
 

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from recsys_core.dataset import open_dataset
-from recsys_core.export import answers_agree
 from recsys_core.pipeline import Batch
+from recsys_core.rankings import answers_agree
 from vaecf.export import VaeRecommender
 from vaecf.model import MultVae
 

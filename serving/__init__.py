@@ -1,0 +1,4 @@
+"""From an export folder to verified TopK inference: convert, check, verify, recommend, infer, Triton.
+
+Reads what training exported and nothing else of it: no model class, no checkpoint, no data set.
+"""

@@ -1,0 +1,55 @@
+"""Command line: ``python -m serving convert|check|verify|recommend|infer|triton|client|publish``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ACTIONS = {
+    "convert": "to ONNX, TensorRT, TF-TRT or SavedModel, each verified",
+    "verify": "a converted model against the exported one",
+    "check": "what TF-TRT and TensorRT take of the graph, operator by operator",
+    "recommend": "for a user, a few items or titles, or nobody known",
+    "infer": "many processes on one device, as NVIDIA's sampleMovieLensMPS",
+    "triton": "build a model repository, serve it",
+    "client": "ask a Triton server over HTTP or gRPC",
+    "publish": "a new version into a repository, or back to an older one",
+}
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description="From an export folder to verified TopK inference.",
+        epilog="example: python -m serving convert --export runs/first/export --to onnx --precision fp32,fp16,int8",
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, text in ACTIONS.items():
+        module = import_module("serving.triton.commands" if name == "triton" else f"serving.{name}")
+        action = actions.add_parser(name, help=text, description=module.__doc__,
+                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        module.add_arguments(action)
+        action.set_defaults(run=module.main)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 found wanting or failed, 2 bad input, 3 nothing could be made here."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

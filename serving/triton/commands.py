@@ -1,0 +1,98 @@
+"""Build a model repository from verified conversions, and serve it with a real Triton server.
+
+python -m serving triton build --export runs/first/export --repository models --name vaecf
+python -m serving triton serve --repository models
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving import publish, variants
+from serving.export_folder import open_export
+from serving.triton import repository, server
+from serving.triton.config import Service
+from serving.triton.server import Ports
+
+
+def add_service_arguments(parser: argparse.ArgumentParser) -> None:
+    default = Service()
+    add = parser.add_argument
+    add("--max-batch", type=int, default=default.max_batch, help="requests in a dynamic batch (default: %(default)s)")
+    add("--instances", type=int, default=default.instances, help="copies of the model (default: %(default)s)")
+    add("--queue-delay-us", type=int, default=default.queue_delay_us, help="wait for a batch (default: %(default)s)")
+    add("--queue-size", type=int, default=default.queue_size, help="requests that may wait (default: %(default)s)")
+    add("--queue-timeout-ms", type=int, default=default.queue_timeout_ms, help="and how long (default: %(default)s)")
+    add("--gpu", action="store_true", help="place instances on the GPU")
+
+
+def service_of(args: argparse.Namespace) -> Service:
+    service = Service(**{name: getattr(args, name) for name in vars(Service())})
+    service.check()
+    return service
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="what", required=True)
+    build = actions.add_parser("build", help="write a model repository")
+    build.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
+    build.add_argument("--models", type=Path, help="folder of the conversions (default: converted/ beside the export)")
+    build.add_argument("--repository", type=Path, required=True, help="folder to write to")
+    build.add_argument("--name", default="recommender", help="of the model (default: %(default)s)")
+    build.add_argument("--model", default="onnx-fp32", help="what the recommender runs (default: %(default)s)")
+    build.add_argument(
+        "--native", default="", metavar="VARIANT,...", help="also models of tensors for Triton's own backends"
+    )
+    add_service_arguments(build)
+    serve = actions.add_parser("serve", help="start the server on a repository")
+    serve.add_argument("--repository", type=Path, required=True)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    for name, port in vars(Ports()).items():
+        serve.add_argument(f"--{name}-port", type=int, default=port, help="(default: %(default)s)")
+    serve.add_argument("--load", default="*", help="models to load (default: all)")
+    serve.add_argument("--verbose", action="store_true", help="all of Triton's own words")
+
+
+def _build(args: argparse.Namespace) -> int:
+    export, service = open_export(args.export), service_of(args)
+    folder = args.models or variants.default_folder(args.export)
+    made = variants.converted(folder, args.model)
+    version = repository.add_version(args.repository, args.name, export, made, publish.metrics_of(export))
+    repository.serve_version(args.repository, args.name, version, service)
+    print(f"{args.repository / args.name}: version {version}, {made.variant.name}")
+    for name in [part for part in args.native.split(",") if part]:
+        full = repository.add_native(args.repository, args.name, export, variants.converted(folder, name), service)
+        print(f"{args.repository / full}: for Triton's own backend")
+    print(f"serve it with: python -m serving triton serve --repository {args.repository}")
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    ports = Ports(http=args.http_port, grpc=args.grpc_port, metrics=args.metrics_port)
+
+    def leave(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, leave)
+    if args.host not in ("127.0.0.1", "localhost", "::1"):
+        print(f"note: listening on {args.host}, without authentication", file=sys.stderr)
+    log = args.repository / "server.log"
+    with server.running(
+        args.repository, host=args.host, ports=ports, load=args.load, verbose=args.verbose, log=log
+    ) as (process, _):
+        print(f"ready: http {args.host}:{ports.http}, grpc {args.host}:{ports.grpc}; log: {log}", flush=True)
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            return 0
+    print(f"error: the server ended with status {status}; log: {log}", file=sys.stderr)
+    return 1
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 done, 1 the server ended by itself."""
+    return _build(args) if args.what == "build" else _serve(args)
