@@ -1,6 +1,9 @@
 # make train   set up everything and run the main job: prepare, train on ranks, gate, report
 # make test    set up everything and pass the checks and tests
+# make retrain train anew, convert, verify, and publish to models/ if it is not worse than what is served there
+# make serve   start a Triton server on models/
 # Options:     MODEL=vae|ncf  DATASET=demo|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
+#              REPOSITORY=models  URL=127.0.0.1:8000 (a running server that should change over)
 
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
@@ -14,6 +17,8 @@ PROTOCOL := $(if $(filter ncf,$(MODEL)),leave-one-out,default)
 DATA := data/$(DATASET)$(if $(filter ncf,$(MODEL)),-ncf)
 RUN ?= runs/$(PACKAGE)-$(DATASET)-$(shell date +%Y%m%d-%H%M%S)
 ARGS ?=
+REPOSITORY ?= models
+URL ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
@@ -22,10 +27,10 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export OMPI_MCA_mpi_yield_when_idle := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: help setup data train test check lint bench clean
+.PHONY: help setup data train retrain serve test lint bench clean
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 setup:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found: sudo apt-get install -y python3 python3-venv python3-dev"; exit 2; }
@@ -38,6 +43,13 @@ data: setup
 
 train: data
 	horovodrun -np $(NP) python -m $(PACKAGE).train --data "$(DATA)" --run-dir "$(RUN)" --preset $(PRESET) $(ARGS)
+
+retrain: data
+	horovodrun -np $(NP) python -m $(PACKAGE).train --data "$(DATA)" --run-dir "$(RUN)" --preset $(PRESET) --convert onnx $(ARGS)
+	python -m serving publish --export "$(RUN)/export" --repository "$(REPOSITORY)" --name $(PACKAGE) $(if $(URL),--url $(URL))
+
+serve: setup
+	python -m serving triton serve --repository "$(REPOSITORY)"
 
 lint: setup
 	@ruff check .

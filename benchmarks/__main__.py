@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks prep|train|ncf|embeddings|ncf-table``."""
+"""Command line: ``python -m benchmarks prep|train|ncf|embeddings|ncf-table|inference``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import embeddings, ncf, ncf_table, prep, train
+from benchmarks import embeddings, inference, ncf, ncf_table, prep, train
 
 ACTIONS = (
     (prep, "data preparation beside the pandas way"),
     (train, "training speed of VAE-CF and its limit"),
     (ncf, "training speed of NCF and its limit"),
     (embeddings, "updates of embedding tables: whole or by rows"),
+    (inference, "the exported model and its conversions: agreement, metrics, size, latency"),
     (ncf_table, "the table of the NCF paper, made anew"),
 )
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return args.run(args)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

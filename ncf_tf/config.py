@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import tyro
 
 from recsys_core.config import EvaluationConfig, HardwareConfig, Preset, TrainingConfig
+from recsys_core.training import conversion
 from recsys_core.training.embedding import CHOICES
 
 KINDS = ("neumf", "gmf", "mlp")
@@ -122,6 +123,9 @@ class NcfTrainingConfig(TrainingConfig):
     final_fit: bool = False
     """Train on the validation items too, when epochs and all else have been chosen by them: there is no best
     checkpoint then but the last, and the gate is judged by the test items."""
+    choose_on_test: bool = False
+    """With --final-fit: take the epoch that is best on the test items, as He et al. did. Only for comparing with
+    figures that were made so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +160,8 @@ class Config:
     """Go on from the last checkpoint of --run-dir, as if never stopped."""
     top_k: int = 100
     """Items the exported model recommends."""
+    convert: str = ""
+    """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
     model: ModelConfig = field(default_factory=ModelConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
@@ -170,8 +176,11 @@ class Config:
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
+        conversion.check(self.convert)
         if self.top_k < 1:
             raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
+        if self.training.choose_on_test and not self.training.final_fit:
+            raise ValueError("--choose-on-test goes with --final-fit")
         if self.training.final_fit and (self.training.patience or self.evaluation.target):
             raise ValueError("--final-fit has no validation items left for --patience or --target to look at")
         if self.pretraining.pretrain and self.model.kind != "neumf":
@@ -198,12 +207,23 @@ PRESETS: dict[str, Preset] = {
     "tuned": Preset(
         config=_config(
             "tuned",
-            ModelConfig(kind="gmf", factors=192, dot_product=True, biases=True, embedding_l2=1.5e-3),
-            NcfTrainingConfig(epochs=18, batch_size=32_768, learning_rate=4e-3, learning_rate_schedule="linear"),
-            sampling=SamplingConfig(negatives=8),
+            ModelConfig(
+                kind="gmf",
+                factors=128,
+                dot_product=True,
+                biases=True,
+                embedding_deviation=0.1,
+                embedding_l2=1.25e-3,
+            ),
+            # Adam with so large an epsilon is gradient descent with momentum, at rate 0.3 / 1e-4: it does not raise the
+            # steps of rare users and items as Adam does, and generalises better here (0.729 against 0.726).
+            NcfTrainingConfig(
+                epochs=24, batch_size=69_632, learning_rate=0.3, epsilon=1e-4, learning_rate_schedule="linear"
+            ),
+            sampling=SamplingConfig(negatives=16),
         ),
-        about="a GMF as a dot product with biases, 192 factors, 8 negatives, and L2 that limits it. ML-1M, published "
-        "split: test HR@10 0.726 +- 0.001, NDCG@10 0.449 +- 0.001 (three seeds) in 2.5 minutes on 2 CPU cores.",
+        about="a GMF as a dot product with biases, 128 factors, 16 negatives, L2 that limits it, gradient descent with "
+        "momentum.",
     ),
     "nvidia": Preset(
         config=_config(

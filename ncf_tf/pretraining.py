@@ -27,6 +27,7 @@ def tower_config(config: Config, kind: str) -> Config:
     return replace(
         config,
         run_dir=folder,
+        convert="",
         resume=config.resume and (folder / "config.yaml").is_file(),
         model=replace(config.model, kind=kind, layers=config.model.tower),
         pretraining=PretrainingConfig(),

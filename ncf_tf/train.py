@@ -186,9 +186,12 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
         NonFiniteError: the loss or a gradient is not finite.
     """
     if config.training.final_fit:
-        config = replace(config, training=replace(config.training, evaluate_every=config.training.epochs))
+        if not config.training.choose_on_test:
+            config = replace(config, training=replace(config.training, evaluate_every=config.training.epochs))
         if world.is_first:
             print("final fit: validation items are trained on; what is called validation below is the test", flush=True)
+            if config.training.choose_on_test:
+                print("the epoch is chosen on test items, as He et al. did: compare with such figures only", flush=True)
     return pretraining.conduct(PACKAGE, config, world)
 
 

@@ -14,6 +14,8 @@ from serving.variants import Converted
 
 BLOCK = 128
 """Requests that `in_blocks` asks at once."""
+LEAST = 64
+"""Histories up to this length are all alike to it."""
 
 
 class Runner(Protocol):
@@ -84,13 +86,24 @@ def reference_runner(export: ExportFolder, signature: str) -> Runner:
     return SavedModelRunner(export.saved_model, signature)
 
 
+def _alike(lengths: npt.NDArray[np.int64], block: int) -> list[tuple[int, int]]:
+    """Cut ascending lengths into blocks of at most `block`, the longest at most twice the shortest (or LEAST)."""
+    cuts, start = [], 0
+    while start < len(lengths):
+        longest = max(2 * int(lengths[start]), LEAST)
+        end = min(start + block, int(np.searchsorted(lengths, longest, side="right")))
+        cuts.append((start, end))
+        start = end
+    return cuts
+
+
 def in_blocks(runner: Runner, inputs: Mapping[str, npt.NDArray], padding: int, block: int = BLOCK) -> Arrays:
     """Answers to many requests, of like length together, so that little of what is computed is padding."""
     lengths = (inputs["item_ids"] != padding).sum(axis=1)
     order = np.argsort(lengths, kind="stable")
     parts = []
-    for start in range(0, len(order), block):
-        rows = order[start : start + block]
+    for start, end in _alike(lengths[order], block):
+        rows = order[start:end]
         some = {name: values[rows] for name, values in inputs.items()}
         some["item_ids"] = some["item_ids"][:, : max(int(lengths[rows].max()), 1)]
         parts.append(runner(some))

@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 
 from recsys_core.config import EvaluationConfig, HardwareConfig, Preset, TrainingConfig
+from recsys_core.training import conversion
 
 KINDS = ("vae", "dae")
 ACTIVATIONS = ("tanh", "relu")
@@ -64,6 +65,8 @@ class Config:
     """Go on from the last checkpoint of --run-dir, as if never stopped."""
     top_k: int = 100
     """Items the exported model recommends."""
+    convert: str = ""
+    """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -71,6 +74,7 @@ class Config:
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
+        conversion.check(self.convert)
         if self.top_k < 1:
             raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
 

@@ -30,6 +30,8 @@ from recsys_core.training.step import LossFunction, TrainStep
 
 GATE_MISSED = 3
 """Exit status of a run whose model is not good enough."""
+CONVERSION_FAILED = 5
+"""Exit status of a run whose model is good, but could not be converted as asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +68,14 @@ class Outcome:
     """False after SIGTERM."""
     passed: bool = False
     result: Mapping[str, Any] | None = None
+    converted: bool = True
+    """False when a conversion that was asked for failed."""
 
     @property
     def exit_status(self) -> int:
-        return GATE_MISSED if self.complete and not self.passed else 0
+        if self.complete and not self.passed:
+            return GATE_MISSED
+        return 0 if self.converted else CONVERSION_FAILED
 
 
 class Run:

@@ -15,7 +15,7 @@ from recsys_core.config import Preset
 from recsys_core.distributed import World
 from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Scorer
-from recsys_core.training import precision
+from recsys_core.training import conversion, precision
 from recsys_core.training.conduct import conduct
 from recsys_core.training.experiment import Experiment, Outcome, Run
 
@@ -89,7 +89,11 @@ def train_and_evaluate(package: Package, config: Any, world: World, initialise: 
     if initialise is not None and (ended := initialise(model, data, numbers)) is not None:
         return ended
     run = Run(parts, data, config.run_dir, config.training, config.evaluation, scaled=numbers.scaled, world=world)
-    return conduct(run, resume=config.resume)
+    outcome = conduct(run, resume=config.resume)
+    if not (config.convert and outcome.passed):
+        return outcome
+    done = conversion.convert(config.run_dir / "export", config.convert) if world.is_first else None
+    return replace(outcome, converted=bool(world.broadcast(done)))
 
 
 def parse(package: Package, argv: Sequence[str] | None) -> Any:

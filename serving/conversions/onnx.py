@@ -113,10 +113,9 @@ def to_int8(source: Path, target: Path, export: ExportFolder, users: int) -> Non
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=_first_products(onnx.load(str(prepared))),
             per_channel=True,
-            activation_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
     finally:
         prepared.unlink(missing_ok=True)
