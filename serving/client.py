@@ -151,6 +151,8 @@ class Client:
         allow: Sequence[int] | None = None,
     ) -> Answer:
         """Recommendations for one user or for someone who likes some items (original ids)."""
+        if allow is not None and not allow:
+            raise ValueError("allow is empty: nothing could be recommended")
         arrays: dict[str, npt.NDArray] = {
             "item_ids": np.array([items], np.int64).reshape(1, -1),
             "k": np.array([[k]], np.int32),

@@ -137,6 +137,10 @@ def main(args: argparse.Namespace) -> int:
         print(f"{each.variant.name} ...", file=sys.stderr, flush=True)
         notes.append(in_own_process(export, each, options, args.users))
     print(table(notes))
+    for each, note in zip(made, notes, strict=True):
+        result = each.note("verify.json") if note["status"] != "SKIPPED" else None
+        if result is not None:
+            print(verify.line(result))
     found = [note["status"] for note in notes]
     if "FAILED" in found:
         return 1

@@ -7,14 +7,14 @@ kept thin, and everything around it is tested. docs/serving.md says how to run i
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serving.conversions import gpu
-from serving.export_folder import POOL, ExportFolder
+from serving.export_folder import POOL, Arrays, ExportFolder
 from serving.options import Options
 from serving.variants import Variant
 
@@ -53,26 +53,34 @@ def _wrong_version() -> list[str]:
     ]
 
 
-def requests(export: ExportFolder, options: Options) -> Callable[[], Iterator[tuple[np.ndarray, ...]]]:
-    """Real requests of validation users, in the order of the signature's arguments: for calibrating and building."""
+def _requests(export: ExportFolder, options: Options) -> tuple[Arrays, int]:
+    """Real requests of validation users whose history an engine takes, all padded to one length; and how many."""
     audience = export.audience("calibration")
     limit = min(export.history_limit(POOL) or options.max_history, options.max_history)
     rows = np.flatnonzero(audience.fold_in.lengths <= limit)
-    names = [n for n in ("user_ids", "item_ids") if n in export.inputs(POOL)]
+    return audience.requests(rows, export.n_items), len(rows)
 
-    def batches() -> Iterator[tuple[np.ndarray, ...]]:
-        for size in (1, options.optimal_batch, min(options.max_batch, len(rows))):
-            inputs = audience.requests(rows[:size], export.n_items)
-            yield tuple(inputs[name] for name in names)
 
-    return batches
+def shapes(export: ExportFolder, options: Options) -> Iterator[Arrays]:
+    """Requests of the batch sizes that engines are built for, by the names of their inputs."""
+    inputs, count = _requests(export, options)
+    for size in (1, options.optimal_batch, options.max_batch):
+        rows = np.arange(size) % count
+        yield {name: values[rows] for name, values in inputs.items()}
+
+
+def calibration(export: ExportFolder, options: Options) -> Iterator[Arrays]:
+    """Batches of one shape, as calibration wants them."""
+    inputs, count = _requests(export, options)
+    size = min(options.optimal_batch, count)
+    for start in range(0, count - size + 1, size):
+        yield {name: values[start : start + size] for name, values in inputs.items()}
 
 
 def convert(export: ExportFolder, variant: Variant, target: Path, options: Options) -> dict[str, str]:
     """Write a SavedModel whose convertible parts are TensorRT engines."""
     import tensorflow as tf
 
-    batches = requests(export, options)
     mode = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}[variant.precision]
     extra: dict[str, Any] = {"use_calibration": True} if mode == "INT8" else {}
     converter = tf.experimental.tensorrt.Converter(
@@ -84,8 +92,11 @@ def convert(export: ExportFolder, variant: Variant, target: Path, options: Optio
         precision_mode=mode,
         **extra,
     )
-    converter.convert(calibration_input_fn=batches) if mode == "INT8" else converter.convert()
-    converter.build(input_fn=batches)
+    if mode == "INT8":
+        converter.convert(calibration_input_fn=lambda: calibration(export, options))
+    else:
+        converter.convert()
+    converter.build(input_fn=lambda: shapes(export, options))
     converter.save(str(target), save_gpu_specific_engines=True)
     converter.summary(line_length=160, detailed=True)
     return {"engines": "for this GPU"}
