@@ -79,7 +79,7 @@ class NcfRecommender(tf.Module):
             On a tie the candidate named first is first.
         """
         present = candidate_items >= 0
-        rows = self._model.look_up(user_ids, tf.maximum(candidate_items, 0))
-        scores = tf.where(present, self._model.logits(rows), -float("inf"))
+        scores = self._model.scores(user_ids, tf.maximum(candidate_items, 0))
+        scores = tf.where(present, scores, -float("inf"))
         best, places = topk.top_k(scores, tf.minimum(self._top_k, tf.shape(candidate_items)[1]))
         return {"items": tf.gather(candidate_items, places, batch_dims=1), "scores": best}

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from recsys_core import noise
 from recsys_core.seeding import generator, key64
+from recsys_core.training.precision import scores_in_full
 
 SCORED_NUMBERS = 1 << 25
 """Hidden units that exist at one time while whole catalogues are scored (128 MiB in float32)."""
@@ -169,7 +170,7 @@ class NeuMf(tf.Module):
         width = self._factors + (self.mlp.width if self.mlp is not None else 0)
         self.output = _uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / max(width, 1))))  # LeCun
         self.bias = tf.Variable(tf.zeros([1]), name="output/bias")
-        self._dropout, self._embedding_dropout, self._compute = dropout, embedding_dropout, compute
+        self._dropout, self._embedding_dropout, self.compute = dropout, embedding_dropout, compute
         self._keys = [key64(seed, f"dropout/{k}") for k in range(len(tower) + 4)]
         self._hidden = tf.function(self._hidden_layers, jit_compile=True) if xla else self._hidden_layers
 
@@ -190,7 +191,7 @@ class NeuMf(tf.Module):
         return [*self.tables, *self.kernels, *(self.mlp.biases if self.mlp is not None else []), self.bias]
 
     def _looked_up(self, table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(table, ids), self._compute)
+        return tf.cast(tf.gather(table, ids), self.compute)
 
     def _output_parts(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The output layer's weights [F] for the GMF (1 for a dot product) and [H, 1] for the MLP (may be empty)."""
@@ -202,8 +203,8 @@ class NeuMf(tf.Module):
         x = first
         for k, bias in enumerate(self.mlp.biases):
             if k:
-                x = tf.matmul(x, tf.cast(self.mlp.kernels[k], self._compute))
-            x = tf.nn.relu(x + tf.cast(bias, self._compute))
+                x = tf.matmul(x, tf.cast(self.mlp.kernels[k], self.compute))
+            x = tf.nn.relu(x + tf.cast(bias, self.compute))
             if dropping is not None and self._dropout:
                 x = dropping.of_samples(x, self._keys[k], self._dropout)
         return x
@@ -211,7 +212,7 @@ class NeuMf(tf.Module):
     def _first_kernels(self) -> tuple[tf.Tensor, tf.Tensor]:
         """[E, H] each: the halves of the first kernel for users and for items."""
         assert self.mlp is not None
-        return tuple(tf.split(tf.cast(self.mlp.kernels[0], self._compute), 2, axis=0))
+        return tuple(tf.split(tf.cast(self.mlp.kernels[0], self.compute), 2, axis=0))
 
     def look_up(self, users: tf.Tensor, items: tf.Tensor) -> Rows:
         """The embeddings of int32 users [P] and items [P, C]."""
@@ -231,17 +232,17 @@ class NeuMf(tf.Module):
             total += rows.biases[0] + rows.biases[1][:, :, 0]
         if rows.gmf is not None:
             user, item = rows.gmf
-            weighted = tf.cast(user * for_gmf, self._compute)
+            weighted = tf.cast(user * for_gmf, self.compute)
             # A batched product: multiplying and then summing would write [P, C, F] three times (4 times slower here).
-            total += tf.cast(tf.linalg.matvec(tf.cast(item, self._compute), weighted), tf.float32)
+            total += tf.cast(tf.linalg.matvec(tf.cast(item, self.compute), weighted), tf.float32)
         if rows.mlp is not None:
-            user, item = (tf.cast(part, self._compute) for part in rows.mlp)
+            user, item = (tf.cast(part, self.compute) for part in rows.mlp)
             user_half, item_half = self._first_kernels()
             shape = tf.shape(item)[:2]
             of_items = tf.matmul(tf.reshape(item, [-1, item.shape[2]]), item_half)
             of_items = tf.reshape(of_items, [shape[0], shape[1], item_half.shape[1]])
             first = tf.reshape(tf.matmul(user, user_half)[:, None, :] + of_items, [-1, item_half.shape[1]])
-            scores = tf.matmul(self._hidden(first, dropping), tf.cast(for_mlp, self._compute))
+            scores = tf.matmul(self._hidden(first, dropping), tf.cast(for_mlp, self.compute))
             total += tf.cast(tf.reshape(scores, shape), tf.float32)
         return total
 
@@ -259,6 +260,12 @@ class NeuMf(tf.Module):
 
         return Rows(gmf=dropped(rows.gmf), mlp=dropped(rows.mlp), biases=rows.biases)
 
+    @scores_in_full
+    def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """[P, C] float32 logits of int32 users [P] and items [P, C], for ranking."""
+        return self.logits(self.look_up(users, items))
+
+    @scores_in_full
     def catalogue(self, users: tf.Tensor) -> tf.Tensor:
         """[P, I] float32 logits of every item for int32 users [P], a block of items at a time."""
         gmf, mlp = self._parts_of_users(users)
@@ -270,6 +277,7 @@ class NeuMf(tf.Module):
             blocks = blocks.write(k, tf.transpose(self._block(gmf, mlp, items)))
         return self._with_biases(tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items]), users)
 
+    @scores_in_full
     def catalogue_at_once(self, users: tf.Tensor) -> tf.Tensor:
         """`catalogue` without a loop, as inference engines want it; an MLP takes [P, I, H] numbers for it."""
         gmf, mlp = self._parts_of_users(users)
@@ -280,7 +288,7 @@ class NeuMf(tf.Module):
         """What depends on the user alone: weighted factors [P, F] and the first layer's half [P, H]."""
         gmf = mlp = None
         if self.gmf is not None:
-            gmf = self._looked_up(self.gmf.users, users) * tf.cast(self._output_parts()[0], self._compute)
+            gmf = self._looked_up(self.gmf.users, users) * tf.cast(self._output_parts()[0], self.compute)
         if self.mlp is not None:
             mlp = tf.matmul(self._looked_up(self.mlp.users, users), self._first_kernels()[0])
         return gmf, mlp
@@ -300,6 +308,6 @@ class NeuMf(tf.Module):
             of_items = tf.matmul(self._looked_up(self.mlp.items, items), self._first_kernels()[1])
             assert mlp is not None
             first = tf.reshape(mlp[:, None, :] + of_items[None, :, :], [-1, of_items.shape[1]])
-            scores = tf.matmul(self._hidden(first, None), tf.cast(self._output_parts()[1], self._compute))
+            scores = tf.matmul(self._hidden(first, None), tf.cast(self._output_parts()[1], self.compute))
             total += tf.cast(tf.reshape(scores, [-1, tf.size(items)]), tf.float32)
         return total

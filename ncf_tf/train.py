@@ -41,8 +41,7 @@ class PairScorer:
 
     def candidates(self, batch: EvaluationBatch) -> tf.Tensor:
         """[B, C]"""
-        rows = self._model.look_up(tf.cast(batch.train_rows, tf.int32), tf.maximum(batch.candidates, 0))
-        return self._model.logits(rows)
+        return self._model.scores(tf.cast(batch.train_rows, tf.int32), tf.maximum(batch.candidates, 0))
 
 
 def build_model(config: Config, data: datasets.Dataset, numbers: precision.Precision) -> NeuMf:

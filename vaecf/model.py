@@ -14,6 +14,7 @@ import tensorflow as tf
 from recsys_core import noise
 from recsys_core.pipeline import Batch, rows_of
 from recsys_core.seeding import generator, key64
+from recsys_core.training.precision import scores_in_full
 from recsys_core.training.schedules import linear_ramp
 from vaecf.losses import kl_divergence, multinomial_nll
 
@@ -59,7 +60,7 @@ class MultVae(tf.Module):
         self.n_items, self.latent, self.variational = n_items, latent, kind == "vae"
         self._activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[activation]
         self._dropout, self._anneal_cap, self._anneal_fraction = dropout, anneal_cap, anneal_fraction
-        self._compute, self._xla = compute, xla
+        self.compute, self._xla = compute, xla
         self._dropout_key, self._code_key = key64(seed, "dropout"), key64(seed, "code")
         encoder = (n_items, *hidden, 2 * latent if self.variational else latent)
         decoder = (latent, *reversed(hidden), n_items)
@@ -85,7 +86,7 @@ class MultVae(tf.Module):
 
     def _dense(self, x: tf.Tensor, layer: tuple[tf.Variable, tf.Variable]) -> tf.Tensor:
         kernel, bias = layer
-        return tf.matmul(x, tf.cast(kernel, self._compute)) + tf.cast(bias, self._compute)
+        return tf.matmul(x, tf.cast(kernel, self.compute)) + tf.cast(bias, self.compute)
 
     def _first_layer(
         self, item_ids: tf.Tensor, rows: tf.Tensor, row_scale: tf.Tensor, kept: tf.Tensor | None
@@ -104,7 +105,7 @@ class MultVae(tf.Module):
         history = tf.SparseTensor(where, tf.gather(row_scale, rows), shape)
         summed = tf.sparse.sparse_dense_matmul(history, kernel)
         summed.set_shape([None, kernel.shape[1]])
-        return tf.cast(summed + bias, self._compute)
+        return tf.cast(summed + bias, self.compute)
 
     def _code(self, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and log-variance of the code, float32 [B, L] each, from the first layer (DAE: variance unused)."""
@@ -119,11 +120,12 @@ class MultVae(tf.Module):
 
     def _last_hidden(self, code: tf.Tensor) -> tf.Tensor:
         """[B, H] what the output layer reads, in the compute type."""
-        x = tf.cast(code, self._compute)
+        x = tf.cast(code, self.compute)
         for layer in self.decoder[:-1]:
             x = self._activation(self._dense(x, layer))
         return x
 
+    @scores_in_full
     def scores(self, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
         """[B, I] float32 logits from the histories item_ids [N], row_splits [B + 1]; no dropout, the mean code."""
         counts = tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
@@ -131,6 +133,7 @@ class MultVae(tf.Module):
         hidden = self._last_hidden(self._code(first)[0])
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
+    @scores_in_full
     def scores_of_padded(self, item_ids: tf.Tensor) -> tf.Tensor:
         """`scores` of histories int32 [B, L] padded with I, in operators that inference engines take. [B, I] float32.
 
@@ -142,7 +145,7 @@ class MultVae(tf.Module):
         kernel, bias = self.encoder[0]
         looked_up = tf.gather(kernel, tf.minimum(item_ids, self.n_items - 1))
         first = tf.matmul(weights[:, None, :], looked_up)[:, 0, :] + bias
-        hidden = self._last_hidden(self._code(tf.cast(first, self._compute))[0])
+        hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
     def loss(self, batch: Batch, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:

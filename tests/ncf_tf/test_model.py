@@ -277,10 +277,22 @@ def test_half_precision_is_near(kind: str, compute: tf.DType, bound: float) -> N
     model = randomised(kind, compute=compute)
     expected = table(model)
     assert all(v.dtype == tf.float32 for v in model.parameters)
-    for got in (all_pairs(model), model.catalogue(tf.range(USERS)).numpy()):
-        assert got.dtype == np.float32
-        assert np.abs(got - expected).max() < bound
-        assert np.abs(got - expected).max() > 1e-5  # products really are of the smaller type
+    trained = all_pairs(model)
+    assert trained.dtype == np.float32
+    assert np.abs(trained - expected).max() < bound
+    assert np.abs(trained - expected).max() > 1e-5  # products really are of the smaller type
+
+
+@pytest.mark.parametrize("compute", [tf.bfloat16, tf.float16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranking_is_in_full_precision(kind: str, compute: tf.DType) -> None:
+    """Scores of bfloat16 would tie, and the tie rule would rank."""
+    model = randomised(kind, compute=compute)
+    users = tf.range(USERS)
+    everything = tf.broadcast_to(tf.range(ITEMS)[None, :], [USERS, ITEMS])
+    for got in (model.catalogue(users), model.catalogue_at_once(users), model.scores(users, everything)):
+        assert got.numpy() == pytest.approx(table(model), abs=1e-5)
+    assert model.compute == compute
 
 
 def test_squared_norms_count_a_user_for_each_sample() -> None:
