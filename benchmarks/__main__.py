@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks prep|train|ncf|embeddings|ncf-table|inference``."""
+"""Command line: ``python -m benchmarks prep|train|ncf|embeddings|ncf-table|inference|speedup``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import embeddings, inference, ncf, ncf_table, prep, train
+from benchmarks import embeddings, inference, ncf, ncf_table, prep, speedup, train
 
 ACTIONS = (
     (prep, "data preparation beside the pandas way"),
     (train, "training speed of VAE-CF and its limit"),
     (ncf, "training speed of NCF and its limit"),
     (embeddings, "updates of embedding tables: whole or by rows"),
+    (speedup, "the speed-up ladder from the published way to Horovod, with the metric beside the speed"),
     (inference, "the exported model and its conversions: agreement, metrics, size, latency"),
     (ncf_table, "the table of the NCF paper, made anew"),
 )

@@ -1,0 +1,157 @@
+"""The speed-up ladder of NVIDIA's VAE-CF case study, on any data set and any machine, with the metric beside the speed.
+
+Rung 0 trains the published way: dense batches of 500, float32, fed by Python, one process. Each further rung changes
+what its name says and nothing else. Speeds are measured in rounds, all rungs in turn; factors are taken round by round.
+With --epochs every rung then trains that many epochs, and NDCG@100 of its test users stands beside its speed.
+
+Every process has --threads cores, so the last rung has as many cores (or GPUs) more as it has ranks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks import report
+from benchmarks.ladder import METRIC, Rung
+from benchmarks.measure import machine, record, spread
+
+CASE_STUDY = {
+    "published way": 1.0,
+    "sparse": 12.5,
+    "large batch": None,
+    "tf.data": 1.8,
+    "mixed precision": 1.8,
+    "Horovod": 3.5,
+}
+"""Factors over the rung before (4 V100; there sparse batches and large ones were one step)."""
+CASE_STUDY_OVERALL = 145.3
+
+
+def ladder(batch: int, rate: float, precision: str, ranks: int) -> list[Rung]:
+    """The rungs, each the one before with one thing changed."""
+    rungs = [Rung(name="published way")]
+    rungs.append(replace(rungs[-1], name="sparse", sparse=True))
+    rungs.append(replace(rungs[-1], name="large batch", batch=batch, learning_rate=rate))
+    rungs.append(replace(rungs[-1], name="tf.data", pipelined=True))
+    rungs.append(replace(rungs[-1], name="mixed precision", precision=precision))
+    rungs.append(replace(rungs[-1], name="Horovod", ranks=ranks))
+    return rungs
+
+
+def climb(
+    data: Path, rung: Rung, *, threads: int, epochs: int = 0, seconds: float = 0.0, seed: int = 0
+) -> dict[str, Any]:
+    """Run a rung in processes of its own.
+
+    Raises:
+        RuntimeError: it failed (the end of what it said).
+    """
+    words = ["-m", "benchmarks.ladder", "--data", str(data), "--rung", json.dumps(asdict(rung))]
+    words += ["--epochs", str(epochs), "--seconds", str(seconds), "--seed", str(seed)]
+    start = ["horovodrun", "-np", str(rung.ranks)] if rung.ranks > 1 else []
+    env = dict(os.environ, OMP_NUM_THREADS=str(threads))
+    done = subprocess.run([*start, sys.executable, *words], capture_output=True, text=True, env=env, check=False)
+    for line in done.stdout.splitlines():
+        _, mark, values = line.partition("RESULT ")
+        if mark:
+            return json.JSONDecoder().raw_decode(values)[0]  # horovodrun may add marks behind
+    raise RuntimeError(f"rung {rung.name!r} failed:\n{(done.stdout + done.stderr)[-1500:]}")
+
+
+def factors(speeds: dict[str, list[float]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each rung: over the one before and over the first, taken round by round."""
+    rows = []
+    for k, name in enumerate(names):
+        before, first = speeds[names[max(0, k - 1)]], speeds[names[0]]
+        rows.append(
+            {
+                "step": [a / b for a, b in zip(speeds[name], before, strict=True)],
+                "overall": [a / b for a, b in zip(speeds[name], first, strict=True)],
+            }
+        )
+    return rows
+
+
+def _print(
+    rungs: Sequence[Rung], speeds: dict[str, list[float]], results: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The table; returns its rows for the record."""
+    found, shown = [], []
+    for rung, ratio in zip(rungs, factors(speeds, [r.name for r in rungs]), strict=True):
+        result = results[rung.name]
+        metric, published = result.get(METRIC), CASE_STUDY[rung.name]
+        found.append(
+            {
+                "rung": asdict(rung),
+                "users_per_second": speeds[rung.name],
+                **ratio,
+                "published_step": published,
+                "peak_gib": result["peak_bytes"] / 2**30,
+                METRIC: metric,
+            }
+        )
+        shown.append(
+            (
+                rung.name,
+                rung.batch,
+                rung.precision,
+                rung.ranks,
+                spread(speeds[rung.name], ",.0f"),
+                spread(ratio["step"], ".2f"),
+                "" if published is None else published,
+                f"{statistics.median(ratio['overall']):.2f}",
+                f"{found[-1]['peak_gib']:.2f}",
+                f"{metric['mean']:.4f} ± {metric['standard_error']:.4f}" if metric else "",
+            )
+        )
+    headers = ("rung", "batch", "numbers", "ranks", "users/s", "step", "case study", "overall", "peak GiB", "NDCG@100")
+    print(tabulate(shown, headers=headers))
+    print(f"overall in the case study: {CASE_STUDY_OVERALL} (4 V100, ML-20M; sparse and large batch were one step)")
+    return found
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="prepared data set, as synthetic --like ml-20m-prepared")
+    add("--batch-size", type=int, default=2_000, help="of the rungs from `large batch` on (default: %(default)s)")
+    add("--learning-rate", type=float, default=2e-3, help="of these rungs; 1e-3 before (default: %(default)s)")
+    add("--precision", default="bf16", help="of the rungs from `mixed precision` on (default: %(default)s)")
+    add("--ranks", type=int, default=2, help="of the last rung (default: %(default)s)")
+    add("--threads", type=int, default=1, help="cores of each process (default: %(default)s)")
+    add("--rounds", type=int, default=3, help="measurements of each rung, in turn (default: %(default)s)")
+    add("--seconds", type=float, default=10.0, help="of each (default: %(default)s)")
+    add("--epochs", type=int, default=0, help="train so many epochs besides, and evaluate (default: only speed)")
+    add("--html", type=Path, help="write a report with plots there")
+
+
+def main(args: argparse.Namespace) -> int:
+    rungs = ladder(args.batch_size, args.learning_rate, args.precision, args.ranks)
+    speeds: dict[str, list[float]] = {rung.name: [] for rung in rungs}
+    results: dict[str, dict[str, Any]] = {}
+    for k in range(args.rounds):
+        for rung in rungs:
+            print(f"\rround {k + 1} of {args.rounds}: {rung.name:<20}", end="", file=sys.stderr, flush=True)
+            results[rung.name] = climb(args.data, rung, threads=args.threads, seconds=args.seconds)
+            speeds[rung.name].append(results[rung.name]["users_per_second"])
+    for rung in rungs if args.epochs else ():
+        print(f"\r{args.epochs} epochs: {rung.name:<20}", end="", file=sys.stderr, flush=True)
+        results[rung.name] = climb(args.data, rung, threads=args.threads, epochs=args.epochs)
+    print(file=sys.stderr)
+    rows = _print(rungs, speeds, results)
+    for row in rows:
+        record(args.results, "speedup", {"data": str(args.data), "epochs": args.epochs, **row})
+    if args.html:
+        report.speedup(args.html, rows, machine(), sys.argv[1:])
+        print(f"report: {args.html}")
+    return 0
