@@ -52,7 +52,7 @@ def _engines(export: ExportFolder, args: argparse.Namespace) -> tuple[dict[str, 
     sizes = {TENSORFLOW: _size(export.saved_model)}
     for name in args.variants:
         made = variants.converted(folder, name)
-        made.require_verified()
+        made.require_verified(export.identity)
         engines[name], sizes[name] = open_runner(made, args.threads), _size(made.model)
     return engines, sizes
 

@@ -232,9 +232,9 @@ class NeuMf(tf.Module):
             total += rows.biases[0] + rows.biases[1][:, :, 0]
         if rows.gmf is not None:
             user, item = rows.gmf
-            weighted = tf.cast(user * for_gmf, self.compute)
             # A batched product: multiplying and then summing would write [P, C, F] three times (4 times slower here).
-            total += tf.cast(tf.linalg.matvec(tf.cast(item, self.compute), weighted), tf.float32)
+            # In float32 always: its time is that of reading the rows, which are float32.
+            total += tf.linalg.matvec(item, user * for_gmf)
         if rows.mlp is not None:
             user, item = (tf.cast(part, self.compute) for part in rows.mlp)
             user_half, item_half = self._first_kernels()
@@ -242,8 +242,7 @@ class NeuMf(tf.Module):
             of_items = tf.matmul(tf.reshape(item, [-1, item.shape[2]]), item_half)
             of_items = tf.reshape(of_items, [shape[0], shape[1], item_half.shape[1]])
             first = tf.reshape(tf.matmul(user, user_half)[:, None, :] + of_items, [-1, item_half.shape[1]])
-            scores = tf.matmul(self._hidden(first, dropping), tf.cast(for_mlp, self.compute))
-            total += tf.cast(tf.reshape(scores, shape), tf.float32)
+            total += tf.reshape(tf.matmul(tf.cast(self._hidden(first, dropping), tf.float32), for_mlp), shape)
         return total
 
     def _dropped_rows(self, rows: Rows, dropping: Dropping) -> Rows:
@@ -282,7 +281,8 @@ class NeuMf(tf.Module):
         """`catalogue` without a loop, as inference engines want it; an MLP takes [P, I, H] numbers for it."""
         gmf, mlp = self._parts_of_users(users)
         scores = self._block(gmf, mlp, tf.range(self.n_items))
-        return self._with_biases(tf.ensure_shape(scores, [None, self.n_items]), users)
+        scores.set_shape([None, self.n_items])  # no operator, as ensure_shape would be
+        return self._with_biases(scores, users)
 
     def _parts_of_users(self, users: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
         """What depends on the user alone: weighted factors [P, F] and the first layer's half [P, H]."""

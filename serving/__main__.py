@@ -23,7 +23,11 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """
+    Args:
+        chosen: the only action whose module is imported (they are slow to import); None for all.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m serving",
         description="From an export folder to verified TopK inference.",
@@ -31,6 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in ACTIONS.items():
+        if chosen in ACTIONS and name != chosen:
+            actions.add_parser(name, help=text)
+            continue
         module = import_module("serving.triton.commands" if name == "triton" else f"serving.{name}")
         action = actions.add_parser(name, help=text, description=module.__doc__,
                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
@@ -41,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 found wanting or failed, 2 bad input, 3 nothing could be made here."""
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = build_parser(words[0] if words else None).parse_args(words)
     try:
         return args.run(args)
     except (ValueError, OSError) as error:

@@ -33,11 +33,20 @@ class Asked:
     """If given, nothing else is recommended."""
 
 
+def _shown(value: object) -> str:
+    """A value as a message can hold it."""
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to write out numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def _identifier(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise RequestError(f"{name} holds {str(value)[:40]!r}, expected whole numbers")
+        raise RequestError(f"{name} holds {_shown(value)!r}, expected whole numbers")
     if not 0 <= int(value) <= LARGEST_ID:
-        raise RequestError(f"{name} holds {value}, expected 0 to {LARGEST_ID}")
+        raise RequestError(f"{name} holds {_shown(value)}, expected 0 to {LARGEST_ID}")
     return int(value)
 
 
@@ -65,7 +74,7 @@ def checked(
         RequestError: not numbers, negative, too many, or K out of range.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= int(k) <= top_k:
-        raise RequestError(f"k is {str(k)[:40]!r}, expected a whole number from 1 to {top_k}")
+        raise RequestError(f"k is {_shown(k)!r}, expected a whole number from 1 to {top_k}")
     return Asked(
         user_id=None if user_id is None else _identifier(user_id, "user"),
         item_ids=_identifiers(item_ids, "items"),

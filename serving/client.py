@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 T = TypeVar("T")
 PADDING = -1
+KEY_HEADER = "recsys-key"
+"""With which the server's control interface is opened; see `Client`."""
 UNAVAILABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "503", "502")
 """Statuses of a server that is not there or not ready yet."""
 TYPES = {"user_id": "INT64", "item_ids": "INT64", "k": "INT32", "deny": "INT64", "allow": "INT64"}
@@ -43,11 +45,14 @@ class Answer:
 class Client:
     """One connection. Not to be shared among threads."""
 
-    def __init__(self, url: str, *, protocol: str = "http", timeout: float = 5.0, retries: int = 5) -> None:
+    def __init__(
+        self, url: str, *, protocol: str = "http", timeout: float = 5.0, retries: int = 5, key: str | None = None
+    ) -> None:
         """
         Args:
             url: host:port.
             timeout: seconds for one try.
+            key: what the server wants to hear before it loads models (`repository.key`).
             retries: further tries when the server is not there; they wait 0.1, 0.2, 0.4 ... seconds, at most 2.
         """
         if protocol == "http":
@@ -65,7 +70,9 @@ class Client:
         from tritonclient.utils import InferenceServerException
 
         self._library, self._refused = library, InferenceServerException
-        self._url, self._retries, self._timeout = url, retries, timeout
+        self._url, self._retries = url, retries
+        name = KEY_HEADER if protocol == "http" else f"triton-grpc-protocol-{KEY_HEADER}"
+        self._headers = {name: key} if key else None
 
     def __enter__(self) -> Client:
         return self
@@ -83,8 +90,10 @@ class Client:
             except self._refused as error:
                 status = str(error.status() or "")
                 if not any(mark in status for mark in UNAVAILABLE):
-                    raise ServerError(f"{self._url}: {error.message()}") from None
-                problem = error.message()
+                    raise ServerError(f"{self._url}: {_first_line(error.message())}") from None
+                problem = _first_line(error.message())
+                if "restricted" in problem:  # gRPC says "unavailable" of it
+                    raise ServerError(f"{self._url}: {problem}") from None
             except (OSError, EOFError) as error:  # refused, reset, timed out (gevent's too)
                 problem = str(error) or type(error).__name__
             except Exception as error:
@@ -114,19 +123,25 @@ class Client:
 
     def load(self, model: str) -> None:
         """Have the server read a model's configuration again: that is how another version is served."""
-        self._patiently(lambda: self._client.load_model(model))
+        self._patiently(lambda: self._client.load_model(model, headers=self._headers))
 
     def versions(self, model: str) -> list[int]:
-        """Versions that are served."""
-        known = self._patiently(self._client.get_model_repository_index)
-        entries = known if isinstance(known, list) else [
-            {"name": m.name, "version": m.version, "state": m.state} for m in known.models
-        ]  # fmt: skip
-        return sorted(int(e["version"]) for e in entries if e["name"] == model and e.get("state") == "READY")
+        """Versions of a model that are served.
+
+        Raises:
+            ServerError: there is no such model.
+        """
+        about = self._patiently(lambda: self._client.get_model_metadata(model))
+        return sorted(int(v) for v in (about["versions"] if isinstance(about, dict) else about.versions))
 
     def _input(self, name: str, values: npt.NDArray) -> Any:
+        if name not in TYPES:
+            raise ServerError(f"unknown input {name!r}, known are: {', '.join(TYPES)}")
         made = self._library.InferInput(name, list(values.shape), TYPES[name])
-        made.set_data_from_numpy(values)
+        try:
+            made.set_data_from_numpy(values)
+        except self._refused as error:
+            raise ServerError(f"{name}: {_first_line(error.message())}") from None
         return made
 
     def infer(self, model: str, arrays: dict[str, npt.NDArray]) -> list[Answer]:
@@ -151,6 +166,9 @@ class Client:
         allow: Sequence[int] | None = None,
     ) -> Answer:
         """Recommendations for one user or for someone who likes some items (original ids)."""
+        for name, ids in (("user", [] if user is None else [user]), ("items", items), ("deny", deny), ("allow", allow)):
+            if any(i < 0 for i in ids or ()):  # -1 would be padding
+                raise ServerError(f"{name} holds {min(ids or ())}, expected 0 or more")
         if allow is not None and not allow:
             raise ValueError("allow is empty: nothing could be recommended")
         arrays: dict[str, npt.NDArray] = {
@@ -164,6 +182,11 @@ class Client:
         if allow is not None:
             arrays["allow"] = np.array([allow], np.int64)
         return self.infer(model, arrays)[0]
+
+
+def _first_line(text: str) -> str:
+    """Of a message, which may go on with the server's stack."""
+    return str(text).strip().splitlines()[0] if str(text).strip() else "no message"
 
 
 def _answer(row: dict[str, npt.NDArray]) -> Answer:
@@ -198,6 +221,9 @@ def main(args: argparse.Namespace) -> int:
 
     from serving.asked import numbers
 
+    user = numbers(args.user, "--user") if args.user is not None else []
+    if args.user is not None and len(user) != 1:
+        raise ValueError(f"--user is {args.user!r}, expected one user")
     url = args.url or ("127.0.0.1:8000" if args.protocol == "http" else "127.0.0.1:8001")
     with Client(url, protocol=args.protocol, timeout=args.timeout, retries=args.retries) as client:
         if args.health:
@@ -206,7 +232,7 @@ def main(args: argparse.Namespace) -> int:
             return 0 if live and ready and model else 1
         answer = client.recommend(
             args.name,
-            user=numbers(args.user, "--user")[0] if args.user else None,
+            user=user[0] if user else None,
             items=numbers(args.items, "--items"),
             k=args.k,
             deny=numbers(args.deny, "--deny"),

@@ -27,6 +27,7 @@ from serving.variants import Converted, Variant
 MODULES = {"savedmodel": "savedmodel", "onnx": "onnx", "tensorrt": "tensorrt", "tf-trt": "tf_trt"}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime", "tensorrt", "numpy")
 NOTHING_MADE = 3
+STATUS = {"OK": 0, "FAILED": 1, "SKIPPED": NOTHING_MADE}
 
 
 def _module(variant: Variant) -> Any:
@@ -54,6 +55,11 @@ def _command(export: Path, made: Converted, options: Options, users: int) -> lis
     ]  # fmt: skip
 
 
+def _working(made: Converted, process: int) -> Path:
+    """Where a process makes a conversion before it gets its name."""
+    return made.folder.with_name(f".making-{process}")
+
+
 def make(export: ExportFolder, made: Converted, options: Options, users: int) -> dict[str, Any]:
     """Convert and verify one variant in this process; writes its folder whole.
 
@@ -64,7 +70,7 @@ def make(export: ExportFolder, made: Converted, options: Options, users: int) ->
     note: dict[str, Any] = {"variant": made.variant.name, "signature": made.variant.signature, "why": None}
     if (lacking := preflight(made.variant)) is not None:
         return note | {"status": "SKIPPED", "why": lacking}
-    working = Converted(folder=made.folder.with_name(f".making-{os.getpid()}") / made.folder.name, variant=made.variant)
+    working = Converted(folder=_working(made, os.getpid()) / made.folder.name, variant=made.variant)
     try:
         working.folder.mkdir(parents=True)
         note |= _module(made.variant).convert(export, made.variant, working.model, options)
@@ -92,13 +98,15 @@ def in_own_process(export: ExportFolder, made: Converted, options: Options, user
         return note | {"status": "SKIPPED", "why": lacking}
     made.folder.parent.mkdir(parents=True, exist_ok=True)
     command = _command(export.folder, made, options, users)
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
-    for text in reversed(child.stdout.splitlines()):
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said, complained = child.communicate()
+    shutil.rmtree(_working(made, child.pid), ignore_errors=True)  # what a killed child leaves
+    for text in reversed(said.splitlines()):
         if text.startswith('{"variant"'):
             return json.loads(text)
     died = f"status {child.returncode}" if child.returncode >= 0 else f"signal {-child.returncode}"
-    last = next((t for t in reversed(child.stderr.splitlines()) if t.strip()), "no message")
-    (made.folder.parent / f"{made.variant.name}.log").write_text(child.stdout + child.stderr)
+    last = next((t for t in reversed(complained.splitlines()) if t.strip()), "no message")
+    (made.folder.parent / f"{made.variant.name}.log").write_text(said + complained)
     return note | {"why": f"ended with {died}: {last}"}
 
 
@@ -125,20 +133,21 @@ def main(args: argparse.Namespace) -> int:
     """0 when something was made and nothing failed; 1 when something failed; 3 when all was skipped."""
     wanted = variants.every(args.to, args.precision)
     options = conversion_options.from_arguments(args)
+    verify.check_users(args.users)
     export = open_export(args.export)
     folder = args.models or variants.default_folder(args.export)
     made = [Converted(folder=folder / v.name, variant=v) for v in wanted]
     if args.in_this_process:
         note = make(export, made[0], options, args.users)
         print(json.dumps(note))
-        return 0
+        return STATUS[note["status"]]
     notes = []
     for each in made:
         print(f"{each.variant.name} ...", file=sys.stderr, flush=True)
         notes.append(in_own_process(export, each, options, args.users))
     print(table(notes))
     for each, note in zip(made, notes, strict=True):
-        result = each.note("verify.json") if note["status"] != "SKIPPED" else None
+        result = each.note("verify.json") if "seconds" in note else None  # else there is none of now
         if result is not None:
             print(verify.line(result))
     found = [note["status"] for note in notes]

@@ -12,8 +12,10 @@ import argparse
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,13 +67,13 @@ class Engine:
         return TensorRtRunner(self.content)
 
 
-def build(made: Converted) -> Engine:
+def build(made: Converted, identity: str) -> Engine:
     """The engine, once, in the parent.
 
     Raises:
         ValueError, RuntimeError: there is none, it was not verified, or it cannot be loaded.
     """
-    made.require_verified()
+    made.require_verified(identity)
     if made.variant.format == "tensorrt":
         return Engine(format="tensorrt", content=made.model.read_bytes())
     import onnxruntime as ort
@@ -84,9 +86,18 @@ def build(made: Converted) -> Engine:
         return Engine(format="onnx", content=Path(options.optimized_model_filepath).read_bytes())
 
 
+def _end_with_parent() -> None:
+    """A killed parent can tell its children nothing."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(FAILED)
+
+
 def _child(pipe: Connection, memory: str, size: int, form: str, inputs: Arrays, threads: int, repeat: int) -> None:
     """Load, warm up, say so, wait for the start, run, report. Ends by itself when the parent is gone."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         shared = SharedMemory(memory)
         try:
@@ -263,6 +274,7 @@ def main(args: argparse.Namespace) -> int:
     for name, least in (("batch", 1), ("processes", 1), ("repeat", 1), ("threads", 0), ("use_dla_core", -1)):
         if getattr(args, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected {least} or more")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that children and memory are cleared away
     export = open_export(args.export)
     threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.processes)
     started = time.perf_counter()
@@ -274,7 +286,7 @@ def main(args: argparse.Namespace) -> int:
         inputs, expected = requests(export, made.variant.signature, args.batch)
         with mps.daemon() if args.mps else contextlib.nullcontext():
             reports, failures = run_children(
-                build(made), inputs, processes=args.processes, threads=threads, repeat=args.repeat
+                build(made, export.identity), inputs, processes=args.processes, threads=threads, repeat=args.repeat
             )
     except (ValueError, RuntimeError) as error:
         problem = str(error)

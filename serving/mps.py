@@ -30,14 +30,17 @@ def daemon() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="mps-") as folder:  # mode 0700
         os.environ.update(dict.fromkeys(VARIABLES, folder))
         try:
-            started = subprocess.run([CONTROL, "-d"], capture_output=True, text=True, timeout=30, check=False)
+            try:
+                started = subprocess.run([CONTROL, "-d"], capture_output=True, text=True, timeout=30, check=False)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise RuntimeError(f"--mps: {CONTROL} -d: {error}") from None
             if started.returncode:
                 said = (started.stdout + started.stderr).strip() or f"status {started.returncode}"
                 raise RuntimeError(f"--mps: {CONTROL} -d: {said}")
             try:
                 yield folder
             finally:
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                with contextlib.suppress(subprocess.TimeoutExpired, OSError):
                     subprocess.run([CONTROL], input="quit\n", capture_output=True, text=True, timeout=30, check=False)
         finally:
             for name, value in before.items():

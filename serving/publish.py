@@ -53,10 +53,11 @@ def _change_over(args: argparse.Namespace, version: int) -> None:
     """Have the configuration name a version, and a running server follow; back again if it cannot."""
     model = args.repository / args.name
     before = repository.served(model)
+    repository.require_whole(model, version)  # a server whose load failed would have to be asked again
     repository.serve_version(args.repository, args.name, version)
     if args.url:
         try:
-            with Client(args.url, timeout=60.0, retries=3) as client:
+            with Client(args.url, timeout=60.0, retries=3, key=repository.key(args.repository)) as client:
                 client.load(args.name)
                 if version not in client.versions(args.name):
                     raise ValueError(f"the server at {args.url} did not load version {version}")
@@ -71,10 +72,11 @@ def _change_over(args: argparse.Namespace, version: int) -> None:
 def _rollback(args: argparse.Namespace) -> int:
     model = args.repository / repository.check_name(args.name)
     now = repository.served(model)
-    older = [v for v in repository.versions(model) if now is None or v < now]
-    if not older:
+    there = repository.versions(model)
+    before = repository.published(model, now).get("before") if now is not None else None
+    if before not in there:
         raise ValueError(f"{model} has no version before {now} to go back to")
-    _change_over(args, older[-1])
+    _change_over(args, before)
     return 0
 
 
@@ -89,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--metric", help="what decides (default: the first of the run's test metrics)")
     add("--allowed-loss", type=float, default=0.0, help="how much worse it may be, absolute (default: %(default)s)")
     add("--force", action="store_true", help="publish whatever the metrics say (never what is not verified)")
-    add("--rollback", action="store_true", help="serve the version before the present one")
+    add("--rollback", action="store_true", help="serve what was served before the present version")
     add("--keep", type=int, default=KEPT_VERSIONS, help="versions that stay (default: %(default)s)")
 
 
@@ -102,10 +104,10 @@ def main(args: argparse.Namespace) -> int:
         raise ValueError("--export is missing: which run's export shall be published? (or --rollback)")
     export, model = open_export(args.export), args.repository / args.name
     made = variants.converted(args.models or variants.default_folder(args.export), args.model)
-    made.require_verified()
+    made.require_verified(export.identity)
     metrics, before = metrics_of(export), repository.served(model)
-    old = repository.published(model, before).get("metrics", {}) if before is not None else {}
     if not args.force:
+        old = repository.published(model, before)["metrics"] if before is not None else {}
         good, why = compare(metrics, old, args.metric, args.allowed_loss)
         print(why)
         if not good:

@@ -28,7 +28,7 @@ def open_model(export: ExportFolder, models: Path | None, name: str | None) -> t
     if name is None:
         return reference_runner(export, SERVING), None
     made = variants.converted(models or variants.default_folder(export.folder), name)
-    made.require_verified()
+    made.require_verified(export.identity)
     return open_runner(made), export.history_limit(made.variant.signature)
 
 
@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
     export = open_export(args.export)
     given = requests.numbers(args.items, "--items")
     user = requests.numbers(args.user, "--user") if args.user is not None else []
-    if len(user) > 1:
+    if args.user is not None and len(user) != 1:
         raise ValueError(f"--user is {args.user!r}, expected one user")
     runner, limit = open_model(export, args.models, args.model)
     recommender = Recommender(export, runner, limit)

@@ -57,7 +57,7 @@ class Recommender:
             history_limit: items that the model is given at most (the first ones; all count as seen).
         """
         self._export, self._runner, self._limit = export, runner, history_limit
-        items, users = export.items, export.users
+        items, users, self._histories = export.items, export.users, export.histories
         self._item_ids = items["item_id"].to_numpy(np.int64)
         self._titles = [t if isinstance(t, str) else "" for t in items["title"].tolist()]
         self._counts = items["count"].to_numpy(np.float32)
@@ -83,7 +83,7 @@ class Recommender:
             if row is None:
                 note = f"user {asked.user_id} is not known"
             else:
-                own = self._export.histories.row(row)
+                own = self._histories.row(row)
         history = np.array(list(dict.fromkeys([*own.tolist(), *known])), np.int32)
         return _Known(row=row, history=history, seen=history, unknown=tuple(unknown), note=note)
 
@@ -138,6 +138,8 @@ class Recommender:
         notes = [known.note]
         if source == MODEL and len(places) < asked.k and (asked.deny or asked.allow is not None):
             notes.append(f"{len(places)} of {asked.k}: the lists leave no more of the model's best {len(items)}")
+        elif source == MODEL and len(places) < asked.k and self._limit is not None and len(known.history) > self._limit:
+            notes.append(f"{len(places)} of {asked.k}: this engine reads {self._limit} items of a history")
         if source == POPULAR and self._export.knows_users and asked.item_ids:
             notes.append("this model knows users, not histories")
         chosen = items[places]

@@ -100,8 +100,8 @@ class Converted:
                 f"--to {self.variant.format} --precision {self.variant.precision}"
             )
 
-    def require_verified(self) -> None:
-        """Raise ValueError unless this very model was verified and passed."""
+    def require_verified(self, identity: str) -> None:
+        """Raise ValueError unless this very model was verified, against the export of this identity, and passed."""
         self.require()
         verified = self.note("verify.json")
         again = f"python -m serving verify --model {self.variant.name}"
@@ -109,6 +109,8 @@ class Converted:
             raise ValueError(f"{self.folder} was not verified; do it with: {again}")
         if not verified["passed"]:
             raise ValueError(f"{self.folder} failed its verification ({verified['why']}); it is not to be used")
+        if verified["export"] != identity:
+            raise ValueError(f"{self.folder} was made from another export; convert this one again")
         if verified["model_sha256"] != digest(self.model):
             raise ValueError(f"{self.model} is not what was verified; do it again with: {again}")
 

@@ -19,6 +19,7 @@ from serving.asked import Asked, RequestError
 from serving.export_folder import open_export
 from serving.recommender import Recommendation, Recommender
 from serving.runners import in_blocks, open_runner
+from serving.triton import repository
 
 PADDING = -1
 """Of id lists in a batch."""
@@ -50,8 +51,10 @@ def asked_of(given: dict[str, npt.NDArray | None], top_k: int) -> list[Asked]:
             return None
         if values.shape[1] > requests.MOST_ITEMS:  # before a million ids become Python numbers
             raise RequestError(f"{name} holds {values.shape[1]:,} ids, at most {requests.MOST_ITEMS:,} are taken")
-        return [v for v in values[k].tolist() if v != PADDING]
+        return [v for v in values[k].tolist() if v != PADDING or name == "k"]
 
+    # A list of no ids allows nothing; a row of padding alone is one that has no list in a batch of those that have.
+    empty = {name for name, values in present.items() if values.shape[1] == 0}
     rows = []
     for k in range(sizes.pop()):
         user, count = row("user_id", k), row("k", k)
@@ -62,7 +65,7 @@ def asked_of(given: dict[str, npt.NDArray | None], top_k: int) -> list[Asked]:
                 item_ids=row("item_ids", k) or [],
                 k=count[0] if count else min(DEFAULT_K, top_k),
                 deny=row("deny", k) or [],
-                allow=allow or None,
+                allow=allow if allow or (allow is not None and "allow" in empty) else None,
                 top_k=top_k,
             )
         )
@@ -71,7 +74,7 @@ def asked_of(given: dict[str, npt.NDArray | None], top_k: int) -> list[Asked]:
 
 def as_arrays(answers: list[Recommendation]) -> dict[str, npt.NDArray]:
     """[B, k] items (-1 where nothing is left), scores, titles; [B, 1] source and note."""
-    width = max(1, *(len(a.item_ids) for a in answers))
+    width = max((len(a.item_ids) for a in answers), default=1) or 1
     items = np.full((len(answers), width), PADDING, np.int64)
     scores = np.full((len(answers), width), -np.inf, np.float32)
     titles = np.full((len(answers), width), b"", object)
@@ -101,9 +104,8 @@ class TritonPythonModel:
 
         self._utils = utils
         folder = Path(args["model_repository"]) / args["model_version"]
-        about = json.loads((folder / "published.json").read_text())
-        made = variants.converted(folder, about["model"])
-        made.require_verified()
+        made = variants.converted(folder, repository.published(folder.parent, int(folder.name))["model"])
+        repository.require_whole(folder.parent, int(args["model_version"]))
         export = open_export(folder / "export")
         self._top_k = export.top_k
         config = json.loads(args["model_config"])
@@ -128,7 +130,7 @@ class TritonPythonModel:
                 names = ("user_id", "item_ids", "k", "deny", "allow")
                 own = asked_of({name: _tensor(request, name, utils) for name in names}, self._top_k)
             except RequestError as error:
-                responses[k] = self._failed(str(error))
+                responses[k] = self._failed(str(error), utils.TritonError.INVALID_ARG)
                 continue
             places.append((k, len(rows), len(rows) + len(own)))
             rows += own
@@ -136,12 +138,12 @@ class TritonPythonModel:
             answers = self._recommender.recommend(rows) if rows else []
         except Exception as error:  # an engine's own error: told to those who asked, and service goes on
             for k, _, _ in places:
-                responses[k] = self._failed(f"the engine failed: {error}")
+                responses[k] = self._failed(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
         for k, start, end in places:
             arrays = as_arrays(answers[start:end])
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in arrays.items()])
         return responses
 
-    def _failed(self, message: str) -> Any:
-        return self._utils.InferenceResponse(error=self._utils.TritonError(message))
+    def _failed(self, message: str, code: Any) -> Any:
+        return self._utils.InferenceResponse(error=self._utils.TritonError(message, code))

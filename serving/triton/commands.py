@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from serving.export_folder import open_export
 from serving.triton import repository, server
 from serving.triton.config import Service
 from serving.triton.server import Ports
+
+LOG = "server.log"
+RESTARTS = 10
+"""Ends of the server that `serve` answers with a new one."""
 
 
 def add_service_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,17 +85,30 @@ def _serve(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, leave)
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"note: listening on {args.host}, without authentication", file=sys.stderr)
-    log = args.repository / "server.log"
+    for _ in range(RESTARTS):
+        try:
+            why = _serve_once(args, ports)
+        except KeyboardInterrupt:
+            return 0
+        print(f"error: {why}; starting again", file=sys.stderr, flush=True)
+    print(f"error: {RESTARTS} ends in a row; log: {args.repository / LOG}", file=sys.stderr)
+    return 1
+
+
+def _serve_once(args: argparse.Namespace, ports: Ports) -> str:
+    """Run a server; returns why it ended."""
+    log = args.repository / LOG
     with server.running(
         args.repository, host=args.host, ports=ports, load=args.load, verbose=args.verbose, log=log
     ) as (process, _):
         print(f"ready: http {args.host}:{ports.http}, grpc {args.host}:{ports.grpc}; log: {log}", flush=True)
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:
-            return 0
-    print(f"error: the server ended with status {status}; log: {log}", file=sys.stderr)
-    return 1
+        lost = 0
+        while process.poll() is None and lost < 4:  # a version that is unloaded ends, too, but is not left a zombie
+            time.sleep(0.5)
+            lost = lost + 1 if server.lost_backend(process) else 0
+        if lost:
+            return "a process that runs a model was killed"
+        return f"the server ended with status {process.returncode}"
 
 
 def main(args: argparse.Namespace) -> int:

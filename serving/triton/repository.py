@@ -12,16 +12,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from serving import variants
 from serving.export_folder import ExportFolder
 from serving.triton import config as configuration
 from serving.triton.config import Service
 from serving.variants import FILES, Converted
 
+KEY_FILE = ".control-key"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PROGRAM = '''"""Run by Triton's Python backend."""
 
@@ -43,6 +46,21 @@ def check_name(name: str) -> str:
     return name
 
 
+def key(repository: Path) -> str | None:
+    """What a server on this repository wants to hear before it loads models; None where none was started yet."""
+    path = repository / KEY_FILE
+    return path.read_text().strip() if path.is_file() else None
+
+
+def new_key(repository: Path) -> str:
+    """Make such a key, for its owner only to read."""
+    made, path = secrets.token_hex(16), repository / KEY_FILE
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(made)
+    return made
+
+
 def versions(model: Path) -> list[int]:
     """Version numbers in a model's folder, ascending."""
     if not model.is_dir():
@@ -60,11 +78,23 @@ def served(model: Path) -> int | None:
 
 
 def published(model: Path, version: int) -> dict[str, Any]:
-    """published.json of a version, empty where there is none."""
+    """published.json of a version.
+
+    Raises:
+        ValueError: it is not there, or cannot be read.
+    """
+    path = model / str(version) / "published.json"
     try:
-        return json.loads((model / str(version) / "published.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
+        about = json.loads(path.read_text())
+        return {"model": about["model"], "export": about["export"], "metrics": about["metrics"], **about}
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); take --force to publish all the same") from None
+
+
+def require_whole(model: Path, version: int) -> None:
+    """Raise ValueError unless a version holds the model that was verified for its export."""
+    about = published(model, version)
+    variants.converted(model / str(version), about["model"]).require_verified(about["export"])
 
 
 def _replace(path: Path, content: str) -> None:
@@ -86,7 +116,7 @@ def add_version(repository: Path, name: str, export: ExportFolder, made: Convert
     Raises:
         ValueError: the name is no name, or the conversion was not verified.
     """
-    made.require_verified()
+    made.require_verified(export.identity)
     model = repository / check_name(name)
     model.mkdir(parents=True, exist_ok=True)
     version = max(versions(model), default=0) + 1
@@ -98,6 +128,7 @@ def add_version(repository: Path, name: str, export: ExportFolder, made: Convert
         shutil.copytree(made.folder, working / made.folder.name)
         about = {
             "model": made.variant.name,
+            "before": served(model),
             "metrics": metrics,
             "export": export.identity,
             "data_set": export.content["data_set"],
@@ -134,8 +165,8 @@ def keep(repository: Path, name: str, count: int) -> list[int]:
 
 
 def add_native(repository: Path, name: str, export: ExportFolder, made: Converted, service: Service) -> str:
-    """A model of tensors for Triton's own backend of the format, as NAME_BACKEND; returns its name."""
-    made.require_verified()
+    """A model of tensors for Triton's own backend of the format, as NAME_FORMAT_PRECISION; returns its name."""
+    made.require_verified(export.identity)
     full = check_name(f"{name}_{made.variant.name.replace('-', '_')}")
     model = repository / full
     version = max(versions(model), default=0) + 1

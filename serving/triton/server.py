@@ -6,8 +6,11 @@ The package carries the real tritonserver with the Python backend, which runs on
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import http.client
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import site
@@ -22,8 +25,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.client import KEY_HEADER
+from serving.triton import repository as model_repository
+
 INSTALLED_BACKENDS = Path("/opt/tritonserver/backends")
 READY_SECONDS = 120.0
+PR_SET_PDEATHSIG = 1
+ERROR_LINE = re.compile(r"^E\d{4} [\d:.]+ \d+ \S+\] ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +109,17 @@ def _environment(installation: Installation) -> dict[str, str]:
 def _command(
     installation: Installation, repository: Path, host: str, ports: Ports, prefix: str, load: str, verbose: bool
 ) -> list[str]:
+    # Who may load models may run code: these interfaces want a key that only the repository's owner can read.
+    guarded = f"model-repository,shared-memory,logging,trace:{KEY_HEADER}={model_repository.new_key(repository)}"
     return [
         str(installation.program),
         f"--model-repository={repository.absolute()}",
         f"--backend-directory={installation.backends}",
         f"--backend-config=python,shm-region-prefix-name={prefix}",
         "--model-control-mode=explicit",
+        "--strict-readiness=false",  # a model that failed to load does not make the server's others unready
+        f"--http-restricted-api={guarded}",
+        f"--grpc-restricted-protocol={guarded}",
         f"--load-model={load}",
         f"--http-address={host}", f"--http-port={ports.http}",
         f"--grpc-address={host}", f"--grpc-port={ports.grpc}",
@@ -129,12 +142,29 @@ def free_ports(host: str = "127.0.0.1") -> Ports:
 
 
 def is_ready(host: str, port: int) -> bool:
-    """Whether /v2/health/ready says so."""
+    """Whether /v2/health/ready says so (asked directly, whatever proxy the environment names)."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/v2/health/ready", timeout=2) as answer:
+        with direct.open(f"http://{host}:{port}/v2/health/ready", timeout=2) as answer:
             return answer.status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
+
+
+def _require_free(host: str, ports: Ports) -> None:
+    """Raise ValueError for a port that somebody listens on: their answers would pass for our server's."""
+    for name, port in vars(ports).items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise ValueError(f"--{name}-port {port} on {host}: {error.strerror}; choose another") from None
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end the server when the process that started it is gone, however that went."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _remove_shared_memory(prefix: str) -> None:
@@ -162,6 +192,7 @@ def running(
     if not repository.is_dir() or not any(repository.glob("*/config.pbtxt")):
         raise ValueError(f"{repository} is no model repository; make one with: python -m serving triton build")
     ports = ports or free_ports(host)
+    _require_free(host, ports)
     with tempfile.TemporaryDirectory(prefix="triton-") as scratch:
         (Path(scratch) / "backends").mkdir()
         prefix = f"recsys_{os.getpid()}_{ports.http}_"
@@ -170,7 +201,12 @@ def running(
         command = _command(installation, repository, host, ports, prefix, load, verbose)
         with said.open("wb") as out:
             server = subprocess.Popen(
-                command, env=_environment(installation), stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                env=_environment(installation),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         try:
             _await_ready(server, host, ports.http, said)
@@ -182,12 +218,35 @@ def running(
 
 def _await_ready(server: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while not is_ready(host, port):
+    while not is_ready(host, port) or server.poll() is not None:
         if server.poll() is not None or time.monotonic() > deadline:
-            lines = log.read_text(errors="replace").splitlines()
-            errors = [t for t in lines if t.startswith("E") or "error" in t.lower()] or lines
-            raise ValueError("Triton did not get ready: " + " | ".join(t.strip() for t in errors[-3:]))
+            raise ValueError(f"Triton did not get ready: {_reason(log)}")
         time.sleep(0.1)
+
+
+def _reason(log: Path) -> str:
+    """What a server that did not start says of it, without its words about GPUs that are not there."""
+    lines = [t.strip() for t in log.read_text(errors="replace").splitlines() if t.strip()]
+    about = [t for t in lines if not any(word in t for word in ("NVML", "DCGM", "CudaDriver", "pinned"))]
+    errors = [t for t in about if ERROR_LINE.match(t)] or [t for t in about if "error" in t.lower()] or about
+    told = [t for t in errors if "failed to" in t or "UNAVAILABLE" in t or "Error" in t] or errors
+    return (
+        " | ".join(
+            ERROR_LINE.sub("", t).split("\\n\\nAt:")[0] for t in (told[:2] + told[-1:] if len(told) > 3 else told)
+        )
+        or "no message"
+    )
+
+
+def lost_backend(server: subprocess.Popen[bytes]) -> bool:
+    """Whether a process that runs a model was killed: the server neither notices nor answers for that model."""
+    import psutil
+
+    try:
+        children = psutil.Process(server.pid).children()
+    except psutil.Error:
+        return False
+    return any(child.status() == psutil.STATUS_ZOMBIE for child in children)
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

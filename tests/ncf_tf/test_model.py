@@ -280,7 +280,8 @@ def test_half_precision_is_near(kind: str, compute: tf.DType, bound: float) -> N
     trained = all_pairs(model)
     assert trained.dtype == np.float32
     assert np.abs(trained - expected).max() < bound
-    assert np.abs(trained - expected).max() > 1e-5  # products really are of the smaller type
+    narrow = np.abs(trained - expected).max() > 1e-5
+    assert narrow == (kind != "gmf")  # products of hidden layers really are of the smaller type, those of GMF never
 
 
 @pytest.mark.parametrize("compute", [tf.bfloat16, tf.float16])

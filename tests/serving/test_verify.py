@@ -100,16 +100,18 @@ def test_a_model_that_ranks_worse_fails_in_any_precision(vae: ExportFolder, conv
 
 
 @pytest.mark.slow
-def test_what_changed_after_its_verification_is_not_used(converted: dict[str, Path], tmp_path: Path) -> None:
+def test_what_changed_after_its_verification_is_not_used(
+    vae: ExportFolder, converted: dict[str, Path], tmp_path: Path
+) -> None:
     import shutil
 
     shutil.copytree(converted["vae"] / "onnx-fp32", tmp_path / "onnx-fp32")
     made = variants.converted(tmp_path, "onnx-fp32")
-    made.require_verified()
+    made.require_verified(vae.identity)
     with made.model.open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ValueError, match="not what was verified"):
-        made.require_verified()
+        made.require_verified(vae.identity)
     (tmp_path / "onnx-fp32" / "verify.json").unlink()
     with pytest.raises(ValueError, match="was not verified"):
-        made.require_verified()
+        made.require_verified(vae.identity)

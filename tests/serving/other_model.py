@@ -1,0 +1,53 @@
+"""A model that is another one: the same graph with other parameters, as if trained by somebody else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from serving import variants
+from serving.export_folder import digest
+from serving.variants import Converted
+
+
+def damage_parameters(made: Converted) -> None:
+    """Negate the largest parameter of an ONNX model, and have verify.json say that this is what was verified."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(str(made.model))
+    real = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    largest = max(real, key=lambda t: int(np.prod(t.dims)))
+    largest.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(largest), largest.name))
+    onnx.save(model, str(made.model))
+    bless(made)
+
+
+def bless(made: Converted) -> None:
+    """Have verify.json name the model that is there."""
+    note = made.note("verify.json")
+    assert note is not None
+    (made.folder / "verify.json").write_text(json.dumps(note | {"passed": True, "model_sha256": digest(made.model)}))
+
+
+def copy(export: Path, converted: Path, target: Path, *, better_by: float = 0.0) -> Path:
+    """Copy an export and its fp32 ONNX model; returns the copy of the export.
+
+    Args:
+        better_by: what is added to every test metric.
+    """
+    shutil.copytree(export, target / "export")
+    shutil.copytree(converted / "onnx-fp32", target / "converted" / "onnx-fp32")
+    path = target / "export" / "export.json"
+    content = json.loads(path.read_text())
+    for value in content["test"]["metrics"].values():
+        value["mean"] += better_by
+    path.write_text(json.dumps(content))
+    return target / "export"
+
+
+def onnx_of(export: Path) -> Converted:
+    return variants.converted(variants.default_folder(export), "onnx-fp32")
