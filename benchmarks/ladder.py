@@ -67,7 +67,9 @@ class DenseBatch(NamedTuple):
     """[] float32"""
 
 
-def dense_loss(model: MultVae, seed: int) -> Callable[[DenseBatch, tf.Tensor], Mapping[str, tf.Tensor]]:
+def dense_loss(
+    model: MultVae, seed: int, dropout: float = 0.5
+) -> Callable[[DenseBatch, tf.Tensor], Mapping[str, tf.Tensor]]:
     """The loss of Liang et al.'s code: dense input, dense dropout, dense log-softmax."""
 
     def layer(x: tf.Tensor, parts: tuple[tf.Variable, tf.Variable]) -> tf.Tensor:
@@ -75,7 +77,7 @@ def dense_loss(model: MultVae, seed: int) -> Callable[[DenseBatch, tf.Tensor], M
 
     def loss(batch: DenseBatch, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:
         keys = tf.stack([batch.step, tf.constant(seed, tf.int64)])
-        x = tf.nn.experimental.stateless_dropout(tf.nn.l2_normalize(batch.histories, 1), 0.5, keys)
+        x = tf.nn.experimental.stateless_dropout(tf.nn.l2_normalize(batch.histories, 1), dropout, keys)
         for part in model.encoder[:-1]:
             x = tf.tanh(layer(x, part))
         mean, log_variance = tf.split(layer(x, model.encoder[-1]), 2, axis=1)
