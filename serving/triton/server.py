@@ -154,7 +154,7 @@ def is_ready(host: str, port: int) -> bool:
 def _require_free(host: str, ports: Ports) -> None:
     """Raise ValueError for a port that somebody listens on: their answers would pass for our server's."""
     for name, port in vars(ports).items():
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
