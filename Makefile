@@ -4,6 +4,7 @@
 # make serve   start a Triton server on models/
 # Options:     MODEL=vae|ncf  DATASET=demo|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
 #              REPOSITORY=models  URL=127.0.0.1:8000 (a running server that should change over)
+#              WORKERS=2 (processes that run the tests)
 
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
@@ -19,6 +20,7 @@ RUN ?= runs/$(PACKAGE)-$(DATASET)-$(shell date +%Y%m%d-%H%M%S)
 ARGS ?=
 REPOSITORY ?= models
 URL ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
@@ -30,7 +32,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 .PHONY: help setup data train retrain serve test lint bench clean
 
 help:
-	@sed -n '1,6s/^# //p' Makefile
+	@sed -n '1,7s/^# //p' Makefile
 
 setup:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found: sudo apt-get install -y python3 python3-venv python3-dev"; exit 2; }
@@ -57,7 +59,7 @@ lint: setup
 	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks
 
 test: lint
-	@python -m pytest
+	@python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: setup
 	@python -m benchmarks --help

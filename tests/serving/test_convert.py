@@ -84,7 +84,7 @@ def test_one_that_is_killed_is_failed_and_leaves_nothing(vae_export: Path, tmp_p
 def test_a_failure_leaves_the_earlier_conversion(
     copy: Path, exact: dict[str, Path], python: Any, tmp_path: Path
 ) -> None:
-    shutil.copytree(exact["vae"], tmp_path / "models")
+    shutil.copytree(exact["vae"] / "onnx-fp32", tmp_path / "models" / "onnx-fp32")
     before = digest(tmp_path / "models" / "onnx-fp32")
     (copy / "saved_model" / "saved_model.pb").write_bytes(b"\0")
     done = python("serving", "convert", "--export", copy, "--models", tmp_path / "models")
