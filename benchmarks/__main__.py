@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks prep|train|ncf|embeddings|ncf-table|inference|speedup``."""
+"""Command line: ``python -m benchmarks ACTION``; ``--help`` names the actions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import embeddings, inference, ncf, ncf_table, prep, speedup, train
+from benchmarks import (
+    compare,
+    embeddings,
+    evaluate,
+    inference,
+    ncf,
+    ncf_table,
+    peers,
+    prep,
+    roofline,
+    scaling,
+    speedup,
+    train,
+)
 
 ACTIONS = (
     (prep, "data preparation beside the pandas way"),
@@ -15,6 +28,11 @@ ACTIONS = (
     (embeddings, "updates of embedding tables: whole or by rows"),
     (speedup, "the speed-up ladder from the published way to Horovod, with the metric beside the speed"),
     (inference, "the exported model and its conversions: agreement, metrics, size, latency"),
+    (scaling, "strong and weak scaling over ranks, and where the time goes"),
+    (roofline, "what bounds a step here, and the share of it that is reached"),
+    (peers, "our step beside a plain PyTorch one"),
+    (evaluate, "evaluation speed and its limit"),
+    (compare, "whether results became slower"),
     (ncf_table, "the table of the NCF paper, made anew"),
 )
 
@@ -29,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         action.add_argument(
             "--results",
             type=Path,
-            default=Path("runs/benchmarks.jsonl"),
+            default=Path("runs/results.jsonl"),
             help="file to append to (default: %(default)s)",
         )
         action.set_defaults(run=module.main)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.steps import FOREVER, peak_bytes
 from recsys_core import dataset, devices, distributed
 from recsys_core.dataset import Dataset
 from recsys_core.distributed import World
@@ -38,7 +38,6 @@ from vaecf.losses import kl_divergence
 from vaecf.model import TERMS, MultVae
 from vaecf.train import scorer
 
-FOREVER = 10**9
 METRIC = "ndcg@100"
 
 
@@ -123,12 +122,6 @@ def _batches(data: Dataset, rung: Rung, seed: int, world: World) -> tf.data.Data
     return train_batches(data.train, seed=seed, batch_size=rung.batch, world=world, start_step=0, total_steps=FOREVER)
 
 
-def _peak_bytes(world: World) -> float:
-    """Largest resident sets of all ranks, added up."""
-    own = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(world.sum_array(np.array([own]))[0])
-
-
 def climb(data: Dataset, rung: Rung, world: World, *, epochs: int, seconds: float, seed: int) -> dict[str, Any]:
     """Train and measure.
 
@@ -171,7 +164,7 @@ def climb(data: Dataset, rung: Rung, world: World, *, epochs: int, seconds: floa
     return {
         **asdict(rung),
         "users_per_second": users / taken,
-        "peak_bytes": _peak_bytes(world),
+        "peak_bytes": peak_bytes(world),
         METRIC: _evaluate(data, model, world) if epochs else None,
     }
 

@@ -1,41 +1,119 @@
-"""What this machine can do at best: rates of matrix products and of memory, to be measured beside what uses them."""
+"""What bounds a training step here: its operations at the rate of matrix products, or its bytes at that of memory.
+
+Bytes are those that no program avoids (Williams et al. 2009 count what passes to memory): the optimiser's pass over
+every parameter, and of embedding tables the rows a sample reads and sums. All rates are measured in turn.
+"""
 
 from __future__ import annotations
 
-import time
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
 
-def gemm_rate(rows: int, inner: int, columns: int, kind: Any, seconds: float) -> float:
-    """Operations/s of [rows, inner] x [inner, columns]."""
-    import tensorflow as tf
-
-    left = tf.cast(tf.random.normal([rows, inner]), kind)
-    right = tf.cast(tf.random.normal([inner, columns]), kind)
-    product = tf.function(lambda: tf.reduce_sum(tf.matmul(left, right)[0]))
-    product().numpy()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        product().numpy()
-        count += 1
-    return count * 2.0 * rows * inner * columns / (time.perf_counter() - start)
+from benchmarks.measure import cost_of, ratios, record
+from benchmarks.shapes import SHAPES, ncf_least_bytes, ncf_operations, vae_least_bytes, vae_operations
 
 
-def memory_rate(seconds: float, mib: int = 256) -> float:
-    """Bytes/s that a sum of two large vectors moves (two read, one written)."""
-    import tensorflow as tf
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="prepared data set, as synthetic --like ml-20m-prepared")
+    add("--batch-size", type=int, default=2_000, help="of VAE-CF (default: %(default)s)")
+    add("--precision", nargs="+", default=["fp32"], help="(default: fp32)")
+    add("--seconds", type=float, default=4.0, help="of each window (default: %(default)s)")
 
-    size = mib << 18
-    left, right = tf.Variable(tf.ones([size])), tf.ones([size])
 
-    @tf.function
-    def add() -> None:
-        left.assign_add(right, read_value=False)
+def bound(
+    operations: float, size: float, gemm: Sequence[float], memory: Sequence[float], rate: Sequence[float]
+) -> dict[str, Any]:
+    """Where a step stands under the roof.
 
-    add()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        add()
-        count += 1
-    left[0].numpy()
-    return count * 12.0 * size / (time.perf_counter() - start)
+    Args:
+        operations, size: of an example (size in bytes).
+        gemm: operations/s; memory: bytes/s; rate: examples/s reached; window by window.
+    """
+    limits = [1 / max(operations / g, size / m) for g, m in zip(gemm, memory, strict=True)]
+    ridge = statistics.median(g / m for g, m in zip(gemm, memory, strict=True))
+    return {
+        "operations": operations,
+        "bytes": size,
+        "operations_per_byte": operations / size,
+        "ridge": ridge,
+        "bound": "compute" if operations / size > ridge else "memory",
+        "gemm_gflops": [g / 1e9 for g in gemm],
+        "memory_gb_per_second": [m / 1e9 for m in memory],
+        "limit_per_second": limits,
+        "examples_per_second": list(rate),
+        "share_of_limit": ratios(rate, limits),
+    }
+
+
+def _run(words: Sequence[str]) -> dict[str, Any]:
+    output = cost_of([sys.executable, "-m", "benchmarks", *words, "--one"]).output
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def _rates(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    return [1e9 * g for g in found["gemm_gflops"]], [1e9 * m for m in found["memory_gb_per_second"]]
+
+
+def measure(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
+    """VAE-CF and every shape of NCF."""
+    common = ["--precision", precision, "--seconds", str(args.seconds)]
+    found = _run(["train", "--data", str(args.data), "--batch-size", str(args.batch_size), *common])
+    need = vae_operations(found["n_items"]), vae_least_bytes(found["n_items"], args.batch_size)
+    rows = [
+        {"model": "VAE-CF", "batch_size": args.batch_size, "precision": precision}
+        | bound(*need, *_rates(found), found["users_per_second"])
+    ]
+    for name, shape in SHAPES.items():
+        found = _run(["ncf", "--shape", name, "--batch-size", str(shape.batch), *common])
+        need = ncf_operations(shape), ncf_least_bytes(shape, shape.batch)
+        rows.append(
+            {"model": name, "batch_size": shape.batch, "precision": precision}
+            | bound(*need, *_rates(found), found["samples_per_second"])
+        )
+    return rows
+
+
+def main(args: argparse.Namespace) -> int:
+    rows = [row for precision in args.precision for row in measure(args, precision)]
+    shown = []
+    for row in rows:
+        record(args.results, "roofline", row)
+        middle = {k: statistics.median(v) for k, v in row.items() if isinstance(v, list)}
+        shown.append(
+            (
+                row["model"],
+                row["batch_size"],
+                row["precision"],
+                f"{row['operations'] / 1e6:,.3f}",
+                f"{row['bytes'] / 1e3:,.2f}",
+                f"{row['operations_per_byte']:,.1f}",
+                f"{row['ridge']:.1f}",
+                row["bound"],
+                f"{middle['limit_per_second']:,.0f}",
+                f"{middle['examples_per_second']:,.0f}",
+                f"{middle['share_of_limit']:.0%}",
+            )
+        )
+    headers = (
+        "model",
+        "batch",
+        "numbers",
+        "MFLOP",
+        "kB",
+        "FLOP/B",
+        "ridge",
+        "bound by",
+        "limit /s",
+        "reached",
+        "share",
+    )
+    print(tabulate(shown, headers=headers))
+    return 0

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -24,7 +22,7 @@ from tabulate import tabulate
 
 from benchmarks import report
 from benchmarks.ladder import METRIC, Rung
-from benchmarks.measure import machine, record, spread
+from benchmarks.measure import machine, ratios, record, result_of, spread
 
 CASE_STUDY = {
     "published way": 1.0,
@@ -55,18 +53,11 @@ def climb(
     """Run a rung in processes of its own.
 
     Raises:
-        RuntimeError: it failed (the end of what it said).
+        RuntimeError: it failed.
     """
     words = ["-m", "benchmarks.ladder", "--data", str(data), "--rung", json.dumps(asdict(rung))]
     words += ["--epochs", str(epochs), "--seconds", str(seconds), "--seed", str(seed)]
-    start = ["horovodrun", "-np", str(rung.ranks)] if rung.ranks > 1 else []
-    env = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    done = subprocess.run([*start, sys.executable, *words], capture_output=True, text=True, env=env, check=False)
-    for line in done.stdout.splitlines():
-        _, mark, values = line.partition("RESULT ")
-        if mark:
-            return json.JSONDecoder().raw_decode(values)[0]  # horovodrun may add marks behind
-    raise RuntimeError(f"rung {rung.name!r} failed:\n{(done.stdout + done.stderr)[-1500:]}")
+    return result_of(words, ranks=rung.ranks, threads=threads)
 
 
 def factors(speeds: dict[str, list[float]], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -76,8 +67,8 @@ def factors(speeds: dict[str, list[float]], names: Sequence[str]) -> list[dict[s
         before, first = speeds[names[max(0, k - 1)]], speeds[names[0]]
         rows.append(
             {
-                "step": [a / b for a, b in zip(speeds[name], before, strict=True)],
-                "overall": [a / b for a, b in zip(speeds[name], first, strict=True)],
+                "step": ratios(speeds[name], before),
+                "overall": ratios(speeds[name], first),
             }
         )
     return rows

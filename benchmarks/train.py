@@ -9,17 +9,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import cost_of, record
-from benchmarks.roofline import gemm_rate
+from benchmarks.measure import cost_of, ratios, record
+from benchmarks.rates import gemm_rate, memory_rate
+from benchmarks.shapes import HIDDEN, vae_operations
 
-HIDDEN, LATENT = 600, 200
 WINDOWS = 4
 
 
@@ -33,59 +31,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
 
 
-def operations_per_user(n_items: int) -> float:
-    """Multiplications and additions of one user's forward and backward pass behind the sparse layer."""
-    return 3 * 2 * (HIDDEN * 2 * LATENT + LATENT * HIDDEN + HIDDEN * n_items)
-
-
 def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, Any]:
     """Windows of matrix products and of training steps, in turn."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    from recsys_core import dataset, devices
+    from benchmarks import steps
+    from recsys_core import devices
     from recsys_core.distributed import World
-    from recsys_core.pipeline import train_batches
     from recsys_core.training import precision
-    from recsys_core.training.optimizer import Adam
-    from recsys_core.training.step import TrainStep
-    from vaecf.model import TERMS, MultVae
 
     world = World()
     devices.configure(world)
-    numbers, prepared = precision.resolve(name, False, world), dataset.open_dataset(data)
-    model = MultVae(prepared.n_items, hidden=(HIDDEN,), latent=LATENT, compute=numbers.compute)
-    step = TrainStep(
-        model.loss,
-        TERMS,
-        model.parameters,
-        Adam(model.parameters),
-        lambda fraction: tf.constant(1e-3),
-        total_steps=10**6,
-        world=world,
-        scaled=numbers.scaled,
-    )
-    batches = iter(
-        train_batches(prepared.train, seed=0, batch_size=batch, world=world, start_step=0, total_steps=10**6)
-    )
-    step.run(batches, 2)
-    gemm, users = [], []
+    numbers = precision.resolve(name, False, world)
+    work = steps.vae(data, batch, numbers, world)
+    work.step.run(work.batches, 2)
+    gemm, memory, users = [], [], []
     for _ in range(WINDOWS):
-        gemm.append(gemm_rate(batch, HIDDEN, prepared.n_items, numbers.compute, seconds / 4))
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            step.run(batches, 2)
-            count += 2
-        users.append(count * batch / (time.perf_counter() - start))
-    limits = [g / operations_per_user(prepared.n_items) for g in gemm]
+        gemm.append(gemm_rate(batch, HIDDEN, work.n_items, numbers.compute, seconds / 4))
+        memory.append(memory_rate(seconds / 4))
+        users.append(work.rate(seconds))
+    limits = [g / vae_operations(work.n_items) for g in gemm]
     return {
-        "shape": [prepared.train.n_users, prepared.n_items],
+        "n_items": work.n_items,
         "batch_size": batch,
         "precision": name,
         "users_per_second": users,
         "gemm_gflops": [g / 1e9 for g in gemm],
+        "memory_gb_per_second": [m / 1e9 for m in memory],
         "limit_users_per_second": limits,
-        "share_of_limit": [u / limit for u, limit in zip(users, limits, strict=True)],
+        "share_of_limit": ratios(users, limits),
     }
 
 
@@ -99,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
         words += ["--precision", name, "--seconds", str(args.seconds), "--one"]
         cost = cost_of([sys.executable, *words])
         values = json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30}
-        median = {k: statistics.median(v) for k, v in values.items() if isinstance(v, list) and k != "shape"}
+        median = {k: statistics.median(v) for k, v in values.items() if isinstance(v, list)}
         print(
             f"{batch:5}  {name:9} {median['users_per_second']:9,.0f} {median['gemm_gflops']:14.0f} "
             f"{median['limit_users_per_second']:15,.0f} {median['share_of_limit']:7.0%} {values['peak_gib']:10.2f}",
