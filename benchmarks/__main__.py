@@ -15,6 +15,7 @@ from benchmarks import (
     ncf_table,
     peers,
     prep,
+    report,
     roofline,
     scaling,
     speedup,
@@ -33,6 +34,7 @@ ACTIONS = (
     (peers, "our step beside a plain PyTorch one"),
     (evaluate, "evaluation speed and its limit"),
     (compare, "whether results became slower"),
+    (report, "HTML and Markdown of what was measured"),
     (ncf_table, "the table of the NCF paper, made anew"),
 )
 

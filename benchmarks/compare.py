@@ -9,23 +9,20 @@ know nothing of how machines, or days, differ.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-CIRCUMSTANCES = ("time", "command", "machine", "versions", "torch")
-"""Of a record: says how it came about, not what was measured."""
+from benchmarks.records import Key, read, settings
+
 FIGURES = ("_per_second", "share_of_limit", "ratio", "strong", "weak")
 """Endings of the names of figures of which more is better."""
-
-Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,32 +52,13 @@ def change(before: Sequence[float], after: Sequence[float]) -> Change:
     return Change(ratio=ratio, chance=float(ttest_ind(new, old, equal_var=False).pvalue))
 
 
-def _settings(record: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in record.items():
-        if name in CIRCUMSTANCES:
-            continue
-        if isinstance(value, dict):
-            yield from _settings(value, f"{prefix}{name}.")
-        elif isinstance(value, str | int | bool):
-            yield str(value) if name == "kind" else f"{prefix}{name}={value}"
-
-
-def figures(lines: Sequence[str]) -> dict[Key, list[float]]:
-    """Every repeated figure by what it is of; records of the same settings are put together.
-
-    Raises:
-        ValueError: a line is not a record.
-    """
+def figures(records: Sequence[Mapping[str, Any]]) -> dict[Key, list[float]]:
+    """Every repeated figure by what it is of; records of the same settings are put together."""
     found: dict[Key, list[float]] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            settings = tuple(_settings(record))
-        except (json.JSONDecodeError, AttributeError) as error:
-            raise ValueError(f"line {number} is {line[:60]!r}, expected a record of benchmarks ({error})") from None
-        for name, values in record.items():
-            if name.endswith(FIGURES) and isinstance(values, list) and values:
-                found.setdefault((*settings, name), []).extend(values)
+    for values in records:
+        for name, windows in values.items():
+            if name.endswith(FIGURES) and isinstance(windows, list) and windows:
+                found.setdefault((*settings(values), name), []).extend(windows)
     return found
 
 
@@ -91,14 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--least", type=float, default=0.03, help="change that matters (default: %(default)s)")
 
 
-def _read(path: Path) -> dict[Key, list[float]]:
-    if not path.is_file():
-        raise ValueError(f"there is no {path}, expected a results file, as `python -m benchmarks train` writes it")
-    return figures(path.read_text().splitlines())
-
-
 def main(args: argparse.Namespace) -> int:
-    before, after = _read(args.before), _read(args.after)
+    before, after = figures(read(args.before)), figures(read(args.after))
     both = [key for key in before if key in after]
     if not both:
         raise ValueError(f"{args.before} and {args.after} have no setting in common; run the same commands for both")

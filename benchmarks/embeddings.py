@@ -12,7 +12,7 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.measure import record
+from benchmarks.records import record
 
 RATIOS = (0.25, 0.5, 1, 2, 4, 8, 16, 32)
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import cost_of, ratios, record, spread
+from benchmarks import tables
+from benchmarks.measure import announce, cost_of, ratios
 from benchmarks.rates import gemm_rate
+from benchmarks.records import record
 from benchmarks.shapes import HIDDEN, LATENT, vae_operations
 
 METRICS = ("ndcg@100", "recall@20", "recall@50")
@@ -71,16 +72,13 @@ def main(args: argparse.Namespace) -> int:
     if args.one:
         print(json.dumps(measure_one(args.data, args.block_size[0], args.seconds)))
         return 0
-    print("block      users   users/s                      GEMM GFLOP/s   share of limit           peak GiB")
+    rows = []
     for block in args.block_size:
+        announce(f"blocks of {block}")
         words = ["-m", "benchmarks", "evaluate", "--data", str(args.data), "--block-size", str(block)]
         cost = cost_of([sys.executable, *words, "--seconds", str(args.seconds), "--one"])
-        found = json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30}
-        print(
-            f"{block:5} {found['users']:10,}   {spread(found['users_per_second'], ',.0f'):25} "
-            f"{statistics.median(found['gemm_gflops']):15.0f}   {spread(found['share_of_limit'], '.0%'):22} "
-            f"{found['peak_gib']:10.2f}",
-            flush=True,
-        )
-        record(args.results, "evaluate", found)
+        rows.append(json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30})
+        record(args.results, "evaluate", rows[-1])
+    announce("")
+    print(tables.text("evaluate", rows))
     return 0

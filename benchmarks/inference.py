@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
-from benchmarks.measure import record
+from benchmarks import tables
+from benchmarks.records import record
 from serving import variants, verify
 from serving.export_folder import SERVING, Arrays, ExportFolder, Rows, open_export
 from serving.runners import Runner, in_blocks, open_runner, reference_runner
 
-PUBLISHED = """Published by NVIDIA for other hardware and another task (NCF, a score a row, A100, float16): 2.91 M
-rows/s at batch 1,024 (0.352 ms, p99 0.401), 71.5 M at 65,536, 82.7 M at 1,048,576."""
 TENSORFLOW = "tensorflow"
 RECOMMEND = "recommend"
 
@@ -116,12 +114,13 @@ def main(args: argparse.Namespace) -> int:
     export = open_export(args.export)
     engines, sizes = _engines(export, args)
     found = quality(export, engines, sizes)
-    print(tabulate(found, headers="keys", floatfmt=".4f"))
+    print(tables.text("inference-quality", found))
     times = latency(export, engines, args)
     print()
-    print(tabulate(times, headers="keys", floatfmt=",.2f"))
-    print(f"\n{PUBLISHED}")
+    print(tables.text("inference", times))
+    print(f"\n{tables.TABLES['inference'].note}")
     about = {"export": str(args.export), "model": export.content["model"], "items": export.n_items}
-    for line in (*found, *times):
-        record(args.results, "inference", {**about, **line})
+    for kind, lines in (("inference-quality", found), ("inference", times)):
+        for line in lines:
+            record(args.results, kind, {**about, **line})
     return 0

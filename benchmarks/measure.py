@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -71,6 +70,11 @@ def result_of(words: Sequence[str], *, ranks: int = 1, threads: int | None = Non
     raise RuntimeError(f"python {shlex.join(words)} failed:\n{(done.stdout + done.stderr)[-1500:]}")
 
 
+def announce(text: str) -> None:
+    """Say on one line of the terminal what goes on; "" clears it."""
+    print(f"\r{text:<60}" if text else f"\r{'':60}\r", end="", file=sys.stderr, flush=True)
+
+
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
     """One figure over another, taken round by round: what slows a round slows both."""
     return [a / b for a, b in zip(above, below, strict=True)]
@@ -112,17 +116,3 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-def record(path: Path, kind: str, values: Mapping[str, Any]) -> None:
-    """Append one line to the results file: the figures, and all that is needed to read and repeat them."""
-    about = {
-        "kind": kind,
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": f"python -m benchmarks {shlex.join(sys.argv[1:])}",
-        "machine": machine(),
-        "versions": versions(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps({**about, **values}) + "\n")

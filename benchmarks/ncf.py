@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 import sys
 from typing import Any
 
-from benchmarks.measure import cost_of, ratios, record
+from benchmarks import tables
+from benchmarks.measure import announce, cost_of, ratios
 from benchmarks.rates import gemm_rate, memory_rate
+from benchmarks.records import record
 from benchmarks.shapes import SHAPES, ncf_least_bytes, ncf_operations
 
 WINDOWS = 4
@@ -69,19 +70,15 @@ def main(args: argparse.Namespace) -> int:
     if unknown := [s for s in args.shape if s not in SHAPES]:
         print(f"error: unknown --shape {unknown[0]!r}, known are: {', '.join(SHAPES)}", file=sys.stderr)
         return 2
-    print("shape       batch  precision   samples/s   GEMM GFLOP/s   memory GB/s   limit samples/s   share   peak GiB")
+    rows = []
     for name, kind in itertools.product(args.shape, args.precision):
         for batch in args.batch_size or [SHAPES[name].batch]:
+            announce(f"{name}, batch {batch}, {kind}")
             line = ["-m", "benchmarks", "ncf", "--shape", name, "--batch-size", str(batch), "--precision", kind]
             line += ["--gradients", args.gradients, "--seconds", str(args.seconds), "--one"]
             cost = cost_of([sys.executable, *line])
-            values = json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30}
-            median = {k: statistics.median(v) for k, v in values.items() if isinstance(v, list)}
-            print(
-                f"{name:10} {batch:6}  {kind:9} {median['samples_per_second']:11,.0f} {median['gemm_gflops']:14.0f} "
-                f"{median['memory_gb_per_second']:13.1f} {median['limit_samples_per_second']:17,.0f} "
-                f"{median['share_of_limit']:7.0%} {values['peak_gib']:10.2f}",
-                flush=True,
-            )
-            record(args.results, "ncf", values)
+            rows.append(json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30})
+            record(args.results, "ncf", rows[-1])
+    announce("")
+    print(tables.text("ncf", rows))
     return 0

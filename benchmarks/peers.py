@@ -9,14 +9,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
-import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
-from benchmarks.measure import ratios, record, result_of, spread
+from benchmarks import tables
+from benchmarks.measure import announce, ratios, result_of
+from benchmarks.records import record
 from benchmarks.shapes import SHAPES
 
 PAIR = {"ours": "benchmarks.steps", "PyTorch": "benchmarks.torch_peer"}
@@ -51,7 +49,7 @@ def measure(model: str, batch: int, precision: str, args: argparse.Namespace) ->
     peaks = dict.fromkeys(PAIR, 0.0)
     for k in range(args.rounds):
         for name, module in PAIR.items():
-            print(f"\r{model} {batch} {precision}: round {k + 1}, {name:<8}", end="", file=sys.stderr, flush=True)
+            announce(f"{model} {batch} {precision}: round {k + 1}, {name}")
             found = result_of(["-m", module, *words])
             rates[name].append(found["examples_per_second"])
             peaks[name] = max(peaks[name], found["peak_bytes"] / 2**30)
@@ -75,20 +73,6 @@ def main(args: argparse.Namespace) -> int:
         for batch in args.batch_size or usual:
             rows.append(measure(model, batch, precision, args))
             record(args.results, "peers", rows[-1])
-    print(file=sys.stderr)
-    shown = [
-        (
-            row["model"],
-            row["batch_size"],
-            row["precision"],
-            f"{statistics.median(row['examples_per_second']):,.0f}",
-            f"{statistics.median(row['peer_examples_per_second']):,.0f}",
-            spread(row["ratio"], ".2f"),
-            f"{row['peak_gib']:.2f}",
-            f"{row['peer_peak_gib']:.2f}",
-        )
-        for row in rows
-    ]
-    headers = ("model", "batch", "numbers", "ours /s", "PyTorch /s", "ratio", "ours GiB", "PyTorch GiB")
-    print(tabulate(shown, headers=headers))
+    announce("")
+    print(tables.text("peers", rows))
     return 0

@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Cost, cost_of, record, spread
+from benchmarks.measure import Cost, cost_of, spread
+from benchmarks.records import record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

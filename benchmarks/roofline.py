@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
-from benchmarks.measure import cost_of, ratios, record
+from benchmarks import tables
+from benchmarks.measure import cost_of, ratios
+from benchmarks.records import record
 from benchmarks.shapes import SHAPES, ncf_least_bytes, ncf_operations, vae_least_bytes, vae_operations
 
 
@@ -83,37 +83,7 @@ def measure(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
 
 def main(args: argparse.Namespace) -> int:
     rows = [row for precision in args.precision for row in measure(args, precision)]
-    shown = []
     for row in rows:
         record(args.results, "roofline", row)
-        middle = {k: statistics.median(v) for k, v in row.items() if isinstance(v, list)}
-        shown.append(
-            (
-                row["model"],
-                row["batch_size"],
-                row["precision"],
-                f"{row['operations'] / 1e6:,.3f}",
-                f"{row['bytes'] / 1e3:,.2f}",
-                f"{row['operations_per_byte']:,.1f}",
-                f"{row['ridge']:.1f}",
-                row["bound"],
-                f"{middle['limit_per_second']:,.0f}",
-                f"{middle['examples_per_second']:,.0f}",
-                f"{middle['share_of_limit']:.0%}",
-            )
-        )
-    headers = (
-        "model",
-        "batch",
-        "numbers",
-        "MFLOP",
-        "kB",
-        "FLOP/B",
-        "ridge",
-        "bound by",
-        "limit /s",
-        "reached",
-        "share",
-    )
-    print(tabulate(shown, headers=headers))
+    print(tables.text("roofline", rows))
     return 0

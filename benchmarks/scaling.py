@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from benchmarks.measure import ratios, record, result_of, spread
+from benchmarks import tables
+from benchmarks.measure import announce, ratios, result_of
+from benchmarks.records import record
 from benchmarks.shapes import HIDDEN, LATENT, SHAPES
 
 A100_USERS_PER_SECOND = (354_032, 1_660_700)
@@ -159,24 +160,8 @@ def _sums(job: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     return [s["bytes"] for s in job["sums"]], [statistics.median(s["seconds"]) for s in job["sums"]]
 
 
-def _print(rows: Sequence[Mapping[str, Any]], unit: str) -> None:
-    headers: tuple[str, ...] = ("ranks", "batch", f"{unit}/s", "strong", "weak", "step ms", "compute", "exposed")
-    headers += ("input", "exchange alone", "predicted step", "peak GiB")
-    shown = [
-        (
-            row["ranks"],
-            row["batch_size"],
-            spread(row["examples_per_second"], ",.0f"),
-            f"{statistics.median(row['strong']):.2f}" if row["strong"] else "",
-            f"{statistics.median(row['weak']):.2f}" if row["weak"] else "",
-            *(f"{1e3 * row[name]:.0f}" for name in ("step", "compute", "exposed_communication", "input")),
-            f"{1e3 * row['exchange_alone']:.0f}" if row["ranks"] > 1 else "",
-            f"{1e3 * row['predicted']:.0f}" if row["predicted"] else "",
-            f"{row['peak_gib']:.2f}",
-        )
-        for row in rows
-    ]
-    print(tabulate(shown, headers=headers))
+def _print(rows: Sequence[Mapping[str, Any]]) -> None:
+    print(tables.text("scaling", rows))
     for row in rows:
         if row["predicted"]:
             off = row["predicted"] / row["step"] - 1
@@ -206,15 +191,14 @@ def main(args: argparse.Namespace) -> int:
     jobs: dict[tuple[int, int], list[dict[str, Any]]] = {s: [] for s in plan(args.batch_size, args.ranks)}
     for k in range(args.rounds):
         for (ranks, batch), done in jobs.items():
-            text = f"round {k + 1} of {args.rounds}: {ranks} ranks, batch {batch}"
-            print(f"\r{text:<50}", end="", file=sys.stderr, flush=True)
+            announce(f"round {k + 1} of {args.rounds}: {ranks} ranks, batch {batch}")
             done.append(_job(args, ranks, batch))
-    print(file=sys.stderr)
-    rows = _rows({setting: _merged(done) for setting, done in jobs.items()})
-    _print(rows, "users" if args.model == "vae" else "samples")
+    announce("")
+    about = {"model": args.model, "precision": args.precision, "threads": args.threads}
+    rows = [about | row for row in _rows({setting: _merged(done) for setting, done in jobs.items()})]
+    _print(rows)
     for row in rows:
-        setting = {"model": args.model, "precision": args.precision, "threads": args.threads}
-        record(args.results, "scaling", {**setting, **row})
+        record(args.results, "scaling", row)
     if args.model == "vae":
         _print_prediction(args)
     return 0

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
-from benchmarks import report
+from benchmarks import tables
 from benchmarks.ladder import METRIC, Rung
-from benchmarks.measure import machine, ratios, record, result_of, spread
+from benchmarks.measure import announce, ratios, result_of
+from benchmarks.records import record
 
 CASE_STUDY = {
     "published way": 1.0,
@@ -74,42 +71,21 @@ def factors(speeds: dict[str, list[float]], names: Sequence[str]) -> list[dict[s
     return rows
 
 
-def _print(
+def rows_of(
     rungs: Sequence[Rung], speeds: dict[str, list[float]], results: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The table; returns its rows for the record."""
-    found, shown = [], []
-    for rung, ratio in zip(rungs, factors(speeds, [r.name for r in rungs]), strict=True):
-        result = results[rung.name]
-        metric, published = result.get(METRIC), CASE_STUDY[rung.name]
-        found.append(
-            {
-                "rung": asdict(rung),
-                "users_per_second": speeds[rung.name],
-                **ratio,
-                "published_step": published,
-                "peak_gib": result["peak_bytes"] / 2**30,
-                METRIC: metric,
-            }
-        )
-        shown.append(
-            (
-                rung.name,
-                rung.batch,
-                rung.precision,
-                rung.ranks,
-                spread(speeds[rung.name], ",.0f"),
-                spread(ratio["step"], ".2f"),
-                "" if published is None else published,
-                f"{statistics.median(ratio['overall']):.2f}",
-                f"{found[-1]['peak_gib']:.2f}",
-                f"{metric['mean']:.4f} ± {metric['standard_error']:.4f}" if metric else "",
-            )
-        )
-    headers = ("rung", "batch", "numbers", "ranks", "users/s", "step", "case study", "overall", "peak GiB", "NDCG@100")
-    print(tabulate(shown, headers=headers))
-    print(f"overall in the case study: {CASE_STUDY_OVERALL} (4 V100, ML-20M; sparse and large batch were one step)")
-    return found
+    """What is recorded and shown of each rung."""
+    return [
+        {
+            "rung": asdict(rung),
+            "users_per_second": speeds[rung.name],
+            **ratio,
+            "published_step": CASE_STUDY[rung.name],
+            "peak_gib": results[rung.name]["peak_bytes"] / 2**30,
+            METRIC: results[rung.name].get(METRIC),
+        }
+        for rung, ratio in zip(rungs, factors(speeds, [r.name for r in rungs]), strict=True)
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +99,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=3, help="measurements of each rung, in turn (default: %(default)s)")
     add("--seconds", type=float, default=10.0, help="of each (default: %(default)s)")
     add("--epochs", type=int, default=0, help="train so many epochs besides, and evaluate (default: only speed)")
-    add("--html", type=Path, help="write a report with plots there")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -132,17 +107,16 @@ def main(args: argparse.Namespace) -> int:
     results: dict[str, dict[str, Any]] = {}
     for k in range(args.rounds):
         for rung in rungs:
-            print(f"\rround {k + 1} of {args.rounds}: {rung.name:<20}", end="", file=sys.stderr, flush=True)
+            announce(f"round {k + 1} of {args.rounds}: {rung.name}")
             results[rung.name] = climb(args.data, rung, threads=args.threads, seconds=args.seconds)
             speeds[rung.name].append(results[rung.name]["users_per_second"])
     for rung in rungs if args.epochs else ():
-        print(f"\r{args.epochs} epochs: {rung.name:<20}", end="", file=sys.stderr, flush=True)
+        announce(f"{args.epochs} epochs: {rung.name}")
         results[rung.name] = climb(args.data, rung, threads=args.threads, epochs=args.epochs)
-    print(file=sys.stderr)
-    rows = _print(rungs, speeds, results)
+    announce("")
+    rows = rows_of(rungs, speeds, results)
+    print(tables.text("speedup", rows))
+    print(f"overall in the case study: {CASE_STUDY_OVERALL} (4 V100, ML-20M; sparse and large batch were one step)")
     for row in rows:
         record(args.results, "speedup", {"data": str(args.data), "epochs": args.epochs, **row})
-    if args.html:
-        report.speedup(args.html, rows, machine(), sys.argv[1:])
-        print(f"report: {args.html}")
     return 0

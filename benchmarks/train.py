@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import cost_of, ratios, record
+from benchmarks import tables
+from benchmarks.measure import announce, cost_of, ratios
 from benchmarks.rates import gemm_rate, memory_rate
+from benchmarks.records import record
 from benchmarks.shapes import HIDDEN, vae_operations
 
 WINDOWS = 4
@@ -65,17 +66,14 @@ def main(args: argparse.Namespace) -> int:
     if args.one:
         print(json.dumps(measure_one(args.data, args.batch_size[0], args.precision[0], args.seconds)))
         return 0
-    print("batch  precision   users/s   GEMM GFLOP/s   limit users/s   share   peak GiB")
+    rows = []
     for batch, name in itertools.product(args.batch_size, args.precision):
+        announce(f"batch {batch}, {name}")
         words = ["-m", "benchmarks", "train", "--data", str(args.data), "--batch-size", str(batch)]
         words += ["--precision", name, "--seconds", str(args.seconds), "--one"]
         cost = cost_of([sys.executable, *words])
-        values = json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30}
-        median = {k: statistics.median(v) for k, v in values.items() if isinstance(v, list)}
-        print(
-            f"{batch:5}  {name:9} {median['users_per_second']:9,.0f} {median['gemm_gflops']:14.0f} "
-            f"{median['limit_users_per_second']:15,.0f} {median['share_of_limit']:7.0%} {values['peak_gib']:10.2f}",
-            flush=True,
-        )
-        record(args.results, "train", values)
+        rows.append(json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30})
+        record(args.results, "train", rows[-1])
+    announce("")
+    print(tables.text("train", rows))
     return 0

@@ -13,8 +13,8 @@ from benchmarks.__main__ import main
 from benchmarks.compare import change, figures
 
 
-def _record(**values: Any) -> str:
-    return json.dumps({"kind": "train", "time": "now", "machine": {"cores": 2}, "batch_size": 500, **values})
+def _record(**values: Any) -> dict[str, Any]:
+    return {"kind": "train", "time": "now", "machine": {"cores": 2}, "batch_size": 500, **values}
 
 
 def test_a_change_beyond_the_noise() -> None:
@@ -53,10 +53,10 @@ def test_only_what_was_measured_alike_is_compared() -> None:
     assert list(other) == [("train", "batch_size=500", "precision=bf16", "users_per_second")]
 
 
-def _files(folder: Path, before: list[str], after: list[str]) -> list[str]:
+def _files(folder: Path, before: list[Any], after: list[Any]) -> list[str]:
     paths = [folder / "a.jsonl", folder / "b.jsonl"]
     for path, lines in zip(paths, (before, after), strict=True):
-        path.write_text("".join(f"{line}\n" for line in lines))
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return ["compare", *map(str, paths)]
 
 
@@ -72,7 +72,7 @@ def test_bad_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     good = _record(users_per_second=[1.0])
     assert main(["compare", str(tmp_path / "none"), str(tmp_path / "none")]) == 1
     assert "there is no" in capsys.readouterr().err
-    assert main(_files(tmp_path, [good], ["[1]"])) == 1
-    assert "line 1 is '[1]'" in capsys.readouterr().err
+    assert main(_files(tmp_path, [good], [[1]])) == 1
+    assert "b.jsonl is '[1]'" in capsys.readouterr().err
     assert main(_files(tmp_path, [good], [_record(users_per_second=[1.0], precision="bf16")])) == 1
     assert "no setting in common" in capsys.readouterr().err

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import report
 from benchmarks.ladder import DenseBatch, dense_loss
 from benchmarks.speedup import CASE_STUDY, factors, ladder
 from recsys_core.pipeline import Batch
@@ -52,25 +50,3 @@ def test_the_published_way_has_the_same_loss() -> None:
     theirs = dense_loss(model, 0, dropout=0.0)(DenseBatch(tf.constant(histories), step, users), fraction)
     for name in ("loss", "nll", "kl"):
         assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-5)
-
-
-def test_the_report_needs_nothing_else(tmp_path: Path) -> None:
-    rows = [
-        {
-            "rung": asdict(rung),
-            "users_per_second": [10.0 * k, 12.0 * k],
-            "step": [2.0, 3.0],
-            "overall": [float(k), float(k)],
-            "published_step": None,
-            "peak_gib": 1.0,
-            "ndcg@100": {"mean": 0.4, "standard_error": 0.01} if k % 2 else None,
-        }
-        for k, rung in enumerate(ladder(8, 1e-3, "fp16", 2), start=1)
-    ]
-    report.speedup(tmp_path / "a" / "r.html", rows, {"cpu": "<one>"}, ["speedup", "--data", "d"])
-    page = (tmp_path / "a" / "r.html").read_text()
-    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
-        "http://creativecommons.org", ""
-    ).replace("https://matplotlib.org", "")
-    assert page.count("<svg") == 1 and "&lt;one&gt;" in page and "python -m benchmarks speedup --data d" in page
-    assert "0.4000 ± 0.0100" in page
