@@ -7,7 +7,6 @@ is what `--embedding-gradients auto` decides by (`recsys_core.training.embedding
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from typing import Any
@@ -57,7 +56,6 @@ def _seconds_each(update: Any, seconds: float) -> float:
 
 
 def main(args: argparse.Namespace) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from recsys_core import devices
     from recsys_core.distributed import World
 

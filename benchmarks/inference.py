@@ -7,7 +7,6 @@ window, so that what else the machine does falls on all of them. NVIDIA's publis
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,7 +109,6 @@ def latency(export: ExportFolder, engines: Mapping[str, Runner], args: argparse.
 
 
 def main(args: argparse.Namespace) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     export = open_export(args.export)
     engines, sizes = _engines(export, args)
     found = quality(export, engines, sizes)

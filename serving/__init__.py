@@ -2,3 +2,5 @@
 
 Reads what training exported and nothing else of it: no model class, no checkpoint, no data set.
 """
+
+import recsys_core  # noqa: F401 - sets what TensorFlow reads from the environment

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from importlib import import_module
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 ACTIONS = {
     "convert": "to ONNX, TensorRT, TF-TRT or SavedModel, each verified",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import recsys_core  # noqa: F401 - sets what TensorFlow reads from the environment
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

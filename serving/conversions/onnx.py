@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ def missing(variant: Variant) -> list[str]:
 
 def from_saved_model(export: ExportFolder, target: Path, opset: int) -> None:
     """Write the float32 model of the `serving` signature."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
     import tf2onnx
 
