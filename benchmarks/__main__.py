@@ -19,6 +19,7 @@ from benchmarks import (
     roofline,
     scaling,
     speedup,
+    suite,
     train,
 )
 
@@ -34,6 +35,7 @@ ACTIONS = (
     (peers, "our step beside a plain PyTorch one"),
     (evaluate, "evaluation speed and its limit"),
     (compare, "whether results became slower"),
+    (suite, "every benchmark in turn, and the report"),
     (report, "HTML and Markdown of what was measured"),
     (ncf_table, "the table of the NCF paper, made anew"),
 )

@@ -7,9 +7,11 @@ not depend on how many ranks there were.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,8 @@ from recsys_core.errors import SharedError
 from recsys_core.evaluation.metrics import COVERAGE, Metric, values
 from recsys_core.pipeline import EvaluationBatch, evaluation_batches
 
+T = TypeVar("T")
+R = TypeVar("R")
 Scorer = Callable[[EvaluationBatch], tf.Tensor]
 """Scores [B, I] for every item, from the fold-in items of B users."""
 
@@ -83,6 +87,24 @@ class Evaluation:
         return {"metrics": metrics, "users": self.users, "users_without_relevant": self.users_without_relevant}
 
 
+IN_FLIGHT = 2
+"""Blocks ranked at one time: what one core does in a block (sparse products, exclusion) goes on beside the other's
+products of all cores."""
+
+
+def in_flight(work: Callable[[T], R], parts: Iterable[T], count: int = IN_FLIGHT) -> Iterator[tuple[T, R]]:
+    """Each part with its result, in order, `count` of them being worked on at a time."""
+    with ThreadPoolExecutor(count) as pool:
+        waiting: deque[tuple[T, Future[R]]] = deque()
+        for part in parts:
+            waiting.append((part, pool.submit(work, part)))
+            if len(waiting) == count:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        for first, result in waiting:
+            yield first, result.result()
+
+
 def _all_numbers(scores: tf.Tensor) -> tf.Tensor:
     return tf.logical_not(tf.reduce_any(tf.math.is_nan(scores)))
 
@@ -95,7 +117,7 @@ class Evaluator:
     ) -> None:
         """
         Args:
-            block_size: users ranked at once; their scores take block_size x I x 4 bytes.
+            block_size: users ranked at once; the scores of `IN_FLIGHT` blocks take block_size x I x 4 bytes each.
         """
         self._held_out, self._metrics, self._world, self._n_items = held_out, tuple(metrics), world, n_items
         self._block_size = block_size
@@ -126,9 +148,10 @@ class Evaluator:
     def _whole_block(self, scorer: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Values [B, M] of the whole-catalogue metrics, top items [B, K], and whether all scores are numbers."""
         depth = max(m.k for m in (*self._over_all, *self._coverage))
-        scores = tf.cast(scorer(batch), tf.float32)
-        sound = _all_numbers(scores)
-        scores = topk.exclude(scores, batch.item_ids, batch.row_splits)
+        scores = topk.exclude(tf.cast(scorer(batch), tf.float32), batch.item_ids, batch.row_splits)
+        # One pass, and after the exclusion, which else would have to copy what is still to be read. Minus infinity
+        # stays; what comes to NaN holds a NaN, or infinite scores, which are no better.
+        sound = tf.logical_not(tf.math.is_nan(tf.reduce_sum(scores)))
         _, items = topk.top_k(scores, min(depth, self._n_items))
         hits = topk.is_member(items, batch.wanted_ids, batch.wanted_splits, self._n_items)
         hits = tf.pad(hits, [[0, 0], [0, depth - min(depth, self._n_items)]])
@@ -153,6 +176,7 @@ class Evaluator:
                 tables.append(table)
             return tf.concat(tables, axis=1), items, sound
 
+        rank_block.get_concrete_function()  # traced here, not by two threads at once
         return rank_block
 
     def evaluate(self, scorer: Scorer) -> Evaluation:
@@ -165,8 +189,7 @@ class Evaluator:
         table = np.zeros((self._held_out.n_users, len(self._per_user)))
         seen = np.zeros((len(self._coverage), self._n_items))
         unsound = 0.0
-        for batch in self._batches:
-            block, items, sound = rank_block(batch)
+        for batch, (block, items, sound) in in_flight(rank_block, self._batches):
             unsound += not sound
             table[batch.users.numpy()] = block.numpy()
             for row, metric in enumerate(self._coverage):

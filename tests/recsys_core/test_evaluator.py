@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ import tensorflow as tf
 
 from recsys_core.dataset import Csr, HeldOut
 from recsys_core.distributed import World
-from recsys_core.evaluation.evaluator import Evaluation, Evaluator
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator, in_flight
 from recsys_core.evaluation.metrics import parse_metric
 
 ITEMS, USERS = 40, 53
@@ -133,3 +135,52 @@ def test_nobody_with_anything_to_find_is_an_error() -> None:
     )
     with pytest.raises(ValueError, match="anything to find"):
         evaluator.evaluate(lambda batch: tf.zeros([tf.size(batch.users), ITEMS]))
+
+
+def test_blocks_in_flight_keep_their_order() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(k: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02 * (k % 3 == 0))
+        with lock:
+            running -= 1
+        return k * k
+
+    assert list(in_flight(work, range(9), 2)) == [(k, k * k) for k in range(9)]
+    assert most == 2
+    assert list(in_flight(work, [], 2)) == []
+
+
+def test_a_failure_in_flight_is_raised() -> None:
+    def work(k: int) -> int:
+        if k == 3:
+            raise ValueError("three")
+        return k
+
+    with pytest.raises(ValueError, match="three"):
+        list(in_flight(work, range(9), 2))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_one_score_that_is_no_number_is_found(bad: float) -> None:
+    """Of one user, at an item that is not hidden, beside the minus infinity of those that are."""
+    held_out, scores = data()
+    user = int(np.flatnonzero(np.diff(held_out.fold_in.indptr))[0])
+    item = next(i for i in range(ITEMS) if i not in held_out.fold_in.rows(np.array([user]))[0])
+    scores[user, item] = bad
+    table = tf.constant(scores)
+    evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
+    with pytest.raises(ValueError, match="not numbers"):
+        evaluator.evaluate(lambda batch: tf.gather(table, batch.users))
+
+
+def test_minus_infinity_is_a_score() -> None:
+    held_out, scores = data()
+    scores[:, 7] = -np.inf
+    table = tf.constant(scores)
+    evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
+    evaluator.evaluate(lambda batch: tf.gather(table, batch.users))
