@@ -34,7 +34,8 @@ from recsys_core.training.step import LossFunction, TrainStep
 from vaecf.model import TERMS as VAE_TERMS
 from vaecf.model import MultVae
 
-FOREVER = 10**9
+FOREVER = 10**6
+"""Steps, more than any window takes."""
 
 
 @dataclass(frozen=True, kw_only=True)

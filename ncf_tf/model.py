@@ -204,7 +204,7 @@ class NeuMf(tf.Module):
         for k, bias in enumerate(self.mlp.biases):
             if k:
                 x = tf.matmul(x, tf.cast(self.mlp.kernels[k], self.compute))
-            x = tf.nn.relu(x + tf.cast(bias, self.compute))
+            x = tf.nn.relu(tf.nn.bias_add(x, tf.cast(bias, self.compute)))
             if dropping is not None and self._dropout:
                 x = dropping.of_samples(x, self._keys[k], self._dropout)
         return x
