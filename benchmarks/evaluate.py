@@ -20,7 +20,7 @@ from benchmarks.records import record
 from benchmarks.shapes import HIDDEN, LATENT, vae_operations
 
 METRICS = ("ndcg@100", "recall@20", "recall@50")
-WINDOWS = 4
+WINDOWS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,7 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
     numbers = precision.resolve(precision_name, False, world)
     work = steps.ncf(name, batch, numbers, world, gradients=gradients)
     work.step.run(work.batches, 2)
+    peak = steps.peak_bytes(world) / 2**30  # now, before the vectors of `memory_rate`
     rates, limits, gemms, memories = [], [], [], []
     for _ in range(WINDOWS):
         gemms.append(gemm_rate(batch, max(shape.tower[0] // 2, 1), shape.tower[1], numbers.compute, seconds / 4))
@@ -53,6 +54,7 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
         "shape": name,
         "batch_size": batch,
         "precision": precision_name,
+        "peak_gib": peak,
         "tables_by_rows": work.by_rows,
         "samples_per_second": rates,
         "gemm_gflops": [g / 1e9 for g in gemms],
@@ -76,8 +78,8 @@ def main(args: argparse.Namespace) -> int:
             announce(f"{name}, batch {batch}, {kind}")
             line = ["-m", "benchmarks", "ncf", "--shape", name, "--batch-size", str(batch), "--precision", kind]
             line += ["--gradients", args.gradients, "--seconds", str(args.seconds), "--one"]
-            cost = cost_of([sys.executable, *line])
-            rows.append(json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30})
+            output = cost_of([sys.executable, *line]).output
+            rows.append(json.loads(output.strip().splitlines()[-1]))
             record(args.results, "ncf", rows[-1])
     announce("")
     print(tables.text("ncf", rows))

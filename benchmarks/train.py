@@ -44,6 +44,7 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
     numbers = precision.resolve(name, False, world)
     work = steps.vae(data, batch, numbers, world)
     work.step.run(work.batches, 2)
+    peak = steps.peak_bytes(world) / 2**30  # now, before the vectors of `memory_rate`
     gemm, memory, users = [], [], []
     for _ in range(WINDOWS):
         gemm.append(gemm_rate(batch, HIDDEN, work.n_items, numbers.compute, seconds / 4))
@@ -54,6 +55,7 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
         "n_items": work.n_items,
         "batch_size": batch,
         "precision": name,
+        "peak_gib": peak,
         "users_per_second": users,
         "gemm_gflops": [g / 1e9 for g in gemm],
         "memory_gb_per_second": [m / 1e9 for m in memory],
@@ -71,8 +73,8 @@ def main(args: argparse.Namespace) -> int:
         announce(f"batch {batch}, {name}")
         words = ["-m", "benchmarks", "train", "--data", str(args.data), "--batch-size", str(batch)]
         words += ["--precision", name, "--seconds", str(args.seconds), "--one"]
-        cost = cost_of([sys.executable, *words])
-        rows.append(json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30})
+        output = cost_of([sys.executable, *words]).output
+        rows.append(json.loads(output.strip().splitlines()[-1]))
         record(args.results, "train", rows[-1])
     announce("")
     print(tables.text("train", rows))
