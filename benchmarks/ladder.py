@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.steps import FOREVER, peak_bytes
+from benchmarks.steps import FOREVER, peak_bytes, pin
 from recsys_core import dataset, devices, distributed
 from recsys_core.dataset import Dataset
 from recsys_core.distributed import World
@@ -180,6 +180,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    pin()
     with distributed.session() as world:
         data = dataset.open_dataset(args.data)
         found = climb(data, args.rung, world, epochs=args.epochs, seconds=args.seconds, seed=args.seed)

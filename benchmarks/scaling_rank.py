@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import replace
@@ -32,14 +31,6 @@ class Silent(World):
 
     def __init__(self, world: World) -> None:
         self.rank, self.size = world.rank, world.size
-
-
-def pin(threads: int) -> None:
-    """Keep this process on cores of its own: else "one core a rank" would lend a single rank the others' cores."""
-    local = int(os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK") or os.environ.get("HOROVOD_LOCAL_RANK") or 0)
-    cores = sorted(os.sched_getaffinity(0))
-    if (local + 1) * threads <= len(cores):
-        os.sched_setaffinity(0, cores[local * threads : (local + 1) * threads])
 
 
 def _seconds_a_step(work: Work, world: World, seconds: float) -> float:
@@ -107,8 +98,7 @@ def main() -> int:
     steps.add_arguments(parser)
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
-    if given := os.environ.get("OMP_NUM_THREADS"):
-        pin(int(given))
+    steps.pin()
     with distributed.session() as world:
         devices.configure(world)
         found = measure(steps.build(args, world), world, seconds=args.seconds, rounds=args.rounds)

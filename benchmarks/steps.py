@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -130,6 +131,18 @@ def ncf(name: str, batch: int, numbers: precision.Precision, world: World, *, gr
         n_items=shape.items,
         by_rows=len(by_rows),
     )
+
+
+def pin() -> None:
+    """Keep this process on as many cores of its own as OMP_NUM_THREADS says, if there are so many.
+
+    Else "one core a rank" would lend a single rank the other cores: operators that run beside each other use them.
+    """
+    threads = int(os.environ.get("OMP_NUM_THREADS", 0))
+    local = int(os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK") or os.environ.get("HOROVOD_LOCAL_RANK") or 0)
+    cores = sorted(os.sched_getaffinity(0))
+    if threads and (local + 1) * threads <= len(cores):
+        os.sched_setaffinity(0, cores[local * threads : (local + 1) * threads])
 
 
 def peak_bytes(world: World) -> float:
