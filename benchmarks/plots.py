@@ -61,9 +61,9 @@ def scaling(rows: Sequence[Row]) -> str:
         axes.set_xlabel("ms a step")
         axes.set_ylabel("ranks x batch of each")
         axes.invert_yaxis()
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
 
-    return _figure(draw, height=0.6 + 0.5 * len(rows))
+    return _figure(draw, height=0.9 + 0.5 * len(rows))
 
 
 def roofline(rows: Sequence[Row]) -> str:

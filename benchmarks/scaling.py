@@ -117,10 +117,10 @@ def _merged(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**jobs[0], "seconds": seconds, "sums": sums, "peak_bytes": max(job["peak_bytes"] for job in jobs)}
 
 
-def split(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Seconds of a step by what they are spent on, medians over rounds."""
+def split(seconds: Mapping[str, Sequence[float]], ranks: int) -> dict[str, float]:
+    """Seconds of a step by what they are spent on, medians over rounds. One rank has nobody to talk to."""
     middle = {name: statistics.median(values) for name, values in seconds.items()}
-    exposed = max(0.0, middle["whole"] - middle["silent"])
+    exposed = max(0.0, middle["whole"] - middle["silent"]) if ranks > 1 else 0.0
     waiting = max(0.0, middle["whole"] - middle["fed"])
     return {
         "step": middle["whole"],
@@ -141,7 +141,7 @@ def plan(batches: Sequence[int], ranks: Sequence[int]) -> list[tuple[int, int]]:
 def _rows(found: Mapping[tuple[int, int], dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for (ranks, batch), job in found.items():
-        parts, whole = split(job["seconds"]), job["seconds"]["whole"]
+        parts, whole = split(job["seconds"], ranks), job["seconds"]["whole"]
         row = {"ranks": ranks, "batch_size": batch, **parts, "peak_gib": job["peak_bytes"] / 2**30}
         row["examples_per_second"] = [job["examples"] / s for s in whole]
         row["strong"] = row["weak"] = row["predicted"] = None
@@ -151,7 +151,7 @@ def _rows(found: Mapping[tuple[int, int], dict[str, Any]]) -> list[dict[str, Any
             row["weak"] = [ranks * r for r in ratios(alone["seconds"]["whole"], whole)]
             link = fitted(ranks, *_sums(job))
             row["latency_us"], row["bandwidth_gb"] = 1e6 * link.latency, link.bandwidth / 1e9
-            row["predicted"] = predicted(split(alone["seconds"])["step"], link, ranks, job["gradient_bytes"])
+            row["predicted"] = predicted(split(alone["seconds"], 1)["step"], link, ranks, job["gradient_bytes"])
         rows.append(row)
     return rows
 
