@@ -14,6 +14,8 @@ from benchmarks.measure import machine, versions
 
 CIRCUMSTANCES = ("time", "command", "machine", "versions", "torch")
 """Of a record: says how it came about, not what was measured."""
+COUNTED = ("runs", "rows_equal_but_for_ties")
+"""Whole numbers of a record that are results, not settings."""
 
 Key = tuple[str, ...]
 
@@ -54,7 +56,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def _settings(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for name, value in values.items():
-        if name in CIRCUMSTANCES:
+        if name in CIRCUMSTANCES or name in COUNTED:
             continue
         if isinstance(value, dict):
             yield from _settings(value, f"{prefix}{name}.")

@@ -44,11 +44,14 @@ def circumstances(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def as_html(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The page."""
     parts = []
-    for kind, rows in sections.items():
-        drawn = plots.PLOTS[kind](rows) if kind in plots.PLOTS else ""
-        lines = "".join(f"<div><code>{html.escape(line)}</code></div>" for line in circumstances(rows))
-        about = f"<details><summary>How it was measured</summary>{lines}</details>"
-        parts.append(f"<h2>{tables.TABLES[kind].title}</h2>{drawn}{tables.as_html(kind, rows)}{about}")
+    for kind, everything in sections.items():
+        parts.append(f"<h2>{tables.TABLES[kind].title}</h2>")
+        for shared, rows in tables.apart(kind, everything).items():
+            heading = f"<h3>{html.escape(shared)}</h3>" if shared else ""
+            drawn = plots.PLOTS[kind](rows) if kind in plots.PLOTS else ""
+            lines = "".join(f"<div><code>{html.escape(line)}</code></div>" for line in circumstances(rows))
+            about = f"<details><summary>How it was measured</summary>{lines}</details>"
+            parts.append(f"{heading}{drawn}{tables.as_html(kind, rows)}{about}")
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Benchmarks</title><style>{STYLE}</style>"
         f"<h1>Benchmarks</h1>{''.join(parts)}</html>\n"
@@ -58,9 +61,11 @@ def as_html(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 def as_markdown(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Tables, each with its commands."""
     parts = []
-    for kind, rows in sections.items():
-        lines = "\n".join(f"    {line}" for line in circumstances(rows))
-        parts.append(f"### {tables.TABLES[kind].title}\n\n{tables.markdown(kind, rows)}\n\n{lines}\n")
+    for kind, everything in sections.items():
+        for shared, rows in tables.apart(kind, everything).items():
+            lines = "\n".join(f"    {line}" for line in circumstances(rows))
+            title = tables.TABLES[kind].title + (f" ({shared})" if shared else "")
+            parts.append(f"### {title}\n\n{tables.markdown(kind, rows)}\n\n{lines}\n")
     return "\n".join(parts)
 
 

@@ -54,11 +54,14 @@ class Table:
     title: str
     columns: Sequence[tuple[str, Cell]]
     note: str = ""
+    apart: Sequence[str] = ()
+    """What rows must share to stand in one table: a ladder is climbed on one data set."""
 
 
 TABLES = {
     "speedup": Table(
         title="Speed-up ladder",
+        apart=("data", "epochs"),
         columns=(
             ("rung", of_rung("name")),
             ("batch", of_rung("batch")),
@@ -218,6 +221,15 @@ TABLES = {
         ),
     ),
 }
+
+
+def apart(kind: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each table, by what they share in words."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        shared = ", ".join(f"{name}: {row[name]}" for name in TABLES[kind].apart if name in row)
+        found.setdefault(shared, []).append(row)
+    return found
 
 
 def _cells(kind: str, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -86,6 +86,20 @@ def test_the_newest_of_each_setting_counts() -> None:
     assert list(found) == ["train"]
 
 
+def test_ladders_of_different_data_stand_apart(tmp_path: Path) -> None:
+    records = [row | {"data": data, "epochs": 0} for data in ("one", "two") for row in _speedup()]
+    page = tmp_path / "r.html"
+    assert main(["report", *_file(tmp_path / "r.jsonl", records), "--html", str(page)]) == 0
+    text = page.read_text()
+    assert text.count("<svg") == text.count("<table>") == text.count("<h3>") == 2
+    assert "data: one, epochs: 0" in text
+
+
+def test_a_result_is_no_setting() -> None:
+    line = {"kind": "inference", "engine": "onnx", "batch": 32, "runs": 7, "p50_ms": 1.0}
+    assert len(newest([line, line | {"runs": 8}])["inference"]) == 1
+
+
 def test_empty_columns_are_left_out() -> None:
     shown = tables.text("train", [_train(500, 7.0)])
     assert "users/s" in shown and "peak GiB" not in shown
