@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.measure import announce, cost_of, ratios
+from benchmarks.measure import announce, ratios, result_of
 from benchmarks.rates import gemm_rate
 from benchmarks.records import record
 from benchmarks.shapes import HIDDEN, LATENT, vae_operations
@@ -35,6 +34,7 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
     """Windows of products and of evaluations, in turn."""
     import tensorflow as tf
 
+    from benchmarks import steps
     from recsys_core import devices
     from recsys_core.dataset import open_dataset
     from recsys_core.distributed import World
@@ -51,6 +51,7 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
     evaluator = Evaluator(data.test, metrics, world=world, n_items=data.n_items, block_size=block)
     score = scorer(model)
     evaluator.evaluate(score)
+    peak = steps.peak_bytes(world) / 2**30
     gemm, users = [], []
     for _ in range(WINDOWS):
         gemm.append(gemm_rate(block, HIDDEN, data.n_items, tf.float32, seconds))
@@ -62,6 +63,7 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
         "users": data.test.n_users,
         "n_items": data.n_items,
         "block_size": block,
+        "peak_gib": peak,
         "users_per_second": users,
         "gemm_gflops": [g / 1e9 for g in gemm],
         "share_of_limit": ratios(users, limits),
@@ -70,14 +72,13 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
 
 def main(args: argparse.Namespace) -> int:
     if args.one:
-        print(json.dumps(measure_one(args.data, args.block_size[0], args.seconds)))
+        print("RESULT " + json.dumps(measure_one(args.data, args.block_size[0], args.seconds)))
         return 0
     rows = []
     for block in args.block_size:
         announce(f"blocks of {block}")
         words = ["-m", "benchmarks", "evaluate", "--data", str(args.data), "--block-size", str(block)]
-        cost = cost_of([sys.executable, *words, "--seconds", str(args.seconds), "--one"])
-        rows.append(json.loads(cost.output.strip().splitlines()[-1]) | {"peak_gib": cost.peak_bytes / 2**30})
+        rows.append(result_of([*words, "--seconds", str(args.seconds), "--one"]))
         record(args.results, "evaluate", rows[-1])
     announce("")
     print(tables.text("evaluate", rows))

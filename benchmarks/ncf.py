@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import sys
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.measure import announce, cost_of, ratios
+from benchmarks.measure import announce, ratios, result_of
 from benchmarks.rates import gemm_rate, memory_rate
 from benchmarks.records import record
 from benchmarks.shapes import SHAPES, ncf_least_bytes, ncf_operations
@@ -67,19 +66,17 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
 def main(args: argparse.Namespace) -> int:
     if args.one:
         words = (args.shape[0], args.batch_size[0], args.precision[0], args.gradients, args.seconds)
-        print(json.dumps(measure_one(*words)))
+        print("RESULT " + json.dumps(measure_one(*words)))
         return 0
     if unknown := [s for s in args.shape if s not in SHAPES]:
-        print(f"error: unknown --shape {unknown[0]!r}, known are: {', '.join(SHAPES)}", file=sys.stderr)
-        return 2
+        raise ValueError(f"unknown --shape {unknown[0]!r}, known are: {', '.join(SHAPES)}")
     rows = []
     for name, kind in itertools.product(args.shape, args.precision):
         for batch in args.batch_size or [SHAPES[name].batch]:
             announce(f"{name}, batch {batch}, {kind}")
             line = ["-m", "benchmarks", "ncf", "--shape", name, "--batch-size", str(batch), "--precision", kind]
             line += ["--gradients", args.gradients, "--seconds", str(args.seconds), "--one"]
-            output = cost_of([sys.executable, *line]).output
-            rows.append(json.loads(output.strip().splitlines()[-1]))
+            rows.append(result_of(line))
             record(args.results, "ncf", rows[-1])
     announce("")
     print(tables.text("ncf", rows))

@@ -7,15 +7,13 @@ every parameter, and of embedding tables the rows a sample reads and sums. All r
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.measure import cost_of, ratios
+from benchmarks.measure import ratios, result_of
 from benchmarks.records import record
 from benchmarks.shapes import SHAPES, ncf_least_bytes, ncf_operations, vae_least_bytes, vae_operations
 
@@ -54,8 +52,7 @@ def bound(
 
 
 def _run(words: Sequence[str]) -> dict[str, Any]:
-    output = cost_of([sys.executable, "-m", "benchmarks", *words, "--one"]).output
-    return json.loads(output.strip().splitlines()[-1])
+    return result_of(["-m", "benchmarks", *words, "--one"])
 
 
 def _rates(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:

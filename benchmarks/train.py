@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.measure import announce, cost_of, ratios
+from benchmarks.measure import announce, ratios, result_of
 from benchmarks.rates import gemm_rate, memory_rate
 from benchmarks.records import record
 from benchmarks.shapes import HIDDEN, vae_operations
@@ -66,15 +65,14 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
 
 def main(args: argparse.Namespace) -> int:
     if args.one:
-        print(json.dumps(measure_one(args.data, args.batch_size[0], args.precision[0], args.seconds)))
+        print("RESULT " + json.dumps(measure_one(args.data, args.batch_size[0], args.precision[0], args.seconds)))
         return 0
     rows = []
     for batch, name in itertools.product(args.batch_size, args.precision):
         announce(f"batch {batch}, {name}")
         words = ["-m", "benchmarks", "train", "--data", str(args.data), "--batch-size", str(batch)]
         words += ["--precision", name, "--seconds", str(args.seconds), "--one"]
-        output = cost_of([sys.executable, *words]).output
-        rows.append(json.loads(output.strip().splitlines()[-1]))
+        rows.append(result_of(words))
         record(args.results, "train", rows[-1])
     announce("")
     print(tables.text("train", rows))
