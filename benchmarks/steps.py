@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.shapes import HIDDEN, LATENT, NEGATIVES, SHAPES, random_pairs
+from ncf_tf.lookups import tables_by_rows, tables_projected
 from ncf_tf.losses import TERMS as NCF_TERMS
 from ncf_tf.losses import SampledLoss
 from ncf_tf.model import NeuMf
@@ -29,7 +30,7 @@ from recsys_core import devices, distributed
 from recsys_core.dataset import open_dataset
 from recsys_core.distributed import World
 from recsys_core.pipeline import pair_batches, train_batches
-from recsys_core.training import embedding, precision
+from recsys_core.training import precision
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.step import LossFunction, TrainStep
 from vaecf.model import TERMS as VAE_TERMS
@@ -117,9 +118,9 @@ def ncf(name: str, batch: int, numbers: precision.Precision, world: World, *, gr
     )
     sampler = NegativeSampler(train, NEGATIVES, seed=0, verified=False)
     pairs = batch // (1 + NEGATIVES)
-    lookups = (pairs, pairs * (1 + NEGATIVES)) * 2
-    by_rows = [t for t, n in zip(model.tables, lookups, strict=True) if embedding.is_by_rows(gradients, t.shape[0], n)]
-    loss = SampledLoss(model, sampler, NEGATIVES)
+    by_rows = tables_by_rows(model, pairs, NEGATIVES, gradients)
+    projected = tables_projected(model, pairs // world.size, NEGATIVES, by_rows)
+    loss = SampledLoss(model, sampler, NEGATIVES, projected=projected)
     step_on = partial(_step, loss, NCF_TERMS, model.parameters, Adam(model.parameters), numbers.scaled, by_rows)
     batches = pair_batches(train, seed=0, pairs=pairs, world=world, start_step=0, total_steps=FOREVER)
     return Work(

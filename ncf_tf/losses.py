@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from ncf_tf.model import Dropping, NeuMf
+from ncf_tf.model import AS_EMBEDDINGS, Dropping, NeuMf, Projected
 from ncf_tf.negatives import NegativeSampler
 from recsys_core.pipeline import PairBatch
 
@@ -24,8 +24,21 @@ def binary_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
 class SampledLoss:
     """What a training step minimises: draws the negatives, then compares."""
 
-    def __init__(self, model: NeuMf, sampler: NegativeSampler, negatives: int, embedding_l2: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: NeuMf,
+        sampler: NegativeSampler,
+        negatives: int,
+        embedding_l2: float = 0.0,
+        projected: Projected = AS_EMBEDDINGS,
+    ) -> None:
+        """
+        Args:
+            projected: MLP tables that go through the first layer whole (not with `embedding_l2` or dropout of
+                embeddings, which act on looked-up rows).
+        """
         self._model, self._sampler, self._negatives, self._l2 = model, sampler, negatives, embedding_l2
+        self._projected = projected
 
     def __call__(self, batch: PairBatch, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """This rank's share of the terms; shares add up over ranks to the mean over the samples of the global batch."""
@@ -33,7 +46,7 @@ class SampledLoss:
         drawn = self._sampler.draw(batch.epoch, batch.positions, batch.users)
         items = tf.concat([batch.items[:, None], drawn], axis=1)
         samples = batch.positions[:, None] * (1 + self._negatives) + tf.range(1 + self._negatives, dtype=tf.int64)
-        rows = self._model.look_up(batch.users, items)
+        rows = self._model.look_up(batch.users, items, self._projected)
         logits = self._model.logits(rows, Dropping(batch.step, samples))
         everywhere = batch.global_pairs * (1.0 + self._negatives)
         entropy = binary_cross_entropy(logits) / everywhere

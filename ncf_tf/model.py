@@ -6,8 +6,8 @@ Shape legend: P users, C items of each, U users, I items, F factors, E width of 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +35,10 @@ class Dropping:
         """x [P * C, H] with units dropped and the others scaled up."""
         return self._dropped(x, tf.reshape(self._samples, [-1]), key, rate)
 
+    def of_turned(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
+        """The same for x [C * P, H], in the order of the hidden layers."""
+        return self._dropped(x, tf.reshape(tf.transpose(self._samples), [-1]), key, rate)
+
     def of_users(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
         """x [P, H], the same for all samples of a pair."""
         return self._dropped(x, self._samples[:, 0], key, rate)
@@ -59,21 +63,50 @@ def _glorot(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
     return _uniform(seed, name, rows, columns, float(np.sqrt(6.0 / (rows + columns))))
 
 
+@tf.custom_gradient
+def _rows_of(sums: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+    """[..., H] rows of sums [R, H]. Their gradient is added up at once: left in slices it would be cast to the type of
+    matrix products first, and a popular item's many small parts would no longer count."""
+
+    def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        flat = tf.reshape(upstream, [-1, sums.shape[1]])
+        return tf.math.unsorted_segment_sum(flat, tf.reshape(ids, [-1]), sums.shape[0]), None
+
+    return tf.gather(sums, ids), backward
+
+
+class Projected(NamedTuple):
+    """Which MLP tables go through the first layer whole, before rows are looked up.
+
+    The same sums in another order: a product of R rows instead of one for each of L lookups, so it pays where R < L.
+    """
+
+    users: bool = False
+    items: bool = False
+
+
+AS_EMBEDDINGS = Projected()
+
+
 class Rows(NamedTuple):
     """Embeddings looked up for P users and C items of each; None for a tower that is not there. float32."""
 
+    candidates: tf.Tensor
+    """[] C"""
     gmf: tuple[tf.Tensor, tf.Tensor] | None
     """users [P, F] and items [P, C, F]"""
     mlp: tuple[tf.Tensor, tf.Tensor] | None
-    """users [P, E] and items [P, C, E]"""
+    """users [P, E] and items [C, P, E]; H instead of E where `projected`. Turned, because the gradient of a user is a
+    sum over its items, and sums over the outermost axis run through memory in order."""
     biases: tuple[tf.Tensor, tf.Tensor] | None
     """users [P, 1] and items [P, C, 1]"""
+    projected: Projected = AS_EMBEDDINGS
 
     def squared_norms(self) -> tf.Tensor:
         """[] sum over samples (a user counts C times) of the squared norms of their embeddings."""
-        parts = []
-        for user, item in (part for part in self if part is not None):
-            times = tf.cast(tf.shape(item)[1], tf.float32)
+        assert not any(self.projected), "embeddings that went through the first layer are not to be had"
+        times, parts = tf.cast(self.candidates, tf.float32), []
+        for user, item in (part for part in (self.gmf, self.mlp, self.biases) if part is not None):
             parts.append(2.0 * (times * tf.nn.l2_loss(user) + tf.nn.l2_loss(item)))  # its gradient is one pass
         return tf.add_n(parts)
 
@@ -170,7 +203,7 @@ class NeuMf(tf.Module):
         width = self._factors + (self.mlp.width if self.mlp is not None else 0)
         self.output = _uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / max(width, 1))))  # LeCun
         self.bias = tf.Variable(tf.zeros([1]), name="output/bias")
-        self._dropout, self._embedding_dropout, self.compute = dropout, embedding_dropout, compute
+        self._dropout, self.embedding_dropout, self.compute = dropout, embedding_dropout, compute
         self._keys = [key64(seed, f"dropout/{k}") for k in range(len(tower) + 4)]
         self._hidden = tf.function(self._hidden_layers, jit_compile=True) if xla else self._hidden_layers
 
@@ -198,15 +231,16 @@ class NeuMf(tf.Module):
         return self.output[: self._factors, 0] if self._factors else tf.constant(1.0), self.output[self._factors :]
 
     def _hidden_layers(self, first: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
-        """[M, H] last hidden layer from the first one's sums [M, H]."""
+        """[M, H] last hidden layer from the first one's sums [M, H], its bias included."""
         assert self.mlp is not None
         x = first
         for k, bias in enumerate(self.mlp.biases):
             if k:
                 x = tf.matmul(x, tf.cast(self.mlp.kernels[k], self.compute))
-            x = tf.nn.relu(tf.nn.bias_add(x, tf.cast(bias, self.compute)))
+                x = tf.nn.bias_add(x, tf.cast(bias, self.compute))
+            x = tf.nn.relu(x)
             if dropping is not None and self._dropout:
-                x = dropping.of_samples(x, self._keys[k], self._dropout)
+                x = dropping.of_turned(x, self._keys[k], self._dropout)
         return x
 
     def _first_kernels(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -214,17 +248,33 @@ class NeuMf(tf.Module):
         assert self.mlp is not None
         return tuple(tf.split(tf.cast(self.mlp.kernels[0], self.compute), 2, axis=0))
 
-    def look_up(self, users: tf.Tensor, items: tf.Tensor) -> Rows:
-        """The embeddings of int32 users [P] and items [P, C]."""
+    def look_up(self, users: tf.Tensor, items: tf.Tensor, projected: Projected = AS_EMBEDDINGS) -> Rows:
+        """The embeddings of int32 users [P] and items [P, C].
+
+        Args:
+            projected: MLP tables to put through the first layer before the lookup.
+        """
         gmf = None if self.gmf is None else (tf.gather(self.gmf.users, users), tf.gather(self.gmf.items, items))
-        mlp = None if self.mlp is None else (tf.gather(self.mlp.users, users), tf.gather(self.mlp.items, items))
         own = self.biases
         biases = None if own is None else (tf.gather(own.users, users), tf.gather(own.items, items))
-        return Rows(gmf=gmf, mlp=mlp, biases=biases)
+        mlp = None
+        if self.mlp is not None:
+            halves = zip(self.mlp.tables, self._first_kernels(), projected, strict=True)
+            mlp = tuple(
+                _rows_of(self._projection(table, half), ids) if whole else tf.gather(table, ids)
+                for ids, (table, half, whole) in zip((users, tf.transpose(items)), halves, strict=True)
+            )
+        return Rows(candidates=tf.shape(items)[1], gmf=gmf, mlp=mlp, biases=biases, projected=projected)
+
+    def _projection(self, embeddings: tf.Tensor, half: tf.Tensor) -> tf.Tensor:
+        """[..., H] sums of a half [E, H] of the first layer; float32, so that gradients of many lookups add up well."""
+        flat = tf.reshape(tf.cast(embeddings, self.compute), [-1, half.shape[0]])
+        shape = tf.concat([tf.shape(embeddings)[:-1], half.shape[1:]], axis=0)
+        return tf.cast(tf.reshape(tf.matmul(flat, half), shape), tf.float32)
 
     def logits(self, rows: Rows, dropping: Dropping | None = None) -> tf.Tensor:
         """[P, C] float32 from looked-up embeddings. What depends on the user alone is computed once for its C items."""
-        if dropping is not None and self._embedding_dropout:
+        if dropping is not None and self.embedding_dropout:
             rows = self._dropped_rows(rows, dropping)
         total = self.bias[0]
         for_gmf, for_mlp = self._output_parts()
@@ -236,28 +286,37 @@ class NeuMf(tf.Module):
             # In float32 always: its time is that of reading the rows, which are float32.
             total += tf.linalg.matvec(item, user * for_gmf)
         if rows.mlp is not None:
-            user, item = (tf.cast(part, self.compute) for part in rows.mlp)
-            user_half, item_half = self._first_kernels()
-            shape = tf.shape(item)[:2]
-            of_items = tf.matmul(tf.reshape(item, [-1, item.shape[2]]), item_half)
-            of_items = tf.reshape(of_items, [shape[0], shape[1], item_half.shape[1]])
-            first = tf.reshape(tf.matmul(user, user_half)[:, None, :] + of_items, [-1, item_half.shape[1]])
-            total += tf.reshape(tf.matmul(tf.cast(self._hidden(first, dropping), tf.float32), for_mlp), shape)
+            total += self._mlp_logits(rows.mlp, rows.projected, for_mlp, dropping)
         return total
+
+    def _mlp_logits(
+        self, part: tuple[tf.Tensor, tf.Tensor], projected: Projected, weights: tf.Tensor, dropping: Dropping | None
+    ) -> tf.Tensor:
+        """[P, C] float32: what the MLP adds, from its looked-up rows [P, W] and [C, P, W]."""
+        assert self.mlp is not None
+        halves = zip(part, self._first_kernels(), projected, strict=True)
+        user, item = (x if done else self._projection(x, half) for x, half, done in halves)
+        user = tf.nn.bias_add(user, self.mlp.biases[0])
+        first = tf.reshape(tf.cast(user + item, self.compute), [-1, user.shape[1]])
+        last = tf.cast(self._hidden(first, dropping), tf.float32)
+        return tf.transpose(tf.reshape(tf.matmul(last, weights), tf.shape(item)[:2]))
 
     def _dropped_rows(self, rows: Rows, dropping: Dropping) -> Rows:
         """Embeddings with units dropped."""
-        rate, keys = self._embedding_dropout, iter(self._keys[-4:])
+        rate, keys = self.embedding_dropout, iter(self._keys[-4:])
 
-        def dropped(part: tuple[tf.Tensor, tf.Tensor] | None) -> tuple[tf.Tensor, tf.Tensor] | None:
+        def dropped(
+            part: tuple[tf.Tensor, tf.Tensor] | None, of_items: Callable[[tf.Tensor, int, float], tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor] | None:
             key_user, key_item = next(keys), next(keys)
             if part is None:
                 return None
             user, item = part
-            flat = dropping.of_samples(tf.reshape(item, [-1, item.shape[2]]), key_item, rate)
+            flat = of_items(tf.reshape(item, [-1, item.shape[2]]), key_item, rate)
             return dropping.of_users(user, key_user, rate), tf.reshape(flat, tf.shape(item))
 
-        return Rows(gmf=dropped(rows.gmf), mlp=dropped(rows.mlp), biases=rows.biases)
+        assert not any(rows.projected), "dropout acts on the embeddings themselves"
+        return rows._replace(gmf=dropped(rows.gmf, dropping.of_samples), mlp=dropped(rows.mlp, dropping.of_turned))
 
     @scores_in_full
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
@@ -285,12 +344,13 @@ class NeuMf(tf.Module):
         return self._with_biases(scores, users)
 
     def _parts_of_users(self, users: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """What depends on the user alone: weighted factors [P, F] and the first layer's half [P, H]."""
+        """What depends on the user alone: weighted factors [P, F]; the first layer's half and bias [P, H]."""
         gmf = mlp = None
         if self.gmf is not None:
             gmf = self._looked_up(self.gmf.users, users) * tf.cast(self._output_parts()[0], self.compute)
         if self.mlp is not None:
-            mlp = tf.matmul(self._looked_up(self.mlp.users, users), self._first_kernels()[0])
+            sums = tf.matmul(self._looked_up(self.mlp.users, users), self._first_kernels()[0])
+            mlp = tf.nn.bias_add(sums, tf.cast(self.mlp.biases[0], self.compute))
         return gmf, mlp
 
     def _with_biases(self, scores: tf.Tensor, users: tf.Tensor) -> tf.Tensor:

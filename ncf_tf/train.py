@@ -13,6 +13,7 @@ import tensorflow as tf
 from ncf_tf import pretraining
 from ncf_tf.config import PRESETS, Config
 from ncf_tf.export import NcfRecommender
+from ncf_tf.lookups import tables_by_rows, tables_projected
 from ncf_tf.losses import TERMS, SampledLoss
 from ncf_tf.model import NeuMf
 from ncf_tf.negatives import NegativeSampler
@@ -21,7 +22,6 @@ from recsys_core import dataset as datasets
 from recsys_core.evaluation.evaluator import Scorer
 from recsys_core.pipeline import EvaluationBatch, pair_batches, steps_per_epoch
 from recsys_core.training import package, precision
-from recsys_core.training.embedding import is_by_rows
 from recsys_core.training.experiment import Experiment, Outcome
 from recsys_core.training.package import Package
 
@@ -66,31 +66,22 @@ def scorer(model: NeuMf) -> Scorer:
     return PairScorer(model)
 
 
-def tables_by_rows(config: Config, model: NeuMf) -> list[tf.Variable]:
-    """The tables whose gradients go by rows, by what a global batch looks up in each."""
-    lookups = {"users": config.pairs_per_step, "items": config.pairs_per_step * (1 + config.sampling.negatives)}
-    choice = config.sampling.embedding_gradients
-    return [
-        table
-        for table, kind in zip(model.tables, ("users", "items") * (len(model.tables) // 2), strict=True)
-        if is_by_rows(choice, table.shape[0], lookups[kind])
-    ]
-
-
 def experiment(
     config: Config, data: datasets.Dataset, model: NeuMf, numbers: precision.Precision, world: distributed.World
 ) -> Experiment:
     """What the shared training needs to know of this model."""
     seed, sampling, pairs = config.training.seed, config.sampling, config.pairs_per_step
     sampler = NegativeSampler(data.train, sampling.negatives, seed=seed, verified=sampling.verify_negatives)
-    n_pairs = len(data.train.indices)
+    n_pairs, embedding_l2 = len(data.train.indices), config.model.embedding_l2
+    by_rows = tables_by_rows(model, pairs, sampling.negatives, sampling.embedding_gradients)
+    projected = tables_projected(model, pairs // world.size, sampling.negatives, by_rows, embedding_l2)
     return Experiment(
         model=model,
-        loss=SampledLoss(model, sampler, sampling.negatives, config.model.embedding_l2),
+        loss=SampledLoss(model, sampler, sampling.negatives, embedding_l2, projected),
         terms=TERMS,
         parameters=model.parameters,
         kernels=model.kernels,
-        by_rows=tables_by_rows(config, model),
+        by_rows=by_rows,
         scorer=scorer(model),
         batches=lambda start, total: pair_batches(
             data.train, seed=seed, pairs=pairs, world=world, start_step=start, total_steps=total

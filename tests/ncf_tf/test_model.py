@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import ncf_tf.model
-from ncf_tf.model import Dropping, NeuMf
+from ncf_tf.model import Dropping, NeuMf, Projected
 from ncf_tf.pretraining import merge
 
 USERS, ITEMS, FACTORS = 6, 11, 5
@@ -307,6 +307,51 @@ def test_squared_norms_count_a_user_for_each_sample() -> None:
     )
     rows = model.look_up(tf.constant(users), tf.constant(items))
     assert float(rows.squared_norms()) == pytest.approx(expected, rel=1e-5)
+
+
+WAYS = [Projected(users=u, items=i) for u in (False, True) for i in (False, True)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_projected_tables_give_the_same_logits_and_gradients(way: Projected) -> None:
+    """More lookups than rows, rows looked up often and never, layers dropped."""
+    model, rng = randomised("neumf", dropout=0.3), np.random.default_rng(3)
+    users = tf.constant(rng.integers(0, USERS - 1, 9), tf.int32)
+    items = tf.constant(rng.integers(1, ITEMS, (9, 4)), tf.int32)
+    weights = tf.constant(rng.normal(size=(9, 4)), tf.float32)
+
+    def differentiated(projected: Projected) -> tuple[npt.NDArray, list[npt.NDArray]]:
+        with tf.GradientTape() as tape:
+            got = model.logits(model.look_up(users, items, projected), many(9, 4))
+            total = tf.reduce_sum(got * weights)
+        gradients = tape.gradient(total, model.parameters)
+        return got.numpy(), [tf.convert_to_tensor(g).numpy() for g in gradients]
+
+    (plain, expected), (got, gradients) = differentiated(Projected()), differentiated(way)
+    assert got == pytest.approx(plain, abs=1e-5)
+    for name, a, b in zip((v.name for v in model.parameters), gradients, expected, strict=True):
+        assert a == pytest.approx(b, abs=2e-5), name
+
+
+def test_projected_gradients_add_up_in_float32() -> None:
+    """512 equal gradients of bfloat16 would stop growing at 256 of them."""
+    model = randomised("mlp", compute=tf.bfloat16)
+    with tf.GradientTape() as tape:
+        rows = model.look_up(tf.zeros([512], tf.int32), tf.zeros([512, 1], tf.int32), Projected(users=True, items=True))
+        assert all(part.dtype == tf.float32 for part in rows.mlp)
+        total = tf.reduce_sum(rows.mlp[0])
+    gradient = tape.gradient(total, model.mlp.users).numpy()[0]
+    half = model.mlp.kernels[0].numpy()[: TOWER[0] // 2]
+    assert gradient == pytest.approx(512 * half.sum(axis=1), rel=0.02, abs=2.0)
+
+
+def test_what_acts_on_embeddings_refuses_projected_ones() -> None:
+    model = randomised("mlp", embedding_dropout=0.5)
+    rows = model.look_up(tf.zeros([1], tf.int32), tf.zeros([1, 1], tf.int32), Projected(items=True))
+    with pytest.raises(AssertionError):
+        rows.squared_norms()
+    with pytest.raises(AssertionError):
+        model.logits(rows, many(1, 1))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.2, 0.5, 0.9, 1.0])
