@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-Row = Mapping[str, Any]
-BLUE, RED, GREY, GREEN = "#4878a8", "#c85a4a", "#b0b0b0", "#6aa56a"
-
-
-def _figure(draw: Callable[[Any], None], *, height: float = 3.6) -> str:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, height))
-    draw(axes)
-    axes.spines[["top", "right"]].set_visible(False)
-    out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight")
-    plt.close(figure)
-    drawn = out.getvalue()
-    return drawn[drawn.index("<svg") :]
-
-
-def _middle(row: Row, name: str) -> float:
-    return statistics.median(row[name])
+from benchmarks.drawing import BLUE, GREEN, GREY, RED, Drawn, Row, figure, middle
+from benchmarks.load_plots import LOAD_PLOTS
 
 
 def ladder(rows: Sequence[Row]) -> str:
     """Users/s of every rung, with the spread over rounds."""
 
     def draw(axes: Any) -> None:
-        middle = [_middle(row, "users_per_second") for row in rows]
-        low = [m - min(row["users_per_second"]) for m, row in zip(middle, rows, strict=True)]
-        high = [max(row["users_per_second"]) - m for m, row in zip(middle, rows, strict=True)]
-        bars = axes.bar([row["rung"]["name"] for row in rows], middle, yerr=[low, high], capsize=4, color=BLUE)
-        axes.bar_label(bars, [f"{_middle(row, 'overall'):.1f}x" for row in rows], padding=3)
+        centre = [middle(row, "users_per_second") for row in rows]
+        low = [m - min(row["users_per_second"]) for m, row in zip(centre, rows, strict=True)]
+        high = [max(row["users_per_second"]) - m for m, row in zip(centre, rows, strict=True)]
+        bars = axes.bar([row["rung"]["name"] for row in rows], centre, yerr=[low, high], capsize=4, color=BLUE)
+        axes.bar_label(bars, [f"{middle(row, 'overall'):.1f}x" for row in rows], padding=3)
         axes.set_ylabel("users/s")
-        axes.set_ylim(0, 1.15 * max(m + h for m, h in zip(middle, high, strict=True)))
+        axes.set_ylim(0, 1.15 * max(m + h for m, h in zip(centre, high, strict=True)))
         axes.tick_params(axis="x", labelsize=9)
 
-    return _figure(draw)
+    return figure(draw)
 
 
 def scaling(rows: Sequence[Row]) -> str:
@@ -63,7 +41,7 @@ def scaling(rows: Sequence[Row]) -> str:
         axes.invert_yaxis()
         axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
 
-    return _figure(draw, height=0.9 + 0.5 * len(rows))
+    return figure(draw, height=0.9 + 0.5 * len(rows))
 
 
 def roofline(rows: Sequence[Row]) -> str:
@@ -75,16 +53,16 @@ def roofline(rows: Sequence[Row]) -> str:
         reach = [row["operations_per_byte"] for row in rows] + [row["ridge"] for row in rows]
         x = np.geomspace(min(reach) / 4, max(reach) * 4, 200)
         for row, colour in zip(rows, [BLUE, RED, GREEN, "#8a6aa5"] * len(rows), strict=False):
-            roof = np.minimum(_middle(row, "gemm_gflops"), x * _middle(row, "memory_gb_per_second"))
+            roof = np.minimum(middle(row, "gemm_gflops"), x * middle(row, "memory_gb_per_second"))
             axes.plot(x, roof, color=colour, linewidth=1, alpha=0.6)
-            reached = _middle(row, "examples_per_second") * row["operations"] / 1e9
+            reached = middle(row, "examples_per_second") * row["operations"] / 1e9
             axes.plot(
                 [row["operations_per_byte"]], [reached], "o", color=colour, label=f"{row['model']}, {row['precision']}"
             )
         axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s")
         axes.legend(frameon=False)
 
-    return _figure(draw, height=4.2)
+    return figure(draw, height=4.2)
 
 
 def peers(rows: Sequence[Row]) -> str:
@@ -92,18 +70,19 @@ def peers(rows: Sequence[Row]) -> str:
 
     def draw(axes: Any) -> None:
         names = [f"{row['model']}, {row['batch_size']:,}, {row['precision']}" for row in rows]
-        bars = axes.barh(names, [_middle(row, "ratio") for row in rows], color=BLUE)
+        bars = axes.barh(names, [middle(row, "ratio") for row in rows], color=BLUE)
         axes.bar_label(bars, fmt="%.1fx", padding=3)
         axes.axvline(1, color=GREY, linewidth=1)
         axes.set_xlabel("our examples/s over PyTorch's")
         axes.invert_yaxis()
 
-    return _figure(draw, height=0.8 + 0.45 * len(rows))
+    return figure(draw, height=0.8 + 0.45 * len(rows))
 
 
-PLOTS: Mapping[str, Callable[[Sequence[Row]], str]] = {
+PLOTS: Mapping[str, Drawn] = {
     "speedup": ladder,
     "scaling": scaling,
     "roofline": roofline,
     "peers": peers,
+    **LOAD_PLOTS,
 }

@@ -1,0 +1,162 @@
+"""The search for the highest rate: against theory, against trying everything, in any order; in simulated time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from benchmarks.traffic import arrivals, sizes
+from benchmarks.traffic.clock import VirtualClock
+from benchmarks.traffic.generator import closed_loop, generate
+from benchmarks.traffic.load import Load
+from benchmarks.traffic.search import Found, Goal, Grid, Verdict, best_of, exhaustive, highest_rate, judge
+from benchmarks.traffic.servers import SimulatedPool
+from benchmarks.traffic.split import Dispatcher
+from benchmarks.traffic.theory import MMc
+
+GRID = Grid(ratio=0.04)
+Trial = Callable[[float], Load]
+
+
+class Model:
+    """A pool whose service time is a start and so much an item; loads of fresh queries on it."""
+
+    def __init__(self, start: float, item: float, *, servers: int = 2, window: float = 15.0) -> None:
+        self._service = lambda size: start + item * size
+        self._servers, self._window = servers, window
+
+    def _sizes(self, number: int) -> sizes.Sizes:
+        return sizes.parse("lognormal:5.1,0.4", 1024, np.random.default_rng([number, 1]))
+
+    def _target(self, clock: VirtualClock, split: int) -> Dispatcher:
+        return Dispatcher(SimulatedPool(clock, self._servers, self._service), split=split)
+
+    def capacity(self, split: int) -> float:
+        clock = VirtualClock()
+        load = closed_loop(clock, self._target(clock, split), self._sizes(0), workers=8, duration=20.0)
+        return load.completed_rate
+
+    def trial(self, split: int) -> Trial:
+        def window(rate: float, number: int) -> Load:
+            clock, seed = VirtualClock(), round(1e3 * rate) + number
+            due = arrivals.poisson(rate, np.random.default_rng([seed, 2]))
+            return generate(
+                clock, self._target(clock, split), due, self._sizes(seed), duration=self._window, warm_up=2.0
+            )
+
+        return window
+
+
+MODELS = {  # what a request costs, what an item costs, the target
+    "items dominate": (Model(0.2e-3, 0.1e-3), 0.05),
+    "requests dominate": (Model(8e-3, 0.01e-3), 0.06),
+    "balanced": (Model(2e-3, 0.05e-3), 0.03),
+}
+SPLITS = (16, 64, 256, 1024)
+
+
+def searched(model: Model, splits: tuple[int, ...], goal: Goal) -> list[Found[int]]:
+    return [highest_rate(split, model.trial(split), model.capacity(split), goal, GRID) for split in splits]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_it_finds_what_trying_everything_finds(name: str) -> None:
+    model, target = MODELS[name]
+    goal = Goal(level=0.95, seconds=target)
+    found = best_of(searched(model, SPLITS, goal))
+    every = best_of([exhaustive(s, model.trial(s), model.capacity(s), goal, GRID, 0.6) for s in SPLITS])
+    assert found.rate == pytest.approx(every.rate, rel=0.05)
+    shuffled = best_of(searched(model, tuple(np.random.default_rng(5).permutation(SPLITS).tolist()), goal))
+    assert (shuffled.candidate, shuffled.rate) == (found.candidate, found.rate)
+    assert len(found.verdicts) <= 9  # of 60 rates
+
+
+def test_the_best_split_is_where_it_must_be() -> None:
+    """Where a request costs much, cutting wastes; where the items cost, a query must be spread over the servers."""
+    goal = Goal(level=0.95, seconds=0.03)
+    costly = searched(MODELS["requests dominate"][0], (16, 1024), goal)
+    assert costly[0].rate < 0.5 * costly[1].rate
+    large = searched(MODELS["items dominate"][0], (64, 1024), goal)
+    assert large[1].rate == 0.0  # one in twenty queries has more than 316 items, 32 ms of one server
+    assert large[0].rate > 30
+
+
+def memoryless(seconds: float, window: float = 400.0) -> Trial:
+    """An M/M/1 queue."""
+
+    def trial(rate: float, number: int) -> Load:
+        rng, clock = np.random.default_rng([7, number, round(rate)]), VirtualClock()
+        pool = SimulatedPool(clock, 1, lambda size: rng.exponential(seconds))
+        due = arrivals.poisson(rate, rng)
+        return generate(clock, pool, due, sizes.fixed(1, 1), duration=window, warm_up=20.0)
+
+    return trial
+
+
+@pytest.mark.slow
+def test_the_rate_is_what_theory_says() -> None:
+    """M/M/1: the response is exponential with rate mu - lambda, so p95 < T wants lambda < mu - ln(20) / T."""
+    expected = 100 - math.log(20) / 0.1
+    assert MMc(rate=expected, service=0.01).response_quantile(0.95) == pytest.approx(0.1, rel=1e-6)
+    found = highest_rate("only", memoryless(0.01), 100.0, Goal(level=0.95, seconds=0.1, most=12), GRID)
+    assert found.rate == pytest.approx(expected, rel=0.05)
+
+
+def test_clear_cases_need_one_window_and_close_ones_more() -> None:
+    goal = Goal(level=0.95, seconds=0.1, most=6)
+    border = 100 - math.log(20) / 0.1
+    easy, hard, over = (judge(memoryless(0.01), rate, goal) for rate in (30.0, border, 95.0))
+    assert easy.meets and easy.is_significant and easy.windows == 1
+    assert not over.meets and over.is_significant and over.windows <= 2
+    assert hard.windows > 1
+    assert hard.queries > easy.queries
+
+
+def test_lost_queries_miss_the_target() -> None:
+    """An engine that refuses what it cannot take at once has short latencies, and meets nothing."""
+
+    def trial(rate: float, number: int) -> Load:
+        clock = VirtualClock()
+        pool = SimulatedPool(clock, 1, lambda size: 0.01, queue_limit=0)
+        due = arrivals.poisson(rate, np.random.default_rng(number))
+        return generate(clock, pool, due, sizes.fixed(1, 1), duration=60.0)
+
+    verdict = judge(trial, 50.0, Goal(level=0.95, seconds=0.1))
+    assert trial(50.0, 0).latencies.seconds.max() <= 0.01 + 1e-9
+    assert not verdict.meets
+    assert verdict.beyond == pytest.approx(1 / 3, abs=0.03)  # Erlang's B formula, half a server's work: 0.5 / 1.5
+
+
+def test_a_target_that_cannot_be_met_gives_rate_0() -> None:
+    found = highest_rate("only", memoryless(0.01, 60.0), 100.0, Goal(level=0.95, seconds=0.001), GRID)
+    assert found.best is None
+    assert found.rate == 0.0
+
+
+def verdict(rate: float, meets: bool) -> Verdict:
+    return Verdict(rate=rate, meets=meets, is_significant=True, beyond=0.0, tail=0.01, queries=1000, windows=1)
+
+
+def test_a_lucky_rate_above_a_missed_one_does_not_count() -> None:
+    steps = {10: verdict(1.5, True), 11: verdict(1.6, False), 12: verdict(1.7, True)}
+    assert Found(candidate="a", capacity=2.0, verdicts=steps).rate == 1.5
+
+
+def test_of_equal_candidates_the_larger_capacity_wins() -> None:
+    pair = [Found(candidate=c, capacity=v, verdicts={1: verdict(5.0, True)}) for c, v in (("a", 6.0), ("b", 7.0))]
+    assert best_of(pair).candidate == best_of(pair[::-1]).candidate == "b"
+
+
+def test_steps_of_the_grid() -> None:
+    assert GRID.rate(0) == 1.0
+    assert GRID.rate(GRID.step_below(100.0)) <= 100.0 < GRID.rate(GRID.step_below(100.0) + 1)
+    assert GRID.step_below(GRID.rate(-7)) == -7
+
+
+def test_nothing_due_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no query was due in 4 windows at 1e-06 queries/s"):
+        judge(memoryless(0.01, 1.0), 1e-6, Goal(level=0.95, seconds=0.1))
