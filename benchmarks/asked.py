@@ -42,8 +42,12 @@ def add_subject(parser: argparse.ArgumentParser, *, several: bool = False) -> No
 
 
 def add_engines(parser: argparse.ArgumentParser) -> None:
-    """By which engines, and with queries of which size."""
+    """By which engines or server, and with queries of which size."""
     add = parser.add_argument
+    add("--target", choices=TARGETS, default="pool", help="(default: %(default)s)")
+    add("--url", help="host:port of the server (default: 127.0.0.1:8000, gRPC 8001)")
+    add("--name", default="recommender", help="of the model there (default: %(default)s)")
+    add("--timeout", type=float, default=10.0, help="seconds in which an answer must come (default: %(default)s)")
     add("--engines", type=int, default=0, help="processes (default: one a core)")
     add("--cores", type=int, default=1, help="of each engine (default: %(default)s)")
     add("--sizes", default="lognormal:5.1,0.2", help=f"of: {', '.join(sizes.NAMES)} (default: %(default)s)")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import tables
-from benchmarks.asked import TARGETS, Engines, add_engines, add_subject, drawn_sizes, running, subjects
+from benchmarks.asked import Engines, add_engines, add_subject, drawn_sizes, running, subjects
 from benchmarks.measure import announce
 from benchmarks.records import record
 from benchmarks.subjects import DELAYS, Subject
@@ -25,20 +25,19 @@ from benchmarks.traffic.generator import closed_loop, generate
 from benchmarks.traffic.load import Load
 from benchmarks.traffic.split import Dispatcher
 
+SERVICE_S = 5.0
+"""Of measuring the service time of a known delay."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_subject(parser)
-    add("--target", choices=TARGETS, default="pool", help="(default: %(default)s)")
-    add("--url", help="host:port of the server (default: 127.0.0.1:8000, gRPC 8001)")
-    add("--name", default="recommender", help="of the model there (default: %(default)s)")
     add_engines(parser)
     add("--rate", type=float, nargs="+", help="queries/s, one load after another (default: 50)")
     add("--arrivals", default="poisson", help=f"of: {', '.join(arrivals.NAMES)} (default: %(default)s)")
     add("--split", type=int, help="cut queries into parts of at most so many (default: never)")
     add("--duration", type=float, default=20.0, help="seconds that count (default: %(default)s)")
     add("--warm-up", type=float, default=2.0, help="seconds before them (default: %(default)s)")
-    add("--timeout", type=float, default=10.0, help="seconds in which an answer must come (default: %(default)s)")
     add("--repeats", type=int, default=1, help="loads at each rate (default: %(default)s)")
     add("--stall", type=float, metavar="SECONDS", help="stop all engines so long in the middle")
     add("--closed", action="store_true", help="measure the closed-loop way beside, which hides what waits")
@@ -52,17 +51,27 @@ def _stalls(engines: Engines, clock: RealClock, args: argparse.Namespace) -> Non
     engines.target.stall(clock, clock.now() + args.warm_up + args.duration / 2, args.stall)
 
 
-def _expected(subject: Subject, engines: Engines, rate: float | None, args: argparse.Namespace) -> dict[str, float]:
+def _service(engines: Engines, args: argparse.Namespace) -> float:
+    """Mean seconds of one request when nothing waits: the known delay and what this machine adds to it."""
+    load = closed_loop(RealClock(), engines.target, drawn_sizes(args), duration=SERVICE_S, warm_up=0.5)
+    engines.settle()
+    return float(load.latencies.seconds.mean())
+
+
+def _expected(
+    subject: Subject, engines: Engines, rate: float | None, service: float, args: argparse.Namespace
+) -> dict[str, float]:
     """What queueing theory says of a known delay under Poisson arrivals, in seconds; nothing of other subjects."""
-    kind, _, length = subject.model.partition(":")
+    kind = subject.model.partition(":")[0]
     if kind not in DELAYS or args.arrivals != "poisson" or rate is None or args.split:
         return {}
     law = theory.MMc if kind == DELAYS[1] else theory.MDc
     try:
-        queue = law(rate=rate, service=float(length) / 1e3, servers=engines.workers)
+        queue = law(rate=rate, service=service, servers=engines.workers)
     except ValueError:  # overloaded
         return {}
     return {
+        "service_s": service,
         "theory_mean_s": queue.response_mean(),
         **{f"theory_p{q}_s": queue.response_quantile(q / 100) for q in (50, 95, 99)},
     }
@@ -97,6 +106,7 @@ def main(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     announce(f"{subject.model}: engines start")
     with running(subject, args, args.target) as engines:
+        service = _service(engines, args) if subject.model.partition(":")[0] in DELAYS else 0.0
         for rate in rates:
             for number in range(args.repeats):
                 for loop in ("open", "closed") if args.closed else ("open",):
@@ -116,7 +126,7 @@ def main(args: argparse.Namespace) -> int:
                             "stall_s": args.stall,
                             **load.figures(),
                             "error_texts": dict(load.error_texts),
-                            **(_expected(subject, engines, rate, args) if loop == "open" else {}),
+                            **(_expected(subject, engines, rate, service, args) if loop == "open" else {}),
                         }
                     )
                     record(args.results, "load", rows[-1])

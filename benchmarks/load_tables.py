@@ -43,6 +43,7 @@ LOAD_TABLES = {
             ("loop", plain("loop")),
             ("arrivals", plain("arrivals")),
             ("stall s", plain("stall_s")),
+            ("service ms", number("service_s", ".2f", 1e3)),
             ("offered /s", number("offered_rate", ",.1f")),
             ("answered /s", number("completed_rate", ",.1f")),
             ("items/s", number("completed_items_rate", ",.0f")),
@@ -58,13 +59,15 @@ LOAD_TABLES = {
             ("timeouts", _share("timeouts")),
         ),
         note="Latency counts from when a query was due (closed loop: from when it was sent, which hides what waits), "
-        "of the queries that were answered; in brackets 95 % intervals from batch means. Empty where they are too few.",
+        "of the queries that were answered. In brackets 95 % intervals from batch means; empty where they are too few. "
+        "Theory is that of the queue, with the service time measured beside.",
     ),
     "schedule": Table(
         title="Highest rate within the tail-latency target",
         columns=(
             ("model", plain("model")),
             ("engine", plain("engine")),
+            ("asked", plain("asked")),
             ("simulated", lambda row: "yes" if row.get("is_simulated") else ""),
             ("target", lambda row: f"p{100 * row['level']:g} < {row['target_ms']:g} ms"),
             ("split", plain("best_split")),

@@ -69,7 +69,7 @@ class Bench:
     def __init__(self, engines: Engines, profile: Profile | None, goal: Goal, args: argparse.Namespace) -> None:
         self._engines, self._profile, self._args = engines, profile, args
         self._seconds = max(args.window, WINDOW_TARGETS * goal.seconds)
-        self._timeout = max(10.0, 10 * goal.seconds)
+        self._timeout = max(args.timeout, 10 * goal.seconds)
 
     def _target(self, candidate: Candidate, clock: RealClock) -> Target:
         if candidate.offload_above is None or self._profile is None:
@@ -153,7 +153,7 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
     target_ms = args.target_ms or subject.target_ms or DEFAULT_TARGET_MS
     goal, grid = Goal(level=LEVELS[args.level], seconds=target_ms / 1e3, most=args.most), Grid(ratio=args.resolution)
     every = candidates(args)
-    with running(subject, args) as engines:
+    with running(subject, args, args.target) as engines:
         bench = Bench(engines, profile, goal, args)
         fixed = baseline(engines.workers, args.largest, [c.split for c in every])
         found = search(bench, every, goal, grid, highest_rate, subject.model)
@@ -164,6 +164,7 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
     row = {
         "model": subject.model,
         "engine": subject.engine,
+        "asked": args.target,
         "engines": engines.workers,
         "sizes": args.sizes,
         "is_simulated": profile is not None,
