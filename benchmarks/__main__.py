@@ -6,56 +6,38 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import (
-    compare,
-    embeddings,
-    evaluate,
-    inference,
-    load,
-    ncf,
-    ncf_table,
-    operators,
-    peers,
-    platforms,
-    prep,
-    report,
-    roofline,
-    scaling,
-    schedule,
-    speedup,
-    study,
-    suite,
-    train,
-)
+from benchmarks import prep, suite
+from benchmarks.inference import conversions, load, operators, platforms, schedule, study
+from benchmarks.results import compare, report
+from benchmarks.training import embeddings, evaluate, ncf, ncf_table, peers, roofline, scaling, speedup, train
 
 ACTIONS = (
-    (prep, "data preparation beside the pandas way"),
-    (train, "training speed of VAE-CF and its limit"),
-    (ncf, "training speed of NCF and its limit"),
-    (embeddings, "updates of embedding tables: whole or by rows"),
-    (speedup, "the speed-up ladder from the published way to Horovod, with the metric beside the speed"),
-    (inference, "the exported model and its conversions: agreement, metrics, size, latency"),
-    (scaling, "strong and weak scaling over ranks, and where the time goes"),
-    (roofline, "what bounds a step here, and the share of it that is reached"),
-    (peers, "our step beside a plain PyTorch one"),
-    (evaluate, "evaluation speed and its limit"),
-    (load, "open-loop load on engines or a Triton server: tail latency, throughput, errors"),
-    (schedule, "the highest rate within a tail-latency target, over the split of queries"),
-    (operators, "share of time by kind of operator and batch size"),
-    (platforms, "speed-up of engines and precisions over TensorFlow"),
-    (study, "operators, platforms, schedule and load of a model or all of the zoo, and the report"),
-    (compare, "whether results became slower"),
-    (suite, "every benchmark in turn, and the report"),
-    (report, "HTML and Markdown of what was measured"),
-    (ncf_table, "the table of the NCF paper, made anew"),
+    ("prep", prep, "data preparation beside the pandas way"),
+    ("train", train, "training speed of VAE-CF and its limit"),
+    ("ncf", ncf, "training speed of NCF and its limit"),
+    ("embeddings", embeddings, "updates of embedding tables: whole or by rows"),
+    ("speedup", speedup, "the speed-up ladder from the published way to Horovod, with the metric beside the speed"),
+    ("inference", conversions, "the exported model and its conversions: agreement, metrics, size, latency"),
+    ("scaling", scaling, "strong and weak scaling over ranks, and where the time goes"),
+    ("roofline", roofline, "what bounds a step here, and the share of it that is reached"),
+    ("peers", peers, "our step beside a plain PyTorch one"),
+    ("evaluate", evaluate, "evaluation speed and its limit"),
+    ("load", load, "open-loop load on engines or a Triton server: tail latency, throughput, errors"),
+    ("schedule", schedule, "the highest rate within a tail-latency target, over the split of queries"),
+    ("operators", operators, "share of time by kind of operator and batch size"),
+    ("platforms", platforms, "speed-up of engines and precisions over TensorFlow"),
+    ("study", study, "operators, platforms, schedule and load of a model or all of the zoo, and the report"),
+    ("compare", compare, "whether results became slower"),
+    ("suite", suite, "every benchmark in turn, and the report"),
+    ("report", report, "HTML and Markdown of what was measured"),
+    ("ncf-table", ncf_table, "the table of the NCF paper, made anew"),
 )
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__import__("benchmarks").__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    for module, text in ACTIONS:
-        name = module.__name__.rpartition(".")[2].replace("_", "-")
+    for name, module, text in ACTIONS:
         action = actions.add_parser(name, help=text, description=module.__doc__)
         module.add_arguments(action)
         action.add_argument(

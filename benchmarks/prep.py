@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import Cost, cost_of, spread
-from benchmarks.records import record
+from benchmarks.results.records import record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import report
 from benchmarks.measure import gpus
+from benchmarks.results import report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from ncf_tf.model import AS_EMBEDDINGS, NeuMf, Projected
+from ncf_tf.model import NeuMf
+from ncf_tf.rows import AS_EMBEDDINGS, Projected
 from recsys_core.training.embedding import is_by_rows
 
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from ncf_tf.model import AS_EMBEDDINGS, Dropping, NeuMf, Projected
+from ncf_tf.dropout import Dropping
+from ncf_tf.model import NeuMf
 from ncf_tf.negatives import NegativeSampler
+from ncf_tf.rows import AS_EMBEDDINGS, Projected
 from recsys_core.pipeline import PairBatch
 
 TERMS = ("loss", "cross_entropy", "embedding_penalty")

@@ -5,161 +5,19 @@ Shape legend: P users, C items of each, U users, I items, F factors, E width of 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from recsys_core import noise
-from recsys_core.seeding import generator, key64
+from ncf_tf.dropout import Dropping
+from ncf_tf.rows import AS_EMBEDDINGS, Projected, Rows, rows_of
+from ncf_tf.towers import Biases, Gmf, Mlp, uniform
+from recsys_core.seeding import key64
 from recsys_core.training.precision import scores_in_full
 
 SCORED_NUMBERS = 1 << 25
 """Hidden units that exist at one time while whole catalogues are scored (128 MiB in float32)."""
-
-
-class Dropping:
-    """Which units a training step drops: masks that belong to the sample, whichever rank holds it."""
-
-    def __init__(self, step: tf.Tensor, samples: tf.Tensor) -> None:
-        """
-        Args:
-            step: [] int64.
-            samples: [P, C] int64 a number for each sample of the epoch.
-        """
-        self._step, self._samples = step, samples
-
-    def of_samples(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
-        """x [P * C, H] with units dropped and the others scaled up."""
-        return self._dropped(x, tf.reshape(self._samples, [-1]), key, rate)
-
-    def of_turned(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
-        """The same for x [C * P, H], in the order of the hidden layers."""
-        return self._dropped(x, tf.reshape(tf.transpose(self._samples), [-1]), key, rate)
-
-    def of_users(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
-        """x [P, H], the same for all samples of a pair."""
-        return self._dropped(x, self._samples[:, 0], key, rate)
-
-    def _dropped(self, x: tf.Tensor, rows: tf.Tensor, key: int, rate: float) -> tf.Tensor:
-        kept = noise.keep_units(key, self._step, rows, x.shape[-1], rate)
-        return tf.where(kept, x / tf.cast(1.0 - rate, x.dtype), tf.zeros([], x.dtype))
-
-
-def _normal(seed: int, name: str, rows: int, width: int, deviation: float) -> tf.Variable:
-    values = generator(seed, f"init/{name}").standard_normal((rows, width), np.float32)
-    return tf.Variable(deviation * values, name=name)
-
-
-def _uniform(seed: int, name: str, rows: int, columns: int, limit: float) -> tf.Variable:
-    values = generator(seed, f"init/{name}").uniform(-limit, limit, (rows, columns)).astype(np.float32)
-    return tf.Variable(values, name=name)
-
-
-def _glorot(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
-    """Glorot and Bengio 2010."""
-    return _uniform(seed, name, rows, columns, float(np.sqrt(6.0 / (rows + columns))))
-
-
-@tf.custom_gradient
-def _rows_of(sums: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-    """[..., H] rows of sums [R, H]. Their gradient is added up at once: left in slices it would be cast to the type of
-    matrix products first, and a popular item's many small parts would no longer count."""
-
-    def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        flat = tf.reshape(upstream, [-1, sums.shape[1]])
-        return tf.math.unsorted_segment_sum(flat, tf.reshape(ids, [-1]), sums.shape[0]), None
-
-    return tf.gather(sums, ids), backward
-
-
-class Projected(NamedTuple):
-    """Which MLP tables go through the first layer whole, before rows are looked up.
-
-    The same sums in another order: a product of R rows instead of one for each of L lookups, so it pays where R < L.
-    """
-
-    users: bool = False
-    items: bool = False
-
-
-AS_EMBEDDINGS = Projected()
-
-
-class Rows(NamedTuple):
-    """Embeddings looked up for P users and C items of each; None for a tower that is not there. float32."""
-
-    candidates: tf.Tensor
-    """[] C"""
-    gmf: tuple[tf.Tensor, tf.Tensor] | None
-    """users [P, F] and items [P, C, F]"""
-    mlp: tuple[tf.Tensor, tf.Tensor] | None
-    """users [P, E] and items [C, P, E]; H instead of E where `projected`. Turned, because the gradient of a user is a
-    sum over its items, and sums over the outermost axis run through memory in order."""
-    biases: tuple[tf.Tensor, tf.Tensor] | None
-    """users [P, 1] and items [P, C, 1]"""
-    projected: Projected = AS_EMBEDDINGS
-
-    def squared_norms(self) -> tf.Tensor:
-        """[] sum over samples (a user counts C times) of the squared norms of their embeddings."""
-        assert not any(self.projected), "embeddings that went through the first layer are not to be had"
-        times, parts = tf.cast(self.candidates, tf.float32), []
-        for user, item in (part for part in (self.gmf, self.mlp, self.biases) if part is not None):
-            parts.append(2.0 * (times * tf.nn.l2_loss(user) + tf.nn.l2_loss(item)))  # its gradient is one pass
-        return tf.add_n(parts)
-
-
-class Gmf(tf.Module):
-    """The product of two embeddings, to be weighted by the output layer."""
-
-    def __init__(self, n_users: int, n_items: int, factors: int, seed: int, deviation: float) -> None:
-        super().__init__(name="gmf")
-        self.users = _normal(seed, "gmf/users", n_users, factors, deviation)
-        self.items = _normal(seed, "gmf/items", n_items, factors, deviation)
-        self.width = factors
-
-    @property
-    def tables(self) -> list[tf.Variable]:
-        return [self.users, self.items]
-
-
-class Mlp(tf.Module):
-    """Hidden layers over two embeddings. The first layer is kept as a user half and an item half."""
-
-    def __init__(self, n_users: int, n_items: int, tower: Sequence[int], seed: int, deviation: float) -> None:
-        """
-        Args:
-            tower: twice the width of the embeddings, then the hidden layers.
-        """
-        super().__init__(name="mlp")
-        self.users = _normal(seed, "mlp/users", n_users, tower[0] // 2, deviation)
-        self.items = _normal(seed, "mlp/items", n_items, tower[0] // 2, deviation)
-        self.kernels = [
-            _glorot(seed, f"mlp/{k}/kernel", rows, columns)
-            for k, (rows, columns) in enumerate(itertools.pairwise(tower))
-        ]
-        self.biases = [tf.Variable(tf.zeros([width]), name=f"mlp/{k}/bias") for k, width in enumerate(tower[1:])]
-        self.width = tower[-1]
-        self.widest = max(tower[1:])
-
-    @property
-    def tables(self) -> list[tf.Variable]:
-        return [self.users, self.items]
-
-
-class Biases(tf.Module):
-    """A number for every user and every item."""
-
-    def __init__(self, n_users: int, n_items: int) -> None:
-        super().__init__(name="biases")
-        self.users = tf.Variable(tf.zeros([n_users, 1]), name="biases/users")
-        self.items = tf.Variable(tf.zeros([n_items, 1]), name="biases/items")
-
-    @property
-    def tables(self) -> list[tf.Variable]:
-        return [self.users, self.items]
 
 
 class NeuMf(tf.Module):
@@ -201,7 +59,7 @@ class NeuMf(tf.Module):
         self._factors = self.gmf.width if self.gmf is not None and not dot_product else 0
         """Learnt output weights of the GMF."""
         width = self._factors + (self.mlp.width if self.mlp is not None else 0)
-        self.output = _uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / max(width, 1))))  # LeCun
+        self.output = uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / max(width, 1))))  # LeCun
         self.bias = tf.Variable(tf.zeros([1]), name="output/bias")
         self._dropout, self.embedding_dropout, self.compute = dropout, embedding_dropout, compute
         self._keys = [key64(seed, f"dropout/{k}") for k in range(len(tower) + 4)]
@@ -261,7 +119,7 @@ class NeuMf(tf.Module):
         if self.mlp is not None:
             halves = zip(self.mlp.tables, self._first_kernels(), projected, strict=True)
             mlp = tuple(
-                _rows_of(self._projection(table, half), ids) if whole else tf.gather(table, ids)
+                rows_of(self._projection(table, half), ids) if whole else tf.gather(table, ids)
                 for ids, (table, half, whole) in zip((users, tf.transpose(items)), halves, strict=True)
             )
         return Rows(candidates=tf.shape(items)[1], gmf=gmf, mlp=mlp, biases=biases, projected=projected)

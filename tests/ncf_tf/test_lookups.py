@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ncf_tf.lookups import tables_by_rows, tables_projected
-from ncf_tf.model import NeuMf, Projected
+from ncf_tf.model import NeuMf
+from ncf_tf.rows import Projected
 
 
 def model(kind: str = "neumf", **options: float) -> NeuMf:

@@ -11,8 +11,10 @@ import pytest
 import tensorflow as tf
 
 import ncf_tf.model
-from ncf_tf.model import Dropping, NeuMf, Projected
+from ncf_tf.dropout import Dropping
+from ncf_tf.model import NeuMf
 from ncf_tf.pretraining import merge
+from ncf_tf.rows import Projected
 
 USERS, ITEMS, FACTORS = 6, 11, 5
 TOWER = (8, 7, 3)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.inference.triton import Triton, _Requests
 from benchmarks.traffic import arrivals, sizes
 from benchmarks.traffic.clock import RealClock
 from benchmarks.traffic.generator import generate
 from benchmarks.traffic.load import Load
-from benchmarks.traffic.triton import Triton, _Requests
 from serving.export_folder import ExportFolder
 from serving.triton import server
 from serving.triton.server import Ports

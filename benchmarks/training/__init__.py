@@ -1,0 +1,1 @@
+"""What training and evaluation cost: steps, ladders, scaling, limits, and others beside us."""
