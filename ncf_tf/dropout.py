@@ -22,9 +22,9 @@ class Dropping:
         """x [P * C, H] with units dropped and the others scaled up."""
         return self._dropped(x, tf.reshape(self._samples, [-1]), key, rate)
 
-    def of_turned(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
-        """The same for x [C * P, H], in the order of the hidden layers."""
-        return self._dropped(x, tf.reshape(tf.transpose(self._samples), [-1]), key, rate)
+    def turned(self) -> Dropping:
+        """The same for samples in the order [C, P]."""
+        return Dropping(self._step, tf.transpose(self._samples))
 
     def of_users(self, x: tf.Tensor, key: int, rate: float) -> tf.Tensor:
         """x [P, H], the same for all samples of a pair."""

@@ -98,7 +98,7 @@ class NeuMf(tf.Module):
                 x = tf.nn.bias_add(x, tf.cast(bias, self.compute))
             x = tf.nn.relu(x)
             if dropping is not None and self._dropout:
-                x = dropping.of_turned(x, self._keys[k], self._dropout)
+                x = dropping.of_samples(x, self._keys[k], self._dropout)
         return x
 
     def _first_kernels(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -118,11 +118,19 @@ class NeuMf(tf.Module):
         mlp = None
         if self.mlp is not None:
             halves = zip(self.mlp.tables, self._first_kernels(), projected, strict=True)
+            turned = tf.transpose(items) if self._is_turned else items
             mlp = tuple(
                 rows_of(self._projection(table, half), ids) if whole else tf.gather(table, ids)
-                for ids, (table, half, whole) in zip((users, tf.transpose(items)), halves, strict=True)
+                for ids, (table, half, whole) in zip((users, turned), halves, strict=True)
             )
-        return Rows(candidates=tf.shape(items)[1], gmf=gmf, mlp=mlp, biases=biases, projected=projected)
+        return Rows(
+            candidates=tf.shape(items)[1],
+            gmf=gmf,
+            mlp=mlp,
+            biases=biases,
+            projected=projected,
+            is_turned=self._is_turned,
+        )
 
     def _projection(self, embeddings: tf.Tensor, half: tf.Tensor) -> tf.Tensor:
         """[..., H] sums of a half [E, H] of the first layer; float32, so that gradients of many lookups add up well."""
@@ -144,20 +152,28 @@ class NeuMf(tf.Module):
             # In float32 always: its time is that of reading the rows, which are float32.
             total += tf.linalg.matvec(item, user * for_gmf)
         if rows.mlp is not None:
-            total += self._mlp_logits(rows.mlp, rows.projected, for_mlp, dropping)
+            total += self._mlp_logits(rows, for_mlp, dropping)
         return total
 
-    def _mlp_logits(
-        self, part: tuple[tf.Tensor, tf.Tensor], projected: Projected, weights: tf.Tensor, dropping: Dropping | None
-    ) -> tf.Tensor:
-        """[P, C] float32: what the MLP adds, from its looked-up rows [P, W] and [C, P, W]."""
-        assert self.mlp is not None
-        halves = zip(part, self._first_kernels(), projected, strict=True)
+    @property
+    def _is_turned(self) -> bool:
+        """In float32. Gradients of kernels add up the rows in their order, and CPUs without instructions for the
+        narrow types do part of that in them: there each positive must stay among its negatives, or sums grow large."""
+        return self.compute == tf.float32
+
+    def _mlp_logits(self, rows: Rows, weights: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
+        """[P, C] float32: what the MLP adds."""
+        assert self.mlp is not None and rows.mlp is not None
+        halves = zip(rows.mlp, self._first_kernels(), rows.projected, strict=True)
         user, item = (x if done else self._projection(x, half) for x, half, done in halves)
         user = tf.nn.bias_add(user, self.mlp.biases[0])
-        first = tf.reshape(tf.cast(user + item, self.compute), [-1, user.shape[1]])
+        sums = (user if rows.is_turned else user[:, None, :]) + item
+        first = tf.reshape(tf.cast(sums, self.compute), [-1, item.shape[2]])
+        if dropping is not None and rows.is_turned:
+            dropping = dropping.turned()
         last = tf.cast(self._hidden(first, dropping), tf.float32)
-        return tf.transpose(tf.reshape(tf.matmul(last, weights), tf.shape(item)[:2]))
+        scores = tf.reshape(tf.matmul(last, weights), tf.shape(item)[:2])
+        return tf.transpose(scores) if rows.is_turned else scores
 
     def _dropped_rows(self, rows: Rows, dropping: Dropping) -> Rows:
         """Embeddings with units dropped."""
@@ -174,7 +190,8 @@ class NeuMf(tf.Module):
             return dropping.of_users(user, key_user, rate), tf.reshape(flat, tf.shape(item))
 
         assert not any(rows.projected), "dropout acts on the embeddings themselves"
-        return rows._replace(gmf=dropped(rows.gmf, dropping.of_samples), mlp=dropped(rows.mlp, dropping.of_turned))
+        of_mlp = dropping.turned() if rows.is_turned else dropping
+        return rows._replace(gmf=dropped(rows.gmf, dropping.of_samples), mlp=dropped(rows.mlp, of_mlp.of_samples))
 
     @scores_in_full
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:

@@ -44,11 +44,13 @@ class Rows(NamedTuple):
     gmf: tuple[tf.Tensor, tf.Tensor] | None
     """users [P, F] and items [P, C, F]"""
     mlp: tuple[tf.Tensor, tf.Tensor] | None
-    """users [P, E] and items [C, P, E]; H instead of E where `projected`. Turned, because the gradient of a user is a
-    sum over its items, and sums over the outermost axis run through memory in order."""
+    """users [P, E] and items [P, C, E], or [C, P, E] where `is_turned`; H instead of E where `projected`."""
     biases: tuple[tf.Tensor, tf.Tensor] | None
     """users [P, 1] and items [P, C, 1]"""
     projected: Projected = AS_EMBEDDINGS
+    is_turned: bool = False
+    """The items of the MLP lie [C, P]: the gradient of a user is a sum over its items, and sums over the outermost axis
+    run through memory in order."""
 
     def squared_norms(self) -> tf.Tensor:
         """[] sum over samples (a user counts C times) of the squared norms of their embeddings."""

@@ -141,7 +141,7 @@ def highest_rate(candidate: Candidate, trial: Trial, capacity: float, goal: Goal
 
 
 def exhaustive(
-    candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid, lowest: float = 0.3
+    candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid, lowest: float = 0.5
 ) -> Found[Candidate]:
     """Try every rate of the grid from `lowest` of the capacity, until two in a row above it fail."""
     found, failures = Found(candidate=candidate, capacity=capacity), 0

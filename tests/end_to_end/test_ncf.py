@@ -120,7 +120,7 @@ def test_narrow_types_reach_what_fp32_reaches(
     run = tmp_path / "run"
     done = python(*words_for(tiny_pairs, run, *HARD, "--epochs", "3", "--precision", precision))
     assert done.returncode == 0, done.stderr
-    assert losses(run) == pytest.approx(losses(alone), rel=0.02)
+    assert losses(run) == pytest.approx(losses(alone), rel=0.01)  # 0.003 are usual
     assert metrics(run)["hr@10/sampled"] == pytest.approx(metrics(alone)["hr@10/sampled"], abs=0.03)  # 600 users
 
 
