@@ -60,7 +60,7 @@ lint: setup
 	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks
 
 test: lint
-	@python -m pytest -n $(WORKERS) --dist loadfile
+	@python -m pytest -n $(WORKERS) --dist loadgroup
 
 bench: setup
 	python -m data_prep synthetic --like ml-20m-prepared --held-out-users 10000 --out data/bench

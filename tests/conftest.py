@@ -17,6 +17,14 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Parallel workers (`--dist loadgroup`) take whole files, and one takes all that needs trained exports."""
+    for item in items:
+        folder, file = item.path.relative_to(ROOT).parent, item.path.name
+        group = "serving" if folder.name == "serving" else f"{folder}/{file}"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 users and 300 items with a structure that can be learnt, prepared by the real command."""

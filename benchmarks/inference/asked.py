@@ -26,7 +26,7 @@ def add_subject(parser: argparse.ArgumentParser, *, several: bool = False) -> No
     """What is asked."""
     add, known = parser.add_argument, f"{', '.join(CONFIGURATIONS)}; {DELAYS[0]}:MS; {DELAYS[1]}:MS"
     if several:
-        add("--model", nargs="+", default=[], help=f"of the zoo, or a known delay: {known}")
+        add("--model", nargs="+", default=[], help=f"all, or of the zoo: {known}")
         add("--export", type=Path, nargs="+", default=[], help="trained models: RUN_DIR/export")
     else:
         add("--model", help=f"of the zoo, or a known delay: {known}")
@@ -64,10 +64,17 @@ def subjects(args: argparse.Namespace) -> list[Subject]:
     """
     listed = isinstance(args.model, list)
     names = args.model if listed else [args.model] if args.model else []
+    names = list(CONFIGURATIONS) if names == ["all"] else names
     exports = args.export if listed else [args.export] if args.export else []
     if not names and not exports:
         raise ValueError("nothing to ask: give --model NAME or --export RUN_DIR/export")
     return [*(_named(name, args) for name in names), *(_exported(folder, args) for folder in exports)]
+
+
+def words_for(subject: Subject, args: argparse.Namespace) -> list[str]:
+    """Arguments that ask for a subject again, in another process."""
+    who = ["--export", str(subject.export)] if subject.export else ["--model", subject.model]
+    return [*who, "--engine", args.engine, "--table-mib", str(args.table_mib), "--kept", str(args.kept)]
 
 
 def _named(name: str, args: argparse.Namespace) -> Subject:

@@ -16,12 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.inference.asked import add_subject, subjects
+from benchmarks.inference import apart
+from benchmarks.inference.asked import add_subject
 from benchmarks.inference.subjects import Servable, Subject
-from benchmarks.measure import announce, result_of
-from benchmarks.results import tables
 from benchmarks.results.load_tables import KINDS
-from benchmarks.results.records import record
 
 REQUESTS = 10
 TYPES: Mapping[str, str] = {
@@ -46,11 +44,8 @@ CONTAINERS = frozenset(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
     add_subject(parser, several=True)
-    add("--batches", type=int, nargs="+", default=[1, 4, 16, 64, 256, 1024], help="(default: %(default)s)")
-    add("--threads", type=int, default=0, help="(default: all cores)")
-    add("--one", action="store_true", help=argparse.SUPPRESS)
+    apart.add_arguments(parser)
 
 
 def kind_of(operator: str) -> str:
@@ -149,20 +144,4 @@ def measure_one(subject: Subject, args: argparse.Namespace) -> list[dict[str, An
 
 
 def main(args: argparse.Namespace) -> int:
-    every = subjects(args)
-    if args.one:
-        print("RESULT " + json.dumps({"rows": measure_one(every[0], args)}))
-        return 0
-    rows: list[dict[str, Any]] = []
-    for subject in every:
-        announce(f"operators of {subject.model} in {subject.engine}")
-        what = ["--export", str(subject.export)] if subject.export else ["--model", subject.model]
-        words = ["-m", "benchmarks", "operators", *what, "--engine", subject.engine]
-        words += ["--table-mib", str(args.table_mib), "--kept", str(args.kept)]
-        words += ["--batches", *map(str, args.batches), "--threads", str(args.threads), "--one"]
-        for row in result_of(words)["rows"]:
-            rows.append(row)
-            record(args.results, "operators", row)
-    announce("")
-    print(tables.text("operators", rows))
-    return 0
+    return apart.main("operators", measure_one, [], args)

@@ -6,17 +6,15 @@ All engines of a model are loaded at the same time and timed in turn, window by 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
 import numpy as np
 
-from benchmarks.inference.asked import add_subject, subjects
+from benchmarks.inference import apart
+from benchmarks.inference.asked import add_subject
 from benchmarks.inference.subjects import ONNX, ONNX_INT8, TENSORFLOW, XLA, Servable, Subject
-from benchmarks.measure import announce, ratios, result_of
-from benchmarks.results import tables
-from benchmarks.results.records import record
+from benchmarks.measure import ratios
 
 LEAST_REQUESTS = 3
 
@@ -24,11 +22,9 @@ LEAST_REQUESTS = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_subject(parser, several=True)
-    add("--batches", type=int, nargs="+", default=[1, 4, 16, 64, 256, 1024], help="(default: %(default)s)")
+    apart.add_arguments(parser)
     add("--seconds", type=float, default=0.5, help="of a window (default: %(default)s)")
     add("--rounds", type=int, default=3, help="(default: %(default)s)")
-    add("--threads", type=int, default=0, help="of each engine (default: all cores)")
-    add("--one", action="store_true", help=argparse.SUPPRESS)
 
 
 def engines_of(subject: Subject) -> list[str]:
@@ -86,19 +82,4 @@ def measure_one(subject: Subject, args: argparse.Namespace) -> list[dict[str, An
 
 
 def main(args: argparse.Namespace) -> int:
-    every = subjects(args)
-    if args.one:
-        print("RESULT " + json.dumps({"rows": measure_one(every[0], args)}))
-        return 0
-    rows: list[dict[str, Any]] = []
-    for subject in every:
-        announce(f"{subject.model}: {', '.join(engines_of(subject))}")
-        what = ["--export", str(subject.export)] if subject.export else ["--model", subject.model]
-        words = ["-m", "benchmarks", "platforms", *what, "--table-mib", str(args.table_mib), "--kept", str(args.kept)]
-        words += ["--batches", *map(str, args.batches), "--seconds", str(args.seconds), "--rounds", str(args.rounds)]
-        for row in result_of([*words, "--threads", str(args.threads), "--one"])["rows"]:
-            rows.append(row)
-            record(args.results, "platforms", row)
-    announce("")
-    print(tables.text("platforms", rows))
-    return 0
+    return apart.main("platforms", measure_one, ["--seconds", str(args.seconds), "--rounds", str(args.rounds)], args)

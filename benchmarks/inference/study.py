@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.inference.asked import add_subject, subjects
+from benchmarks.inference.asked import add_subject, subjects, words_for
 from benchmarks.inference.subjects import Subject
 from benchmarks.results import report
 from benchmarks.results.records import read
 from benchmarks.suite import run
-from benchmarks.zoo.configurations import CONFIGURATIONS
 
 AROUND = (0.5, 1.0, 1.2)
 """Of the highest rate: the loads that are shown."""
@@ -30,12 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report.add_arguments(parser)
 
 
-def _who(subject: Subject, args: argparse.Namespace) -> list[str]:
-    if subject.export:
-        return ["--export", str(subject.export)]
-    return ["--model", subject.model, "--table-mib", str(args.table_mib), "--kept", str(args.kept)]
-
-
 def _highest(results: Path, subject: Subject) -> dict[str, Any]:
     """The newest schedule of a subject."""
     found = [row for row in read(results) if row["kind"] == "schedule" and row["model"] == subject.model]
@@ -44,13 +37,13 @@ def _highest(results: Path, subject: Subject) -> dict[str, Any]:
 
 def _plan(subject: Subject, args: argparse.Namespace) -> dict[str, list[str]]:
     """Name of a benchmark -> its arguments."""
-    who, quick = _who(subject, args), args.quick
+    who, quick = words_for(subject, args), args.quick
     sizes = ["--batches", *(["1", "64", "1024"] if quick else ["1", "4", "16", "64", "256", "1024"])]
     return {
-        "operators": [*who, "--engine", args.engine, *sizes],
+        "operators": [*who, *sizes],
         "platforms": [*who, *sizes, *(["--rounds", "2", "--seconds", "0.3"] if quick else [])],
         "schedule": [
-            *who, "--engine", args.engine,
+            *who,
             *(["--splits", "64", "256", "1024", "--most", "2", "--resolution", "0.1"] if quick else []),
         ],
     }  # fmt: skip
@@ -64,12 +57,10 @@ def _load(subject: Subject, args: argparse.Namespace) -> list[str] | None:
     rates = [f"{best['rate'] * share:.3g}" for share in AROUND]
     window = ["--duration", "8"] if args.quick else []
     split = ["--split", str(best["best_split"])]
-    return [*_who(subject, args), "--engine", args.engine, *split, "--rate", *rates, *window]
+    return [*words_for(subject, args), *split, "--rate", *rates, *window]
 
 
 def main(args: argparse.Namespace) -> int:
-    if args.model == ["all"]:
-        args.model = list(CONFIGURATIONS)
     failed = []
     for subject in subjects(args):
         for name, words in _plan(subject, args).items():

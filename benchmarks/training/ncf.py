@@ -45,9 +45,9 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
     peak = steps.peak_bytes(world) / 2**30  # now, before the vectors of `memory_rate`
     rates, limits, gemms, memories = [], [], [], []
     for _ in range(WINDOWS):
-        gemms.append(gemm_rate(batch, max(shape.tower[0] // 2, 1), shape.tower[1], numbers.compute, seconds / 4))
+        gemms.append(gemm_rate(batch, shape.tower[1], shape.tower[2], numbers.compute, seconds / 4))
         memories.append(memory_rate(seconds / 4))
-        limits.append(1 / max(ncf_operations(shape) / gemms[-1], ncf_least_bytes(shape, batch) / memories[-1]))
+        limits.append(1 / max(ncf_operations(shape, batch) / gemms[-1], ncf_least_bytes(shape, batch) / memories[-1]))
         rates.append(work.rate(seconds))
     return {
         "shape": name,

@@ -70,7 +70,7 @@ def measure(args: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     ]
     for name, shape in SHAPES.items():
         found = _run(["ncf", "--shape", name, "--batch-size", str(shape.batch), *common])
-        need = ncf_operations(shape), ncf_least_bytes(shape, shape.batch)
+        need = ncf_operations(shape, shape.batch), ncf_least_bytes(shape, shape.batch)
         rows.append(
             {"model": name, "batch_size": shape.batch, "precision": precision}
             | bound(*need, *_rates(found), found["samples_per_second"])

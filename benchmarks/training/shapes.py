@@ -60,13 +60,13 @@ def vae_least_bytes(n_items: int, batch: int) -> float:
     return 28 * parameters / batch
 
 
-def ncf_operations(shape: Shape) -> float:
-    """Multiplications and additions of a sample's forward and backward pass; the user's half of the first layer is
-    shared by a positive and its negatives."""
+def ncf_operations(shape: Shape, batch: int) -> float:
+    """Multiplications and additions of a sample's forward and backward pass, as few as they can be: each half of the
+    first layer once for every row that is looked up, or once for every row of its table if these are fewer."""
     half, first = shape.tower[0] // 2, shape.tower[1]
+    rows = min(shape.users, batch / (1 + NEGATIVES)) + min(shape.items, batch)
     hidden = sum(a * b for a, b in itertools.pairwise(shape.tower[1:]))
-    shared = half * first / (1 + NEGATIVES)
-    return 3 * 2 * (shared + half * first + hidden + shape.tower[-1] + 2 * shape.factors)
+    return 3 * 2 * (rows / batch * half * first + hidden + shape.tower[-1] + 2 * shape.factors)
 
 
 def ncf_least_bytes(shape: Shape, batch: int) -> float:
