@@ -20,7 +20,7 @@ def figure(draw: Callable[[Any], None], *, height: float = 3.6, rows: int = 1, c
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    made, axes = plt.subplots(rows, columns, figsize=(8, height), layout="constrained" if rows * columns > 1 else None)
+    made, axes = plt.subplots(rows, columns, figsize=(8, height), layout="constrained")
     draw(axes)
     for own in made.axes:
         own.spines[["top", "right"]].set_visible(False)

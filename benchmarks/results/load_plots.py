@@ -78,13 +78,13 @@ def operators(rows: Sequence[Row]) -> str:
                 below += parts
             axes.set_title(", ".join(name), fontsize=9)
             axes.set_ylim(0, 100)
-            axes.set_ylabel("% of time")
+            axes.set(xlabel="batch", ylabel="% of time")
             axes.tick_params(labelsize=8)
         flat = np.atleast_1d(grid).ravel()
         for axes in flat[len(panels) :]:
             axes.set_visible(False)
         handles, labels = flat[0].get_legend_handles_labels()
-        flat[0].figure.legend(handles, labels, frameon=False, ncols=len(KINDS), fontsize=8, loc="lower center")
+        flat[0].figure.legend(handles, labels, frameon=False, ncols=len(KINDS), fontsize=8, loc="outside lower center")
 
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)

@@ -25,6 +25,8 @@ that the order of candidates changes nothing."""
 
 LOWEST = 0.1
 """Of the capacity: where a candidate is given up; no rate up to here is tried."""
+LOOKS = 12
+"""Times that the answer of a bisection is moved by a second look at most."""
 OVERSHOOT = 1.1
 """Of the capacity: the highest rate that is tried."""
 
@@ -56,11 +58,15 @@ class Verdict:
     windows: int
 
 
-def judge(trial: Trial, rate: float, goal: Goal) -> Verdict:
-    """Repeat windows until it is clear whether the goal is met."""
+def judge(trial: Trial, rate: float, goal: Goal, first: int = 0) -> Verdict:
+    """Repeat windows until it is clear whether the goal is met.
+
+    Args:
+        first: number of the first window.
+    """
     seconds, allowed, windows, is_clear = np.empty(0), 1 - goal.level, 0, False
     while windows < goal.most and not is_clear:
-        seconds = np.concatenate([seconds, trial(rate, windows).of_all.seconds])
+        seconds = np.concatenate([seconds, trial(rate, first + windows).of_all.seconds])
         windows += 1
         late = (seconds > goal.seconds).astype(np.float64)
         if len(late) >= LEAST:
@@ -126,8 +132,8 @@ def highest_rate(candidate: Candidate, trial: Trial, capacity: float, goal: Goal
     """
     found = Found(candidate=candidate, capacity=capacity)
 
-    def meets(step: int) -> bool:
-        found.verdicts[step] = judge(trial, grid.rate(step), goal)
+    def meets(step: int, first: int = 0) -> bool:
+        found.verdicts[step] = judge(trial, grid.rate(step), goal, first)
         return found.verdicts[step].meets
 
     low, high = grid.step_below(LOWEST * capacity), grid.step_below(OVERSHOOT * capacity) + 1
@@ -137,7 +143,23 @@ def highest_rate(candidate: Candidate, trial: Trial, capacity: float, goal: Goal
             middle = (low + high) // 2
         low, high = (middle, high) if meets(middle) else (low, middle)
         middle = (low + high) // 2
+    if found.best is not None:
+        _look_again(low, meets, goal)
     return found
+
+
+def _look_again(step: int, meets: Callable[[int, int], bool], goal: Goal) -> None:
+    """Decide anew, with fresh windows, on the highest rate that was met and the one above, and go where that leads.
+
+    A machine that stops for a moment in the wrong window sends the bisection astray, far below the answer.
+    """
+    for look in range(1, LOOKS + 1):
+        if meets(step + 1, look * goal.most):
+            step += 1
+        elif meets(step, look * goal.most):
+            return
+        else:
+            step -= 1
 
 
 def exhaustive(
