@@ -15,7 +15,7 @@ import os, sys
 class Witness:
     def find_spec(self, name, path=None, target=None):
         if name == "tensorflow":
-            print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), os.environ.get("TF_CPP_MIN_LOG_LEVEL"))
+            print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), os.environ.get("TF_CPP_MIN_LOG_LEVEL"), flush=True)
             os._exit(0)
 sys.meta_path.insert(0, Witness())
 import {module}
