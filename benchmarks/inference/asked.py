@@ -60,8 +60,12 @@ def subjects(args: argparse.Namespace) -> list[Subject]:
     """What was asked for.
 
     Raises:
-        ValueError: nothing, or an unknown model.
+        ValueError: nothing, an unknown model, or a number below 1 where that makes no sense.
     """
+    for name in ("cores", "largest", "table_mib", "repeats", "rounds", "most", "splits", "batches"):
+        for value in np.atleast_1d(getattr(args, name, 1)):
+            if value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}, expected a whole number from 1")
     listed = isinstance(args.model, list)
     names = args.model if listed else [args.model] if args.model else []
     names = list(CONFIGURATIONS) if names == ["all"] else names

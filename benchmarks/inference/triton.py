@@ -66,6 +66,8 @@ class Triton:
                     client.infer(self._model, self._requests.drawn(query.size, rng))
                 except ServerError as problem:
                     error = str(problem)
+                except Exception as problem:  # else this connection would be gone, and the query a timeout
+                    error = f"{type(problem).__name__}: {problem}"
                 done(query, time.perf_counter(), error)
 
     def settle(self) -> None:

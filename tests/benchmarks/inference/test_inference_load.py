@@ -108,6 +108,9 @@ def test_the_fixed_split_is_the_nearest_to_even() -> None:
     [
         (["load"], "nothing to ask: give --model NAME or --export RUN_DIR/export"),
         (["load", "--model", "rmc9"], "unknown --model 'rmc9', known are: rmc1, rmc2, rmc3, ncf, wnd"),
+        (["load", "--model", "delay:5", "--cores", "0"], "--cores is 0, expected a whole number from 1"),
+        (["load", "--model", "delay:5", "--repeats", "0"], "--repeats is 0, expected a whole number from 1"),
+        (["schedule", "--model", "delay:5", "--splits", "64", "0"], "--splits is 0, expected a whole number from 1"),
         (["load", "--model", "delay:soon"], "--model is 'delay:soon', expected delay:MS with milliseconds above 0"),
         (["load", "--model", "delay:5", "--target", "triton-http"], "--target triton-http needs --export"),
         (["load", "--model", "delay:5", "--target", "in-process", "--stall", "1"], "--stall needs --target pool"),
