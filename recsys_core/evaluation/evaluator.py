@@ -148,11 +148,12 @@ class Evaluator:
     def _whole_block(self, scorer: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Values [B, M] of the whole-catalogue metrics, top items [B, K], and whether all scores are numbers."""
         depth = max(m.k for m in (*self._over_all, *self._coverage))
-        scores = topk.exclude(tf.cast(scorer(batch), tf.float32), batch.item_ids, batch.row_splits)
+        scores = tf.ensure_shape(tf.cast(scorer(batch), tf.float32), [None, self._n_items])
+        scores = topk.exclude(scores, batch.item_ids, batch.row_splits)
         # One pass, and after the exclusion, which else would have to copy what is still to be read. Minus infinity
         # stays; what comes to NaN holds a NaN, or infinite scores, which are no better.
         sound = tf.logical_not(tf.math.is_nan(tf.reduce_sum(scores)))
-        _, items = topk.top_k(scores, min(depth, self._n_items))
+        _, items = topk.top_k_of_many(scores, min(depth, self._n_items))
         hits = topk.is_member(items, batch.wanted_ids, batch.wanted_splits, self._n_items)
         hits = tf.pad(hits, [[0, 0], [0, depth - min(depth, self._n_items)]])
         hits.set_shape([None, depth])
@@ -185,7 +186,9 @@ class Evaluator:
         Raises:
             SharedError: a score is NaN (a ranking of NaN would pass for a result), or nobody has relevant items.
         """
-        rank_block = self._compiled.setdefault(scorer, self._block_function(scorer))
+        if scorer not in self._compiled:
+            self._compiled[scorer] = self._block_function(scorer)
+        rank_block = self._compiled[scorer]
         table = np.zeros((self._held_out.n_users, len(self._per_user)))
         seen = np.zeros((len(self._coverage), self._n_items))
         unsound = 0.0

@@ -94,12 +94,12 @@ def stopped_and_resumed(tiny_data: Path, run: Path, at_line: int, extra: tuple[s
 @pytest.mark.slow
 def test_resumed_equals_never_stopped(tiny_data: Path, python: Any, tmp_path: Path) -> None:
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    epochs = ("--epochs", "40", "--steps-per-call", "3", "--learning-rate-schedule", "cosine")
+    epochs = ("--epochs", "20", "--steps-per-call", "3", "--learning-rate-schedule", "cosine")
     words = ("vaecf.train", "--data", tiny_data, "--run-dir", straight, *SMALL, *EASY_GATE, *epochs)
     assert python(*words).returncode == 0
-    assert stopped_and_resumed(tiny_data, stopped, 30, epochs) == [0, 0]
+    assert stopped_and_resumed(tiny_data, stopped, 15, epochs) == [0, 0]
     steps = [json.loads(line)["step"] for line in (stopped / "metrics.jsonl").read_text().splitlines()]
-    assert len(steps) > 30
+    assert len(steps) > 15
     one, two = variables(straight), variables(stopped)
     assert one.keys() == two.keys()
     for name in one:

@@ -13,7 +13,7 @@ from recsys_core.dataset import open_dataset
 from recsys_core.distributed import World
 from recsys_core.pipeline import pair_batches, steps_per_epoch
 
-NEGATIVES, PAIRS, RANKS = 4, 256, 4
+NEGATIVES, PAIRS, RANKS = 4, 1024, 4
 
 
 class Part(World):

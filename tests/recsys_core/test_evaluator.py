@@ -15,6 +15,7 @@ from recsys_core.dataset import Csr, HeldOut
 from recsys_core.distributed import World
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, in_flight
 from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.pipeline import EvaluationBatch
 
 ITEMS, USERS = 40, 53
 NAMES = ("ndcg@10", "recall@5", "map@7", "hr@3", "precision@5", "coverage@2")
@@ -95,6 +96,19 @@ def test_ranks_together_send_exactly_what_one_sends(size: int) -> None:
     assert (together[:n_values] == alone.sent[:n_values]).all()
     assert ((together[n_values:-1] > 0) == (alone.sent[n_values:-1] > 0)).all()
     assert together[-1] == alone.sent[-1] == 0
+
+
+def test_a_scorer_is_traced_once() -> None:
+    held_out, scores = data()
+    table, traces = tf.constant(scores), []
+
+    def scorer(batch: EvaluationBatch) -> tf.Tensor:
+        traces.append(1)
+        return tf.gather(table, batch.users)
+
+    evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
+    assert evaluator.evaluate(scorer) == evaluator.evaluate(scorer)
+    assert len(traces) == 1
 
 
 @pytest.mark.parametrize("block", [1, 7, 1000])
@@ -179,8 +193,13 @@ def test_one_score_that_is_no_number_is_found(bad: float) -> None:
 
 
 def test_minus_infinity_is_a_score() -> None:
-    held_out, scores = data()
+    """It comes last, and nothing is refused: one user who wants item 7, where it alone is minus infinity, and one who
+    wants item 3."""
+    held_out = HeldOut(fold_in=csr([np.array([], int)] * 2), fold_out=csr([np.array([7]), np.array([3])]))
+    scores = np.zeros((2, ITEMS), np.float32)
     scores[:, 7] = -np.inf
     table = tf.constant(scores)
-    evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
-    evaluator.evaluate(lambda batch: tf.gather(table, batch.users))
+    metrics = [parse_metric(f"hr@{ITEMS - 1}"), parse_metric(f"hr@{ITEMS}")]
+    found = Evaluator(held_out, metrics, world=World(), n_items=ITEMS).evaluate(lambda b: tf.gather(table, b.users))
+    assert found.metrics[f"hr@{ITEMS - 1}"].mean == 0.5
+    assert found.metrics[f"hr@{ITEMS}"].mean == 1.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys_core.dataset import Csr
+from recsys_core.dataset import Csr, HeldOut
 from recsys_core.distributed import World
-from recsys_core.pipeline import Batch, steps_per_epoch, train_batches
+from recsys_core.pipeline import Batch, evaluation_batches, pair_batches, steps_per_epoch, train_batches
 
 
 def world(rank: int, size: int) -> World:
@@ -75,3 +75,15 @@ def test_rows_are_the_users_items() -> None:
         for k, user in enumerate(batch.users.numpy()):
             expected = data.indices[data.indptr[user] : data.indptr[user + 1]]
             assert batch.item_ids.numpy()[splits[k] : splits[k + 1]].tolist() == expected.tolist()
+
+
+def test_nothing_is_tuned_behind_it() -> None:
+    """The thread that tunes keeps whoever drops an iterator waiting, for up to a minute."""
+    held_out = HeldOut(fold_in=matrix(), fold_out=matrix())
+    common = {"seed": 5, "world": World(), "start_step": 0, "total_steps": 8}
+    for batches in (
+        train_batches(matrix(), batch_size=6, **common),
+        pair_batches(matrix(), pairs=6, **common),
+        evaluation_batches(held_out, block_size=6, world=World()),
+    ):
+        assert batches.options().autotune.enabled is False

@@ -199,4 +199,4 @@ def test_a_parent_that_is_killed(infer: Infer, places: dict[str, Place], how: si
     command.send_signal(how)
     status = command.wait(20)
     assert status not in (0, None)
-    assert infer.nothing_is_left(5), f"still there: {[p.pid for p in infer.children()]}"
+    assert infer.nothing_is_left(30), f"still there: {[p.pid for p in infer.children()]}"  # hours, if it did not

@@ -48,12 +48,12 @@ def test_load_stands_beside_theory_and_the_closed_loop(tmp_path: Path, capsys: p
 def test_the_schedule_of_a_known_delay(tmp_path: Path) -> None:
     """Every part takes 10 ms on one engine: cutting 4 items into 4 parts leaves a quarter of the rate."""
     words = ["schedule", "--model", "delay:10", "--engines", "1", *SHORT, "--splits", "1", "4", "--target-ms", "60"]
-    (row,) = results(tmp_path, *words, "--window", "2", "--most", "2", "--resolution", "0.15")
+    (row,) = results(tmp_path, *words, "--window", "1", "--most", "2", "--resolution", "0.3")
     assert row["best_split"] == 4
     assert row["capacity"] == pytest.approx(100, rel=0.2)
     assert 40 < row["rate"] < 105
     by_split = {s: max([p["rate"] for p in row["points"] if p["split"] == s and p["meets"]], default=0) for s in (1, 4)}
-    assert by_split[1] < 0.4 * by_split[4]
+    assert by_split[1] < 0.5 * by_split[4]
     assert row["baseline_split"] == 4
     assert row["gain"] == 1.0
     assert not row["is_simulated"]
@@ -69,7 +69,7 @@ def test_an_accelerator_profile_is_called_simulated_everywhere(
     profile = tmp_path / "gpu.csv"
     profile.write_text("1,0.002\n4,0.002\n")
     words = ["schedule", "--model", "delay:20", "--engines", "1", *SHORT, "--splits", "4", "--target-ms", "60"]
-    words += ["--profile", str(profile), "--offload-above", "2", "--window", "2", "--most", "1", "--resolution", "0.3"]
+    words += ["--profile", str(profile), "--offload-above", "2", "--window", "1", "--most", "1", "--resolution", "0.3"]
     (row,) = results(tmp_path, *words)
     assert row["is_simulated"]
     assert row["best_offload_above"] == 2  # all go to the accelerator: 10 times as fast
