@@ -58,6 +58,9 @@ class TrainingConfig:
     """Epochs between evaluations on the validation users."""
     patience: int = 0
     """Stop after this many evaluations without a better one (0: train all epochs)."""
+    average: float = 0.0
+    """Evaluate, keep and export the mean of the parameters at the evaluations so far, each weighing this much of the
+    one after it, as 0.8 (0: the parameters themselves)."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints stay (the best one stays besides)."""
     steps_per_call: int = 10
@@ -71,7 +74,7 @@ class TrainingConfig:
             _require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "0 or more")
         for name in ("learning_rate", "epsilon"):
             _require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")
-        for name in ("beta1", "beta2", "warmup"):
+        for name in ("beta1", "beta2", "warmup", "average"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
         if self.learning_rate_schedule not in LEARNING_RATE:
             known = ", ".join(LEARNING_RATE)

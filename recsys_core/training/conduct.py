@@ -50,7 +50,7 @@ def conduct(run: Run, *, resume: bool) -> Outcome:
             progress,
             examples_per_step=run.experiment.examples_per_epoch / run.plan.steps_per_epoch,
             unit=run.experiment.unit,
-            evaluate=lambda: run.evaluator.evaluate(run.experiment.scorer),
+            evaluate=run.evaluate,
             primary=primary,
             target=run.target,
             patience=run.training.patience,

@@ -6,6 +6,7 @@ The model gives a loss, its variables and a scorer; everything that has to do wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from recsys_core.evaluation.gate import Verdict, judge
 from recsys_core.evaluation.metrics import Metric
 from recsys_core.run_folder import RunLog
 from recsys_core.training import loop
+from recsys_core.training.averaging import Averages
 from recsys_core.training.checkpoint import Checkpoints
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.schedules import learning_rate
@@ -119,6 +121,7 @@ class Run:
             scaled=scaled,
             by_rows=experiment.by_rows,
         )
+        self.averages = Averages(experiment.parameters, training.average) if training.average else None
         self.checkpoints = Checkpoints(
             run_dir / "checkpoints",
             keep=training.keep_checkpoints,
@@ -127,6 +130,7 @@ class Run:
             optimizer=self.train_step.optimizer,
             loss_scale=self.train_step.loss_scale,
             step=self.train_step.step,
+            **({"averages": self.averages} if self.averages else {}),
         )
 
         def evaluator(split: str, metrics: Sequence[Metric]) -> Evaluator:
@@ -148,6 +152,8 @@ class Run:
             self.world.broadcast_variables(self.experiment.model.variables)
             return loop.Progress()
         progress = loop.Progress(**self.checkpoints.restore(check=self._same_run)["progress"])
+        if self.averages:
+            self.averages.swap()  # see `save`
         if progress.best_step is not None and progress.best_value is not None:
             self.checkpoints.mark_best(progress.best_step, progress.best_value)  # a kill may have come before this
         return progress
@@ -169,6 +175,17 @@ class Run:
             del kept[free]
         primary = str(self.criteria.primary)
         return {**self.experiment.identity, **kept, "primary": primary, "data set": self.dataset.fingerprint}
+
+    def _judged(self) -> AbstractContextManager[None]:
+        """The parameters that are evaluated and kept stand in the model while the block runs."""
+        return self.averages.in_place() if self.averages else nullcontext()
+
+    def evaluate(self) -> Evaluation:
+        """The model as it is judged now, on the validation users."""
+        if self.averages:
+            self.averages.update()
+        with self._judged():
+            return self.evaluator.evaluate(self.experiment.scorer)
 
     def evaluate_baselines(self) -> dict[str, dict[str, Evaluation]]:
         """Baseline -> split -> evaluation."""
@@ -209,7 +226,9 @@ class Run:
         return [say, write, save, mark_best, draw]
 
     def save(self, progress: loop.Progress) -> None:
-        self.checkpoints.save(progress.step, {"identity": self.identity(), "progress": asdict(progress)})
+        """Whoever reads the model from a checkpoint gets what was evaluated; what steps go on from lies beside it."""
+        with self._judged():
+            self.checkpoints.save(progress.step, {"identity": self.identity(), "progress": asdict(progress)})
 
     def result(
         self,

@@ -22,7 +22,10 @@ from tests.conftest import ROOT, _environment
 from tests.end_to_end.runs import losses, metrics, result, variables
 
 SMALL = ("--preset", "quick", "--batch-size", "2000", "--learning-rate", "1e-2", "--steps-per-call", "7")
-HARD = ("--dropout", "0.25", "--embedding-dropout", "0.1", "--embedding-l2", "1e-4", "--verify-negatives")
+HARD = (
+    *("--dropout", "0.25", "--embedding-dropout", "0.1", "--embedding-l2", "1e-4", "--verify-negatives"),
+    *("--average", "0.7"),
+)
 EASY_GATE = ("--gate", "hr@10>=0.01")
 
 
@@ -57,6 +60,21 @@ def test_a_run_says_which_protocol_each_number_is(alone: Path) -> None:
     assert found["samples_per_second"] > 0
     history = json.loads((sorted((alone / "checkpoints").glob("step-*"))[-1] / "state.json").read_text())
     assert set(history["progress"]["history"][0]["validation"]) == {"hr@10/sampled", "ndcg@10/sampled"}
+
+
+def test_what_is_kept_is_the_mean_over_evaluations(alone: Path) -> None:
+    """The output layer of the last two checkpoints, and what steps went on from, by the mean's definition."""
+    before, last = (
+        tf.train.load_checkpoint(str(step / "variables")) for step in sorted((alone / "checkpoints").glob("step-*"))[-2:]
+    )
+    name, end = "model/output", "/.ATTRIBUTES/VARIABLE_VALUE"
+    shapes = last.get_variable_to_shape_map()
+    (raw,) = (n for n in shapes if n.startswith("averages/means/") and shapes[n] == shapes[name + end])
+    mean, following = last.get_tensor(name + end), last.get_tensor(raw)
+    assert np.abs(mean - following).max() > 1e-3
+    old, new = 0.7**2 + 0.7, 1.0  # weights of the two evaluations before, and of the last
+    expected = (old * before.get_tensor(name + end) + new * following) / (old + new)
+    assert mean == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.ranks

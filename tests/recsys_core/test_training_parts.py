@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from recsys_core.training import precision, schedules
+from recsys_core.training.averaging import Averages
 from recsys_core.training.optimizer import Adam
 
 
@@ -80,3 +81,32 @@ def test_adam_and_its_decays(l2: float, decay: float) -> None:
         adam.apply([g32, g32], tf.constant(step, tf.int64), tf.constant(0.01))
     assert kernel.numpy() == pytest.approx(numpy_adam(start, grads, 0.01, l2, decay), abs=1e-5)
     assert bias.numpy() == pytest.approx(numpy_adam(start, grads, 0.01, 0.0, 0.0), abs=1e-5)
+
+
+def test_means_by_hand() -> None:
+    """Weights 1/4, 1/2 and 1 of 1, 2 and 4: 3."""
+    parameter = tf.Variable([1.0, 10.0])
+    averages = Averages([parameter], 0.5)
+    expected = ([1.0, 10.0], [5 / 3, 50 / 3], [3.0, 30.0])
+    for value, mean in zip((1.0, 2.0, 4.0), expected, strict=True):
+        parameter.assign([value, 10 * value])
+        averages.update()
+        assert averages.means[0].numpy() == pytest.approx(mean, rel=1e-6)
+        assert parameter.numpy().tolist() == [value, 10 * value]
+
+
+def test_means_stand_in_for_parameters_and_step_back() -> None:
+    parameter = tf.Variable([1.0])
+    averages = Averages([parameter], 0.5)
+    averages.update()
+    parameter.assign([4.0])
+
+    def judged() -> float:
+        with averages.in_place():
+            return float(parameter[0])
+
+    assert judged() == 1.0
+    assert (float(parameter[0]), float(averages.means[0][0])) == (4.0, 1.0)
+    with pytest.raises(KeyError), averages.in_place():
+        raise KeyError
+    assert float(parameter[0]) == 4.0
