@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def experiment(
     projected = tables_projected(model, pairs // world.size, sampling.negatives, by_rows, embedding_l2)
     return Experiment(
         model=model,
+        keep_last=config.training.final_fit and not config.training.choose_on_test,
         loss=SampledLoss(model, sampler, sampling.negatives, embedding_l2, projected),
         terms=TERMS,
         parameters=model.parameters,
@@ -172,13 +173,10 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
         UserError: anything wrong with the configuration, the data set or the disk.
         NonFiniteError: the loss or a gradient is not finite.
     """
-    if config.training.final_fit:
-        if not config.training.choose_on_test:
-            config = replace(config, training=replace(config.training, evaluate_every=config.training.epochs))
-        if world.is_first:
-            print("final fit: validation items are trained on; what is called validation below is the test", flush=True)
-            if config.training.choose_on_test:
-                print("the epoch is chosen on test items, as He et al. did: compare with such figures only", flush=True)
+    if config.training.final_fit and world.is_first:
+        print("final fit: validation items are trained on; what is called validation below is the test", flush=True)
+        if config.training.choose_on_test:
+            print("the epoch is chosen on test items, as He et al. did: compare with such figures only", flush=True)
     return pretraining.conduct(PACKAGE, config, world)
 
 

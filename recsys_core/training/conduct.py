@@ -54,6 +54,7 @@ def conduct(run: Run, *, resume: bool) -> Outcome:
             primary=primary,
             target=run.target,
             patience=run.training.patience,
+            keep_last=run.experiment.keep_last,
             actions=run.actions(log, shown, lines),
             report=note,
             on_interrupt=run.save,

@@ -50,6 +50,8 @@ class Experiment:
     scorer: Scorer
     by_rows: Sequence[tf.Variable] = ()
     """Embedding tables whose gradients go by rows (see `embedding`)."""
+    keep_last: bool = False
+    """Whether the last checkpoint is taken instead of the best: nothing is left to choose it by."""
     batches: Callable[[int, int], tf.data.Dataset]
     """(start step, total steps) -> this rank's training batches."""
     steps_per_epoch: int

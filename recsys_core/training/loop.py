@@ -108,6 +108,7 @@ def run(
     primary: str,
     target: tuple[str, float] | None = None,
     patience: int = 0,
+    keep_last: bool = False,
     actions: Sequence[Action] = (),
     report: Reporter = lambda step, values: None,
     on_interrupt: Callable[[Progress], None] = lambda progress: None,
@@ -122,6 +123,7 @@ def run(
         primary: name of the metric that decides which checkpoint is best.
         target: metric and least value at which training stops.
         patience: stop after this many evaluations without a better one (0: never).
+        keep_last: take the last evaluation for the best one, whatever it says.
         on_interrupt: called once after a stop signal, before returning.
 
     Returns:
@@ -149,7 +151,7 @@ def run(
             started = time.perf_counter()
             evaluation = evaluate()
             progress.seconds += time.perf_counter() - started
-            _look(plan, progress, evaluation, primary, actions)
+            _look(plan, progress, evaluation, primary, keep_last, actions)
     return True
 
 
@@ -166,10 +168,12 @@ def _is_over(progress: Progress, patience: int, target: tuple[str, float] | None
     return reached or (bool(patience) and since_best >= patience)
 
 
-def _look(plan: Plan, progress: Progress, evaluation: Evaluation, primary: str, actions: Sequence[Action]) -> None:
+def _look(
+    plan: Plan, progress: Progress, evaluation: Evaluation, primary: str, keep_last: bool, actions: Sequence[Action]
+) -> None:
     """Note an evaluation and tell the actions."""
     value = evaluation.metrics[primary].mean
-    is_best = progress.best_value is None or value > progress.best_value
+    is_best = keep_last or progress.best_value is None or value > progress.best_value
     if is_best:
         progress.best_step, progress.best_value = progress.step, value
     progress.history.append(

@@ -65,7 +65,8 @@ def test_a_run_says_which_protocol_each_number_is(alone: Path) -> None:
 def test_what_is_kept_is_the_mean_over_evaluations(alone: Path) -> None:
     """The output layer of the last two checkpoints, and what steps went on from, by the mean's definition."""
     before, last = (
-        tf.train.load_checkpoint(str(step / "variables")) for step in sorted((alone / "checkpoints").glob("step-*"))[-2:]
+        tf.train.load_checkpoint(str(step / "variables"))
+        for step in sorted((alone / "checkpoints").glob("step-*"))[-2:]
     )
     name, end = "model/output", "/.ATTRIBUTES/VARIABLE_VALUE"
     shapes = last.get_variable_to_shape_map()
@@ -75,6 +76,22 @@ def test_what_is_kept_is_the_mean_over_evaluations(alone: Path) -> None:
     old, new = 0.7**2 + 0.7, 1.0  # weights of the two evaluations before, and of the last
     expected = (old * before.get_tensor(name + end) + new * following) / (old + new)
     assert mean == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_final_fit_trains_on_validation_items_and_keeps_the_last(
+    alone: Path, tiny_pairs: Path, python: Any, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = python(*words_for(tiny_pairs, run, "--final-fit", "--epochs", "3", "--average", "0.7", "--metrics", "hr@1"),
+                  "--primary", "hr@1", "--gate", "hr@1>=0")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "what is called validation below is the test" in done.stdout
+    found = result(run)
+    assert found["best_step"] == found["steps"] > result(alone)["steps"]  # an item more of each user
+    assert found["validation"] == found["test"]
+    refused = python(*words_for(tiny_pairs, run, "--choose-on-test"))
+    assert "--choose-on-test goes with --final-fit" in refused.stderr
 
 
 @pytest.mark.ranks

@@ -91,7 +91,9 @@ def test_plan_stops_at_evaluations_and_the_end() -> None:
     assert [s for s in stops if s and plan.is_evaluated(s)] == [10, 20, 23]
 
 
-def run_loop(values: list[float], patience: int = 0, stop_after: int | None = None) -> tuple[bool, loop.Progress, list]:
+def run_loop(
+    values: list[float], patience: int = 0, stop_after: int | None = None, keep_last: bool = False
+) -> tuple[bool, loop.Progress, list]:
     """A run of ten steps, evaluated every two; the metric follows `values`."""
     step, batches, _ = make_step([1.0] * 10)
     plan = loop.Plan(total_steps=10, steps_per_epoch=2, evaluate_every=2, steps_per_call=5)
@@ -111,7 +113,7 @@ def run_loop(values: list[float], patience: int = 0, stop_after: int | None = No
 
     complete = loop.run(
         step, batches, plan, progress, examples_per_step=1, unit="users", evaluate=evaluate, primary="m@1",
-        patience=patience,
+        patience=patience, keep_last=keep_last,
         actions=[act], on_interrupt=lambda p: seen.append("saved"), stop=stop, world=World(),
     )  # fmt: skip
     return complete, progress, seen
@@ -122,6 +124,12 @@ def test_the_best_is_the_first_of_equals() -> None:
     assert complete
     assert seen == [(2, True), (4, True), (6, False), (8, False), (10, False)]
     assert (progress.best_step, progress.best_value) == (4, 0.3)
+
+
+def test_the_last_may_be_kept_instead() -> None:
+    _, progress, seen = run_loop([0.1, 0.3, 0.3, 0.2, 0.1], keep_last=True)
+    assert [is_best for _, is_best in seen] == [True] * 5
+    assert (progress.best_step, progress.best_value) == (10, 0.1)
 
 
 def test_patience_ends_a_run() -> None:
