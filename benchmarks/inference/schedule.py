@@ -2,7 +2,8 @@
 accelerator's profile over the size above which they are given to it whole.
 
 Every candidate's rates are bisected on one grid; a rate is decided by repeated windows (see `traffic.search`). All
-points are kept and drawn. --exhaustive tries every rate too and sets its answer beside.
+points are kept and drawn. --exhaustive tries every rate of a candidate too, right after its search, and sets the answer
+beside: on a machine whose speed drifts, compare rates as shares of the capacities measured with them.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--most", type=int, default=4, help="windows at one rate, until it is clear (default: %(default)s)")
     add("--resolution", type=float, default=0.04, help="ratio of neighbouring rates, less 1 (default: %(default)s)")
     add("--exhaustive", action="store_true", help="try every rate of every candidate too")
+    add("--shuffle", type=int, metavar="SEED", help="try the candidates in another order, which should change nothing")
 
 
 class Bench:
@@ -129,12 +131,16 @@ def baseline(engines: int, largest: int, splits: Sequence[int]) -> Candidate:
 Search = Callable[[Candidate, Trial, float, Goal, Grid], Found[Candidate]]
 
 
-def search(bench: Bench, every: Sequence[Candidate], goal: Goal, grid: Grid, how: Search, name: str) -> list[Found]:
-    """All candidates, one after another; the bar counts them."""
-    found = []
+def search(
+    bench: Bench, every: Sequence[Candidate], goal: Goal, grid: Grid, name: str, exhaustively: bool
+) -> list[list[Found]]:
+    """All candidates, one after another (the bar counts them): bisected, and tried exhaustively if asked for."""
+    ways: list[Search] = [highest_rate, exhaustive] if exhaustively else [highest_rate]
+    found: list[list[Found]] = [[] for _ in ways]
     for candidate in tqdm(every, desc=name, unit="candidate", file=sys.stderr, leave=False):
-        capacity = bench.capacity(candidate)
-        found.append(how(candidate, partial(bench.window, candidate), capacity, goal, grid))
+        for way, answers in zip(ways, found, strict=True):
+            capacity = bench.capacity(candidate)
+            answers.append(way(candidate, partial(bench.window, candidate), capacity, goal, grid))
     return found
 
 
@@ -153,11 +159,12 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
     target_ms = args.target_ms or subject.target_ms or DEFAULT_TARGET_MS
     goal, grid = Goal(level=LEVELS[args.level], seconds=target_ms / 1e3, most=args.most), Grid(ratio=args.resolution)
     every = candidates(args)
+    if args.shuffle is not None:
+        every = [every[k] for k in np.random.default_rng(args.shuffle).permutation(len(every))]
     with running(subject, args, args.target) as engines:
         bench = Bench(engines, profile, goal, args)
         fixed = baseline(engines.workers, args.largest, [c.split for c in every])
-        found = search(bench, every, goal, grid, highest_rate, subject.model)
-        tried = search(bench, every, goal, grid, exhaustive, f"{subject.model}, all rates") if args.exhaustive else []
+        found, *tried = search(bench, every, goal, grid, subject.model, args.exhaustive)
     best = best_of(found)
     at_fixed = next(f for f in found if f.candidate == fixed)
     mean_size = float(drawn_sizes(args)(10_000).mean())
@@ -182,11 +189,12 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
         "points": _points(found),
     }
     if tried:
-        top = best_of(tried)
+        top = best_of(tried[0])
         row |= {
             "exhaustive_rate": top.rate,
+            "exhaustive_capacity": top.capacity,
             "exhaustive_split": top.candidate.split,
-            "exhaustive_points": _points(tried),
+            "exhaustive_points": _points(tried[0]),
         }
     return row
 

@@ -81,6 +81,7 @@ LOAD_TABLES = {
             ("gain", number("gain", ".2f")),
             ("exhaustive", number("exhaustive_rate", ",.1f")),
             ("its split", plain("exhaustive_split")),
+            ("its capacity", number("exhaustive_capacity", ",.1f")),
         ),
         note="Highest Poisson rate of which the share of queries that the percentile names is answered in time, over "
         "the size that queries are cut into. The fixed split cuts the largest query evenly over the engines.",
