@@ -123,9 +123,10 @@ def candidates(args: argparse.Namespace) -> list[Candidate]:
 
 
 def baseline(engines: int, largest: int, splits: Sequence[int]) -> Candidate:
-    """The fixed split: the largest query evenly over the engines; of the splits tried the nearest (by ratio)."""
+    """The fixed split: the largest query evenly over the engines; of the splits tried the nearest (by ratio), of equally
+    near ones the smaller."""
     even = math.ceil(largest / engines)
-    return Candidate(min(splits, key=lambda split: abs(math.log(split / even))))
+    return Candidate(min(sorted(splits), key=lambda split: abs(math.log(split / even))))
 
 
 Search = Callable[[Candidate, Trial, float, Goal, Grid], Found[Candidate]]

@@ -101,6 +101,7 @@ def test_candidates_are_sorted_and_within_the_largest_query() -> None:
 def test_the_fixed_split_is_the_nearest_to_even() -> None:
     assert baseline(2, 1024, [32, 256, 512]) == Candidate(512)
     assert baseline(40, 1024, [32, 256, 512]) == Candidate(32)
+    assert baseline(2, 1024, [1024, 256]) == baseline(2, 1024, [256, 1024]) == Candidate(256)
 
 
 @pytest.mark.parametrize(
