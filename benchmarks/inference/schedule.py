@@ -123,8 +123,8 @@ def candidates(args: argparse.Namespace) -> list[Candidate]:
 
 
 def baseline(engines: int, largest: int, splits: Sequence[int]) -> Candidate:
-    """The fixed split: the largest query evenly over the engines; of the splits tried the nearest (by ratio), of equally
-    near ones the smaller."""
+    """The fixed split: the largest query evenly over the engines; of the splits tried the nearest by ratio, the smaller
+    of two equally near."""
     even = math.ceil(largest / engines)
     return Candidate(min(sorted(splits), key=lambda split: abs(math.log(split / even))))
 
