@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from tabulate import tabulate
 
 PUBLISHED = {
@@ -76,9 +77,15 @@ def _cells(results: list[dict], published: tuple[float, float] | None) -> list[s
     return [*cells, f"{seconds:.0f}", *([f"{v:.3f}" for v in published] if published else ["-", "-"])]
 
 
+def _chosen_by(run: Path) -> str:
+    """What a run's epoch was chosen on (its own configuration says; a cell may be of an earlier call)."""
+    on_test = yaml.safe_load((run / "config.yaml").read_text())["training"]["choose_on_test"]
+    return "test items, as He et al. did" if on_test else "validation items"
+
+
 def main(args: argparse.Namespace) -> int:
     args.runs.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, chosen_by = [], set()
     for factors in args.factors:
         for seed in args.seeds:
             print(f"{factors} factors, seed {seed}", file=sys.stderr, flush=True)
@@ -88,9 +95,10 @@ def main(args: argparse.Namespace) -> int:
         for model in MODELS:
             files = [_folders(args.runs, factors, seed)[model] / "result.json" for seed in args.seeds]
             results = [json.loads(file.read_text()) for file in files]
+            chosen_by |= {_chosen_by(file.parent) for file in files}
             rows.append([model, factors, *_cells(results, PUBLISHED.get((model, factors)))])
     headers = ["model", "factors", *METRICS, "training s", "published HR@10", "NDCG@10"]
     print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
-    chosen = "test items, as He et al. did" if "--choose-on-test" in args.options else "validation items"
+    chosen = " or ".join(sorted(chosen_by))
     print(f"\nmeans over seeds {args.seeds} ± their standard deviation; test items, epoch chosen on {chosen}")
     return 0
