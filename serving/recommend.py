@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tabulate import tabulate
@@ -60,26 +61,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--allow", metavar="ID,...", default="", help="recommend nothing else")
 
 
-def main(args: argparse.Namespace) -> int:
-    """0 with an answer."""
-    export = open_export(args.export)
-    given = requests.numbers(args.items, "--items")
+def _asked(args: argparse.Namespace, top_k: int) -> requests.Asked:
+    """What the flags ask for, all but the titles: checked before a model is loaded, which takes seconds."""
     user = requests.numbers(args.user, "--user") if args.user is not None else []
     if args.user is not None and len(user) != 1:
         raise ValueError(f"--user is {args.user!r}, expected one user")
+    return requests.checked(
+        user_id=user[0] if user else None,
+        item_ids=requests.numbers(args.items, "--items"),
+        k=args.k,
+        deny=requests.numbers(args.deny, "--deny"),
+        allow=requests.numbers(args.allow, "--allow") if args.allow else None,
+        top_k=top_k,
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 with an answer."""
+    export = open_export(args.export)
+    asked = _asked(args, export.top_k)
     runner, limit = open_model(export, args.models, args.model)
     recommender = Recommender(export, runner, limit)
     separator = ";" if ";" in args.titles else ","
     found, unknown_titles = requests.named(args.titles.split(separator), recommender.titles)
-    asked = requests.checked(
-        user_id=user[0] if user else None,
-        item_ids=[*given, *recommender.original(found)],
-        k=args.k,
-        deny=requests.numbers(args.deny, "--deny"),
-        allow=requests.numbers(args.allow, "--allow") if args.allow else None,
-        top_k=export.top_k,
-    )
-    (answer,) = recommender.recommend([asked])
+    liked = dict.fromkeys((*asked.item_ids, *recommender.original(found)))
+    (answer,) = recommender.recommend([replace(asked, item_ids=tuple(liked))])
     for name in unknown_titles:
         print(f"ignored: no title {name}", file=sys.stderr)
     for item in answer.unknown:

@@ -1,9 +1,10 @@
 """The highest query rate whose tail latency meets a target: over the size that queries are cut into, and with an
 accelerator's profile over the size above which they are given to it whole.
 
-Every candidate's rates are bisected on one grid; a rate is decided by repeated windows (see `traffic.search`). All
-points are kept and drawn. --exhaustive tries every rate of a candidate too, right after its search, and sets the answer
-beside: on a machine whose speed drifts, compare rates as shares of the capacities measured with them.
+Every candidate's rates are bisected on one grid; a rate is decided by repeated windows, and the answer by all looks
+together (see `traffic.search`). All of them are kept and drawn. --exhaustive tries every rate of a candidate too, right
+after its search, and sets the answer beside: on a machine whose speed drifts, compare rates as shares of the capacities
+measured with them.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def _points(found: Sequence[Found]) -> list[dict[str, Any]]:
         {**asdict(one.candidate), "rate": v.rate, "meets": v.meets, "is_significant": v.is_significant,
          "beyond": v.beyond, "tail_ms": 1e3 * v.tail, "queries": v.queries}
         for one in found
-        for _, v in sorted(one.verdicts.items())
+        for v in one.verdicts
     ]  # fmt: skip
 
 
@@ -182,7 +183,7 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
         "best_offload_above": best.candidate.offload_above,
         "rate": best.rate,
         "items_rate": best.rate * mean_size,
-        "tail_ms": 1e3 * best.best.tail if best.best else None,
+        "tail_ms": 1e3 * best.tail if best.tail is not None else None,
         "capacity": best.capacity,
         "baseline_split": fixed.split,
         "baseline_rate": at_fixed.rate,

@@ -2,7 +2,10 @@
 
 Rates lie on a grid of equal ratios. At each rate tried, windows of load are repeated until the share of queries beyond
 the target is significantly below or above what the percentile allows, or until `most` of them were run: then the point
-estimate decides, and the verdict says that it did. Every candidate is searched in full, whatever the others gave, so
+estimate decides, and the verdict says that it did. That is one look. The answer is read from all looks together: the
+share beyond the target cannot fall as the rate rises, and the rising curve nearest to the shares seen (isotonic median
+regression) outvotes a lucky look as well as one in which the machine stopped for a moment. The two rates between which
+the answer lies are looked at until two looks agree. Every candidate is searched in full, whatever the others gave, so
 their order cannot matter.
 """
 
@@ -25,8 +28,10 @@ that the order of candidates changes nothing."""
 
 LOWEST = 0.1
 """Of the capacity: where a candidate is given up; no rate up to here is tried."""
-LOOKS = 12
-"""Times that the answer of a bisection is moved by a second look at most."""
+AGREE = 2
+"""Looks at a rate that must agree before it bounds the answer."""
+FURTHER = 24
+"""Looks after the bisection, at most."""
 OVERSHOOT = 1.1
 """Of the capacity: the highest rate that is tried."""
 
@@ -42,10 +47,15 @@ class Goal:
     confidence: float = 0.9
     """Of each decision (two-sided)."""
 
+    @property
+    def allowed(self) -> float:
+        """Share of queries that may be beyond the target."""
+        return 1 - self.level
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was found at one rate."""
+    """What one look at a rate found."""
 
     rate: float
     meets: bool
@@ -64,7 +74,7 @@ def judge(trial: Trial, rate: float, goal: Goal, first: int = 0) -> Verdict:
     Args:
         first: number of the first window.
     """
-    seconds, allowed, windows, is_clear = np.empty(0), 1 - goal.level, 0, False
+    seconds, allowed, windows, is_clear = np.empty(0), goal.allowed, 0, False
     while windows < goal.most and not is_clear:
         seconds = np.concatenate([seconds, trial(rate, first + windows).of_all.seconds])
         windows += 1
@@ -86,6 +96,27 @@ def judge(trial: Trial, rate: float, goal: Goal, first: int = 0) -> Verdict:
     )
 
 
+def rising(groups: Sequence[Sequence[float]]) -> list[float]:
+    """The curve that never falls with the least sum of distances to the values (isotonic median regression).
+
+    Neighbouring groups that fall are pooled, until no median is below that of the pool before it (pool adjacent
+    violators; Robertson, Wright and Dykstra 1988, section 1.2).
+
+    Args:
+        groups: values at each place, at least one.
+
+    Returns:
+        The height of the curve at each place.
+    """
+    pools: list[tuple[list[float], int]] = []
+    for values in groups:
+        pools.append((list(values), 1))
+        while len(pools) > 1 and np.median(pools[-2][0]) > np.median(pools[-1][0]):
+            (last, n), (before, m) = pools.pop(), pools.pop()
+            pools.append((before + last, m + n))
+    return [float(np.median(values)) for values, places in pools for _ in range(places)]
+
+
 @dataclass(kw_only=True)
 class Found(Generic[Candidate]):
     """The search of one candidate."""
@@ -93,23 +124,33 @@ class Found(Generic[Candidate]):
     candidate: Candidate
     capacity: float
     """Queries/s when it is never without work."""
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    """By step of the grid: every rate that was tried."""
+    goal: Goal
+    looks: dict[int, list[Verdict]] = field(default_factory=dict)
+    """By step of the grid: every rate that was tried, each time."""
 
     @property
-    def best(self) -> Verdict | None:
-        """The highest rate that meets the goal with all lower ones that were tried; None if the lowest does not."""
-        best = None
-        for step in sorted(self.verdicts):
-            if not self.verdicts[step].meets:
-                break
-            best = self.verdicts[step]
-        return best
+    def verdicts(self) -> list[Verdict]:
+        """Every look, by rate."""
+        return [verdict for _, looks in sorted(self.looks.items()) for verdict in looks]
+
+    @property
+    def step(self) -> int | None:
+        """The highest rate tried at which the rising curve is within what the goal allows, as a step of the grid; None
+        where the lowest is not."""
+        steps = sorted(self.looks)
+        curve = rising([[look.beyond for look in self.looks[step]] for step in steps])
+        met = [step for step, beyond in zip(steps, curve, strict=True) if beyond <= self.goal.allowed]
+        return met[-1] if met else None
 
     @property
     def rate(self) -> float:
         """Queries/s, 0 where no rate meets the goal."""
-        return self.best.rate if self.best else 0.0
+        return self.looks[self.step][0].rate if self.step is not None else 0.0
+
+    @property
+    def tail(self) -> float | None:
+        """Seconds: the median over the looks at that rate."""
+        return float(np.median([look.tail for look in self.looks[self.step]])) if self.step is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,53 +166,65 @@ class Grid:
         return math.floor(math.log(rate) / math.log1p(self.ratio) + 1e-9)
 
 
+class _Looks(Generic[Candidate]):
+    """Looks at rates, kept in what is found. Every look has windows of its own."""
+
+    def __init__(self, found: Found[Candidate], trial: Trial, goal: Goal, grid: Grid) -> None:
+        self._found, self._trial, self._goal, self._grid = found, trial, goal, grid
+
+    def meets(self, step: int) -> bool:
+        """Look once more: what this look says."""
+        looks = self._found.looks.setdefault(step, [])
+        looks.append(judge(self._trial, self._grid.rate(step), self._goal, first=len(looks) * self._goal.most))
+        return looks[-1].meets
+
+    def is_settled(self, step: int) -> bool:
+        """Whether `AGREE` looks agree."""
+        votes = [look.meets for look in self._found.looks.get(step, [])]
+        return max(votes.count(True), votes.count(False)) >= AGREE
+
+    def settle(self, step: int) -> None:
+        while not self.is_settled(step):
+            self.meets(step)
+
+
 def highest_rate(candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid) -> Found[Candidate]:
     """Bisect the grid between little and somewhat above the capacity.
 
     A queue that grows meets no target for long, so what is met above the capacity is the noise of its measurement.
     """
-    found = Found(candidate=candidate, capacity=capacity)
-
-    def meets(step: int, first: int = 0) -> bool:
-        found.verdicts[step] = judge(trial, grid.rate(step), goal, first)
-        return found.verdicts[step].meets
-
+    found = Found(candidate=candidate, capacity=capacity, goal=goal)
+    looks = _Looks(found, trial, goal, grid)
     low, high = grid.step_below(LOWEST * capacity), grid.step_below(OVERSHOOT * capacity) + 1
     middle = grid.step_below(0.7 * capacity)  # where the answer usually is near
     while high - low > 1:
         if not low < middle < high:
             middle = (low + high) // 2
-        low, high = (middle, high) if meets(middle) else (low, middle)
+        low, high = (middle, high) if looks.meets(middle) else (low, middle)
         middle = (low + high) // 2
-    if found.best is not None:
-        _look_again(low, meets, goal)
+    for _ in range(FURTHER):
+        unsettled = [] if found.step is None else [s for s in (found.step + 1, found.step) if not looks.is_settled(s)]
+        if not unsettled:
+            break
+        looks.meets(unsettled[0])
     return found
-
-
-def _look_again(step: int, meets: Callable[[int, int], bool], goal: Goal) -> None:
-    """Decide anew, with fresh windows, on the highest rate that was met and the one above, and go where that leads.
-
-    A machine that stops for a moment in the wrong window sends the bisection astray, far below the answer.
-    """
-    for look in range(1, LOOKS + 1):
-        if meets(step + 1, look * goal.most):
-            step += 1
-        elif meets(step, look * goal.most):
-            return
-        else:
-            step -= 1
 
 
 def exhaustive(
     candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid, lowest: float = 0.5
 ) -> Found[Candidate]:
-    """Try every rate of the grid from `lowest` of the capacity, until two in a row above it fail."""
-    found, failures = Found(candidate=candidate, capacity=capacity), 0
-    for step in range(grid.step_below(lowest * capacity), grid.step_below(OVERSHOOT * capacity) + 2):
-        found.verdicts[step] = judge(trial, grid.rate(step), goal)
-        failures = 0 if found.verdicts[step].meets else failures + 1
-        if failures == 2:
+    """Be sure of every rate of the grid from `lowest` of the capacity up until two in a row fail, or down."""
+    found = Found(candidate=candidate, capacity=capacity, goal=goal)
+    looks = _Looks(found, trial, goal, grid)
+    first, last = grid.step_below(lowest * capacity), grid.step_below(OVERSHOOT * capacity) + 1
+    for step in range(first, last + 1):
+        looks.settle(step)
+        if step > first and (found.step is None or found.step <= step - 2):
             break
+    for step in range(first - 1, grid.step_below(LOWEST * capacity), -1):
+        if found.step is not None:
+            break
+        looks.settle(step)
     return found
 
 

@@ -199,5 +199,5 @@ def test_ncf_gives_an_unknown_user_what_is_popular_and_says_why(ncf_world: Simpl
 def test_a_bad_flag_is_one_line_and_status_2(python: Any, vae_export: Path) -> None:
     for words in (("--user", "x"), ("--user", "1,2"), ("--items", "-3"), ("-k", "0"), ("--deny", "a")):
         done = python("serving", "recommend", "--export", vae_export, *words)
-        assert (done.returncode, done.stdout) == (2, ""), words
+        assert (done.returncode, done.stdout) == (2, ""), (words, done.stderr)
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr

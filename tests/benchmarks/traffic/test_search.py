@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from benchmarks.traffic import arrivals, sizes
 from benchmarks.traffic.clock import VirtualClock
 from benchmarks.traffic.generator import closed_loop, generate
 from benchmarks.traffic.load import Load
-from benchmarks.traffic.search import Found, Goal, Grid, Verdict, best_of, exhaustive, highest_rate, judge
+from benchmarks.traffic.search import Found, Goal, Grid, Verdict, best_of, exhaustive, highest_rate, judge, rising
 from benchmarks.traffic.servers import SimulatedPool
 from benchmarks.traffic.split import Dispatcher
 from benchmarks.traffic.theory import MMc
@@ -72,7 +73,7 @@ def test_it_finds_what_trying_everything_finds(name: str) -> None:
     assert found.rate == pytest.approx(every.rate, rel=0.05)
     shuffled = best_of(searched(model, tuple(np.random.default_rng(5).permutation(SPLITS).tolist()), goal))
     assert (shuffled.candidate, shuffled.rate) == (found.candidate, found.rate)
-    assert len(found.verdicts) <= 15  # of 60 rates
+    assert len(found.looks) <= 15  # of 60 rates
 
 
 def test_the_best_split_is_where_it_must_be() -> None:
@@ -133,7 +134,7 @@ def test_lost_queries_miss_the_target() -> None:
 
 def test_a_target_that_cannot_be_met_gives_rate_0() -> None:
     found = highest_rate("only", memoryless(0.01, 60.0), 100.0, Goal(level=0.95, seconds=0.001), GRID)
-    assert found.best is None
+    assert found.step is None and found.tail is None
     assert found.rate == 0.0
 
 
@@ -153,17 +154,79 @@ def test_a_stop_in_the_wrong_window_does_not_lead_astray() -> None:
     assert found.rate == pytest.approx(100 - math.log(20) / 0.1, rel=0.1)
 
 
-def verdict(rate: float, meets: bool) -> Verdict:
-    return Verdict(rate=rate, meets=meets, is_significant=True, beyond=0.0, tail=0.01, queries=1000, windows=1)
+def test_a_lucky_window_does_not_lead_above_the_answer() -> None:
+    """The first windows of a look meet at any rate, as if the pool were idle; two more looks agree that they do not."""
+    calm = memoryless(0.01, 120.0)
+    goal = Goal(level=0.95, seconds=0.1, most=3)
+
+    def trial(rate: float, number: int) -> Load:
+        return calm(20.0, number) if number < goal.most and 73 < rate < 80 else calm(rate, number)
+
+    found = highest_rate("only", trial, 85.0, goal, GRID)
+    assert any(looks[0].meets and [look.meets for look in looks].count(False) == 2 for looks in found.looks.values())
+    assert found.rate == pytest.approx(100 - math.log(20) / 0.1, rel=0.1)
+
+
+GOAL = Goal(level=0.95, seconds=0.1)
+
+
+def verdict(rate: float, beyond: float) -> Verdict:
+    return Verdict(
+        rate=rate, meets=beyond <= 0.05, is_significant=True, beyond=beyond, tail=0.01, queries=1000, windows=1
+    )
+
+
+def searched_by_hand(shares: dict[int, list[float]]) -> Found[str]:
+    """What was found from the shares beyond the target at steps; the rate is a tenth of the step."""
+    looks = {step: [verdict(step / 10, share) for share in values] for step, values in shares.items()}
+    return Found(candidate="a", capacity=2.0, goal=GOAL, looks=looks)
 
 
 def test_a_lucky_rate_above_a_missed_one_does_not_count() -> None:
-    steps = {10: verdict(1.5, True), 11: verdict(1.6, False), 12: verdict(1.7, True)}
-    assert Found(candidate="a", capacity=2.0, verdicts=steps).rate == 1.5
+    assert searched_by_hand({10: [0.01], 12: [0.04], 11: [0.2]}).rate == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "rate"),
+    [
+        ({10: [0.01], 11: [0.06]}, 1.0),
+        ({10: [0.06], 11: [0.07]}, 0.0),
+        ({10: [0.01], 11: [0.9, 0.01, 0.02], 12: [0.3]}, 1.1),  # the machine stopped in one of three looks
+        ({10: [0.01], 11: [0.01, 0.3, 0.2], 12: [0.4]}, 1.0),  # a lucky look
+        ({10: [0.01], 11: [0.06, 0.07], 12: [0.02, 0.03, 0.04], 13: [0.2]}, 1.2),  # five looks pooled: median 0.04
+        ({10: [0.01], 11: [0.06, 0.07], 12: [0.04], 13: [0.2]}, 1.0),  # pooled: median 0.06
+    ],
+)
+def test_all_looks_together_decide(shares: dict[int, list[float]], rate: float) -> None:
+    assert searched_by_hand(shares).rate == pytest.approx(rate)
+
+
+def test_rising_is_the_nearest_curve_that_never_falls() -> None:
+    assert rising([[1.0], [3.0], [2.0], [4.0]]) == [1.0, 2.5, 2.5, 4.0]
+    assert rising([[3.0], [2.0], [1.0]]) == [2.0, 2.0, 2.0]
+    assert rising([[9.0], [1.0, 1.0], [2.0]]) == [1.0, 1.0, 2.0]
+    assert rising([]) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_rising_curve_is_nearer(seed: int) -> None:
+    """Against every rising curve through the values themselves, among which a nearest one always is."""
+    rng = np.random.default_rng(seed)
+    groups = [rng.integers(0, 6, rng.integers(1, 4)).astype(float).tolist() for _ in range(4)]
+
+    def distance(curve: tuple[float, ...] | list[float]) -> float:
+        return sum(abs(v - height) for values, height in zip(groups, curve, strict=True) for v in values)
+
+    curve = rising(groups)
+    assert curve == sorted(curve)
+    heights = sorted({v for values in groups for v in values})
+    assert distance(curve) == min(distance(c) for c in itertools.combinations_with_replacement(heights, len(groups)))
 
 
 def test_of_equal_candidates_the_larger_capacity_wins() -> None:
-    pair = [Found(candidate=c, capacity=v, verdicts={1: verdict(5.0, True)}) for c, v in (("a", 6.0), ("b", 7.0))]
+    pair = [
+        Found(candidate=c, capacity=v, goal=GOAL, looks={1: [verdict(5.0, 0.0)]}) for c, v in (("a", 6.0), ("b", 7.0))
+    ]
     assert best_of(pair).candidate == best_of(pair[::-1]).candidate == "b"
 
 
