@@ -60,7 +60,9 @@ class TrainingConfig:
     """Stop after this many evaluations without a better one (0: train all epochs)."""
     average: float = 0.0
     """Evaluate, keep and export the mean of the parameters at the evaluations so far, each weighing this much of the
-    one after it, as 0.8 (0: the parameters themselves)."""
+    one after it, as 0.8 (1: all the same; 0: the parameters themselves)."""
+    average_from: int = 1
+    """First epoch whose parameters count in the mean; up to it they are judged themselves."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints stay (the best one stays besides)."""
     steps_per_call: int = 10
@@ -68,14 +70,19 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
-        for name in ("epochs", "batch_size", "evaluate_every", "keep_checkpoints", "steps_per_call"):
+        for name in ("epochs", "batch_size", "evaluate_every", "keep_checkpoints", "steps_per_call", "average_from"):
             _require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "a whole number from 1")
         for name in ("l2", "weight_decay", "patience"):
             _require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "0 or more")
         for name in ("learning_rate", "epsilon"):
             _require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")
-        for name in ("beta1", "beta2", "warmup", "average"):
+        for name in ("beta1", "beta2", "warmup"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
+        _require(0 <= self.average <= 1, "average", self.average, "a number from 0 to 1")
+        if self.average_from > 1:
+            _require(self.average > 0, "average-from", self.average_from, "--average beside it, as 1")
+            late = self.average_from > self.epochs
+            _require(not late, "average-from", self.average_from, f"at most --epochs, {self.epochs}")
         if self.learning_rate_schedule not in LEARNING_RATE:
             known = ", ".join(LEARNING_RATE)
             raise ValueError(f"unknown learning rate schedule {self.learning_rate_schedule!r}, known are: {known}")

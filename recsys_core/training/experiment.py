@@ -185,6 +185,8 @@ class Run:
     def evaluate(self) -> Evaluation:
         """The model as it is judged now, on the validation users."""
         if self.averages:
+            if self.train_step.step <= self.training.average_from * self.plan.steps_per_epoch:
+                self.averages.restart()
             self.averages.update()
         with self._judged():
             return self.evaluator.evaluate(self.experiment.scorer)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from recsys_core.config import TrainingConfig
 from recsys_core.training import precision, schedules
 from recsys_core.training.averaging import Averages
 from recsys_core.training.optimizer import Adam
@@ -83,16 +87,21 @@ def test_adam_and_its_decays(l2: float, decay: float) -> None:
     assert bias.numpy() == pytest.approx(numpy_adam(start, grads, 0.01, 0.0, 0.0), abs=1e-5)
 
 
-def test_means_by_hand() -> None:
-    """Weights 1/4, 1/2 and 1 of 1, 2 and 4: 3."""
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [(0.5, (1.0, 5 / 3, 3.0)), (1.0, (1.0, 1.5, 7 / 3))],  # weights 1/4, 1/2 and 1; the same
+)
+def test_means_by_hand(decay: float, expected: tuple[float, ...]) -> None:
     parameter = tf.Variable([1.0, 10.0])
-    averages = Averages([parameter], 0.5)
-    expected = ([1.0, 10.0], [5 / 3, 50 / 3], [3.0, 30.0])
+    averages = Averages([parameter], decay)
     for value, mean in zip((1.0, 2.0, 4.0), expected, strict=True):
         parameter.assign([value, 10 * value])
         averages.update()
-        assert averages.means[0].numpy() == pytest.approx(mean, rel=1e-6)
+        assert averages.means[0].numpy() == pytest.approx([mean, 10 * mean], rel=1e-6)
         assert parameter.numpy().tolist() == [value, 10 * value]
+    averages.restart()
+    averages.update()
+    assert averages.means[0].numpy().tolist() == [4.0, 40.0]
 
 
 def test_means_stand_in_for_parameters_and_step_back() -> None:
@@ -110,3 +119,18 @@ def test_means_stand_in_for_parameters_and_step_back() -> None:
     with pytest.raises(KeyError), averages.in_place():
         raise KeyError
     assert float(parameter[0]) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"average": 1.5}, "average is 1.5, expected a number from 0 to 1"),
+        ({"average_from": 3}, "average-from is 3, expected --average beside it, as 1"),
+        ({"average": 1.0, "average_from": 9}, "average-from is 9, expected at most --epochs, 8"),
+        ({"average": 1.0, "average_from": 0}, "average-from is 0, expected a whole number from 1"),
+        ({"learning_rate_schedule": "cubic"}, "unknown learning rate schedule 'cubic', known are: "),
+    ],
+)
+def test_a_training_that_cannot_be_is_one_clear_error(values: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        TrainingConfig(epochs=8, batch_size=10, **values).check()
