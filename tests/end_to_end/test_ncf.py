@@ -24,7 +24,7 @@ from tests.end_to_end.runs import losses, metrics, result, variables
 SMALL = ("--preset", "quick", "--batch-size", "2000", "--learning-rate", "1e-2", "--steps-per-call", "7")
 HARD = (
     *("--dropout", "0.25", "--embedding-dropout", "0.1", "--embedding-l2", "1e-4", "--verify-negatives"),
-    *("--average", "0.7", "--average-from", "2"),
+    *("--average", "0.7"),
 )
 EASY_GATE = ("--gate", "hr@10>=0.01")
 
@@ -37,7 +37,7 @@ def words_for(data: Path, run: Path, *extra: str) -> tuple[str | Path, ...]:
 def alone(tiny_pairs: Path, python: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process, with everything that draws random numbers."""
     run = tmp_path_factory.mktemp("runs") / "alone"
-    done = python(*words_for(tiny_pairs, run, *HARD, "--epochs", "3"), "--baselines", "ease")
+    done = python(*words_for(tiny_pairs, run, *HARD, "--epochs", "2"), "--baselines", "ease")
     assert done.returncode == 0, done.stderr
     return run
 
@@ -46,7 +46,7 @@ def alone(tiny_pairs: Path, python: Any, tmp_path_factory: pytest.TempPathFactor
 def alone_by_rows(tiny_pairs: Path, python: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, with tables updated by rows: another optimiser (lazy Adam), so other numbers."""
     run = tmp_path_factory.mktemp("runs") / "rows"
-    done = python(*words_for(tiny_pairs, run, *HARD, "--epochs", "3", "--embedding-gradients", "rows"))
+    done = python(*words_for(tiny_pairs, run, *HARD, "--epochs", "2", "--embedding-gradients", "rows"))
     assert done.returncode == 0, done.stderr
     return run
 
@@ -62,20 +62,22 @@ def test_a_run_says_which_protocol_each_number_is(alone: Path) -> None:
     assert set(history["progress"]["history"][0]["validation"]) == {"hr@10/sampled", "ndcg@10/sampled"}
 
 
-def test_what_is_kept_is_the_mean_over_evaluations(alone: Path) -> None:
+def check_kept(run: Path, weight: float) -> None:
     """The output layer of the last two checkpoints, and what steps went on from, by the mean's definition."""
     before, last = (
-        tf.train.load_checkpoint(str(step / "variables"))
-        for step in sorted((alone / "checkpoints").glob("step-*"))[-2:]
+        tf.train.load_checkpoint(str(step / "variables")) for step in sorted((run / "checkpoints").glob("step-*"))[-2:]
     )
     name, end = "model/output", "/.ATTRIBUTES/VARIABLE_VALUE"
     shapes = last.get_variable_to_shape_map()
     (raw,) = (n for n in shapes if n.startswith("averages/means/") and shapes[n] == shapes[name + end])
     mean, following = last.get_tensor(name + end), last.get_tensor(raw)
     assert np.abs(mean - following).max() > 1e-3
-    old, new = 0.7, 1.0  # weights of epoch 2, where the mean begins, and of the last
-    expected = (old * before.get_tensor(name + end) + new * following) / (old + new)
+    expected = (weight * before.get_tensor(name + end) + following) / (weight + 1)
     assert mean == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_kept_is_the_mean_over_evaluations(alone: Path) -> None:
+    check_kept(alone, 0.7)
 
 
 @pytest.mark.slow
@@ -83,13 +85,14 @@ def test_a_final_fit_trains_on_validation_items_and_keeps_the_last(
     alone: Path, tiny_pairs: Path, python: Any, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    done = python(*words_for(tiny_pairs, run, "--final-fit", "--epochs", "3", "--average", "0.7", "--metrics", "hr@1"),
-                  "--primary", "hr@1", "--gate", "hr@1>=0")  # fmt: skip
+    done = python(*words_for(tiny_pairs, run, "--final-fit", "--epochs", "3", "--average", "1", "--average-from", "2"),
+                  "--metrics", "hr@1", "--primary", "hr@1", "--gate", "hr@1>=0")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "what is called validation below is the test" in done.stdout
     found = result(run)
     assert found["best_step"] == found["steps"] > result(alone)["steps"]  # an item more of each user
     assert found["validation"] == found["test"]
+    check_kept(run, 1.0)  # of epochs 2 and 3
     refused = python(*words_for(tiny_pairs, run, "--choose-on-test"))
     assert "--choose-on-test goes with --final-fit" in refused.stderr
 
@@ -106,11 +109,11 @@ def test_ranks_give_the_same_run(
     request: pytest.FixtureRequest,
 ) -> None:
     reference = request.getfixturevalue("alone_by_rows" if gradients == "rows" else "alone")
-    extra = (*HARD, "--epochs", "3", "--embedding-gradients", gradients)
+    extra = (*HARD, "--epochs", "2", "--embedding-gradients", gradients)
     run = tmp_path / "ranks"
     done = on_ranks(ranks, *words_for(tiny_pairs, run, *extra), gloo=gloo)
     assert done.returncode == 0, done.stderr
-    assert result(run)["steps"] >= 150
+    assert result(run)["steps"] >= 100
     assert losses(run) == pytest.approx(losses(reference), rel=1e-4)
     assert metrics(run) == pytest.approx(metrics(reference), abs=2e-3)
 
@@ -118,7 +121,7 @@ def test_ranks_give_the_same_run(
 @pytest.mark.slow
 def test_resumed_equals_never_stopped(tiny_pairs: Path, python: Any, tmp_path: Path) -> None:
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    extra = (*HARD, "--epochs", "8", "--learning-rate-schedule", "linear", "--embedding-gradients", "rows")
+    extra = (*HARD, "--epochs", "4", "--learning-rate-schedule", "linear", "--embedding-gradients", "rows")
     assert python(*words_for(tiny_pairs, straight, *extra)).returncode == 0
     line = [sys.executable, "-m", *map(str, words_for(tiny_pairs, stopped, *extra))]
     first = subprocess.Popen(
@@ -164,7 +167,7 @@ def test_narrow_types_reach_what_fp32_reaches(
     precision: str, alone: Path, tiny_pairs: Path, python: Any, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    done = python(*words_for(tiny_pairs, run, *HARD, "--epochs", "3", "--precision", precision))
+    done = python(*words_for(tiny_pairs, run, *HARD, "--epochs", "2", "--precision", precision))
     assert done.returncode == 0, done.stderr
     assert losses(run) == pytest.approx(losses(alone), rel=0.01)  # 0.003 are usual
     assert metrics(run)["hr@10/sampled"] == pytest.approx(metrics(alone)["hr@10/sampled"], abs=0.03)  # 600 users

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vaecf.losses import kl_divergence, multinomial_nll
+from vaecf.losses import _even, kl_divergence, multinomial_nll
 
 USERS, HIDDEN, ITEMS = 11, 5, 17
 
@@ -39,6 +39,13 @@ def test_value_and_gradients_equal_the_dense_formula(chunk: int) -> None:
     assert float(got) == pytest.approx(float(expected), rel=1e-5)
     for left, right in zip(tape.gradient(got, weights), wanted, strict=True):
         assert left.numpy() == pytest.approx(right.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("users", "most", "expected"), [(2000, 2500, 2000), (4000, 2500, 2000), (7, 3, 3), (9, 4, 3), (1, 1, 1), (0, 5, 1)]
+)
+def test_chunks_are_even(users: int, most: int, expected: int) -> None:
+    assert int(_even(tf.constant(users), most)) == expected
 
 
 def test_one_user_by_hand() -> None:
