@@ -136,13 +136,20 @@ Search = Callable[[Candidate, Trial, float, Goal, Grid], Found[Candidate]]
 def search(
     bench: Bench, every: Sequence[Candidate], goal: Goal, grid: Grid, name: str, exhaustively: bool
 ) -> list[list[Found]]:
-    """All candidates, one after another (the bar counts them): bisected, and tried exhaustively if asked for."""
+    """All candidates, one after another (the bar counts them and says what is tried): bisected, and tried exhaustively
+    if asked for."""
     ways: list[Search] = [highest_rate, exhaustive] if exhaustively else [highest_rate]
     found: list[list[Found]] = [[] for _ in ways]
-    for candidate in tqdm(every, desc=name, unit="candidate", file=sys.stderr, leave=False):
+    bar = tqdm(every, desc=name, unit="candidate", file=sys.stderr, leave=False)
+
+    def window(candidate: Candidate, rate: float, number: int) -> Load:
+        bar.set_postfix_str(f"split {candidate.split}, {rate:.4g} queries/s, window {number + 1}")
+        return bench.window(candidate, rate, number)
+
+    for candidate in bar:
         for way, answers in zip(ways, found, strict=True):
             capacity = bench.capacity(candidate)
-            answers.append(way(candidate, partial(bench.window, candidate), capacity, goal, grid))
+            answers.append(way(candidate, partial(window, candidate), capacity, goal, grid))
     return found
 
 

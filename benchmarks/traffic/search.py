@@ -100,7 +100,7 @@ def rising(groups: Sequence[Sequence[float]]) -> list[float]:
     """The curve that never falls with the least sum of distances to the values (isotonic median regression).
 
     Neighbouring groups that fall are pooled, until no median is below that of the pool before it (pool adjacent
-    violators; Robertson, Wright and Dykstra 1988, section 1.2).
+    violators; Robertson, Wright and Dykstra 1988, chapter 1).
 
     Args:
         groups: values at each place, at least one.
