@@ -48,10 +48,10 @@ def test_load_stands_beside_theory_and_the_closed_loop(tmp_path: Path, capsys: p
 def test_the_schedule_of_a_known_delay(tmp_path: Path) -> None:
     """Every part takes 10 ms on one engine: cutting 4 items into 4 parts leaves a quarter of the rate."""
     words = ["schedule", "--model", "delay:10", "--engines", "1", *SHORT, "--splits", "1", "4", "--target-ms", "60"]
-    (row,) = results(tmp_path, *words, "--window", "1", "--most", "2", "--resolution", "0.3")
+    (row,) = results(tmp_path, *words, "--window", "1", "--most", "1", "--resolution", "0.4")
     assert row["best_split"] == 4
-    assert row["capacity"] == pytest.approx(100, rel=0.2)
-    assert 40 < row["rate"] < 105
+    assert 50 < row["capacity"] < 105  # 100 where nothing else runs
+    assert 30 < row["rate"] < 105
     by_split = {s: max([p["rate"] for p in row["points"] if p["split"] == s and p["meets"]], default=0) for s in (1, 4)}
     assert by_split[1] < 0.5 * by_split[4]
     assert row["baseline_split"] == 4
