@@ -1,8 +1,8 @@
 """The whole study of inference for one model or all: operators, engines, schedule, the load around it; and a report.
 
 For each model: where its time goes, what each engine gains, the highest rate within its tail-latency target, and the
-latency at half of that rate, at it, and at 120 % of it. `--model all` takes the zoo (about five minutes a model on two
-cores; --quick a third of that).
+latency at half of that rate, at it, and at 120 % of it. `--model all` takes the zoo. --quick takes four to eight
+minutes a model on two busy cores; in full, with twice the splits and windows, it takes several times that.
 """
 
 from __future__ import annotations
