@@ -33,7 +33,7 @@ AGREE = 2
 FURTHER = 24
 """Looks after the bisection, at most."""
 OVERSHOOT = 1.1
-"""Of the capacity: the highest rate that is tried."""
+"""Of the capacity: where the rates that are tried end; only looks after a bisection may lead above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +184,7 @@ class _Looks(Generic[Candidate]):
         return max(votes.count(True), votes.count(False)) >= AGREE
 
     def settle(self, step: int) -> None:
+        """Look until `AGREE` looks agree."""
         while not self.is_settled(step):
             self.meets(step)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vaecf import losses
 from vaecf.losses import _even, kl_divergence, multinomial_nll
 
 USERS, HIDDEN, ITEMS = 11, 5, 17
@@ -24,8 +25,9 @@ def case(seed: int = 0) -> tuple[tf.Variable, tf.Variable, tf.Variable, np.ndarr
     return hidden, kernel, bias, dense, tf.constant(np.nonzero(dense)[1], tf.int32), tf.constant(splits)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 4, 11, 500])
-def test_value_and_gradients_equal_the_dense_formula(chunk: int) -> None:
+@pytest.mark.parametrize("chunk", [None, 1, 3, 4, 11, 500])
+def test_value_and_gradients_equal_the_dense_formula(chunk: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "CHUNK_LOGITS", 4 * ITEMS + 3)  # four users where no chunk is given
     hidden, kernel, bias, dense, item_ids, splits = case()
     weights = [hidden, kernel, bias]
     with tf.GradientTape() as tape:
