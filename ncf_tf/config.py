@@ -183,9 +183,19 @@ class Config:
             raise ValueError("--choose-on-test goes with --final-fit")
         if self.training.final_fit and (self.training.patience or self.evaluation.target):
             raise ValueError("--final-fit has no validation items left for --patience or --target to look at")
-        if self.pretraining.pretrain and self.model.kind != "neumf":
+        if self.pretraining.pretrain:
+            self._check_pretraining()
+
+    def _check_pretraining(self) -> None:
+        if self.model.kind != "neumf":
             raise ValueError(
                 f"--pretrain is for --kind neumf, which merges a GMF and an MLP; this is {self.model.kind}"
+            )
+        epochs = self.pretraining.pretrain_epochs or self.training.epochs
+        if self.training.average_from > epochs:
+            raise ValueError(
+                f"--average-from is {self.training.average_from}, expected at most {epochs}, the epochs of "
+                "pre-training: the towers take means too"
             )
 
 

@@ -3,8 +3,8 @@ accelerator's profile over the size above which they are given to it whole.
 
 Every candidate's rates are bisected on one grid; a rate is decided by repeated windows, and the answer by all looks
 together (see `traffic.search`). All of them are kept and drawn. --exhaustive tries every rate of a candidate too, right
-after its search, and sets the answer beside: on a machine whose speed drifts, compare rates as shares of the capacities
-measured with them.
+after its search, and sets beside what that found and what the search finds from the same windows. Between the first and
+the second lie minutes in which the machine's speed drifts; the second and the third differ by the search alone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -130,16 +130,20 @@ def baseline(engines: int, largest: int, splits: Sequence[int]) -> Candidate:
     return Candidate(min(sorted(splits), key=lambda split: abs(math.log(split / even))))
 
 
-Search = Callable[[Candidate, Trial, float, Goal, Grid], Found[Candidate]]
+@dataclass
+class Searches:
+    """What was found for every candidate."""
+
+    bisected: list[Found] = field(default_factory=list)
+    exhaustive: list[Found] = field(default_factory=list)
+    """If asked for."""
+    bisected_again: list[Found] = field(default_factory=list)
+    """From the windows that `exhaustive` measured; only rates it had no need of are measured anew."""
 
 
-def search(
-    bench: Bench, every: Sequence[Candidate], goal: Goal, grid: Grid, name: str, exhaustively: bool
-) -> list[list[Found]]:
-    """All candidates, one after another (the bar counts them and says what is tried): bisected, and tried exhaustively
-    if asked for."""
-    ways: list[Search] = [highest_rate, exhaustive] if exhaustively else [highest_rate]
-    found: list[list[Found]] = [[] for _ in ways]
+def search(bench: Bench, every: Sequence[Candidate], goal: Goal, grid: Grid, name: str, exhaustively: bool) -> Searches:
+    """All candidates, one after another (the bar counts them and says what is tried)."""
+    searches = Searches()
     bar = tqdm(every, desc=name, unit="candidate", file=sys.stderr, leave=False)
 
     def window(candidate: Candidate, rate: float, number: int) -> Load:
@@ -147,10 +151,13 @@ def search(
         return bench.window(candidate, rate, number)
 
     for candidate in bar:
-        for way, answers in zip(ways, found, strict=True):
-            capacity = bench.capacity(candidate)
-            answers.append(way(candidate, partial(window, candidate), capacity, goal, grid))
-    return found
+        trial: Trial = partial(window, candidate)
+        searches.bisected.append(highest_rate(candidate, trial, bench.capacity(candidate), goal, grid))
+        if exhaustively:
+            capacity, kept = bench.capacity(candidate), cache(trial)
+            searches.exhaustive.append(exhaustive(candidate, kept, capacity, goal, grid))
+            searches.bisected_again.append(highest_rate(candidate, kept, capacity, goal, grid))
+    return searches
 
 
 def _points(found: Sequence[Found]) -> list[dict[str, Any]]:
@@ -173,9 +180,9 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
     with running(subject, args, args.target) as engines:
         bench = Bench(engines, profile, goal, args)
         fixed = baseline(engines.workers, args.largest, [c.split for c in every])
-        found, *tried = search(bench, every, goal, grid, subject.model, args.exhaustive)
-    best = best_of(found)
-    at_fixed = next(f for f in found if f.candidate == fixed)
+        searches = search(bench, every, goal, grid, subject.model, args.exhaustive)
+    best = best_of(searches.bisected)
+    at_fixed = next(f for f in searches.bisected if f.candidate == fixed)
     mean_size = float(drawn_sizes(args)(10_000).mean())
     row = {
         "model": subject.model,
@@ -195,17 +202,23 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
         "baseline_split": fixed.split,
         "baseline_rate": at_fixed.rate,
         "gain": best.rate / at_fixed.rate if at_fixed.rate else None,
-        "points": _points(found),
+        "points": _points(searches.bisected),
     }
-    if tried:
-        top = best_of(tried[0])
-        row |= {
-            "exhaustive_rate": top.rate,
-            "exhaustive_capacity": top.capacity,
-            "exhaustive_split": top.candidate.split,
-            "exhaustive_points": _points(tried[0]),
-        }
-    return row
+    return row | _exhaustive(searches) if args.exhaustive else row
+
+
+def _exhaustive(searches: Searches) -> dict[str, Any]:
+    """What trying every rate found, and what the search finds from that."""
+    top, again = best_of(searches.exhaustive), best_of(searches.bisected_again)
+    return {
+        "exhaustive_rate": top.rate,
+        "exhaustive_capacity": top.capacity,
+        "exhaustive_split": top.candidate.split,
+        "exhaustive_points": _points(searches.exhaustive),
+        "bisected_again_rate": again.rate,
+        "bisected_again_split": again.candidate.split,
+        "bisected_again_points": _points(searches.bisected_again),
+    }
 
 
 def main(args: argparse.Namespace) -> int:

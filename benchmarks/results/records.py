@@ -15,7 +15,8 @@ from benchmarks.measure import machine, versions
 CIRCUMSTANCES = ("time", "command", "machine", "versions", "torch")
 """Of a record: says how it came about, not what was measured."""
 COUNTED = (
-    "runs", "rows_equal_but_for_ties", "error_texts", "best_split", "best_offload_above", "exhaustive_split"
+    "runs", "rows_equal_but_for_ties", "error_texts", "best_split", "best_offload_above", "exhaustive_split",
+    "bisected_again_split",
 )  # fmt: skip
 """Whole numbers of a record that are results, not settings."""
 

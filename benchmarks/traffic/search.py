@@ -203,12 +203,22 @@ def highest_rate(candidate: Candidate, trial: Trial, capacity: float, goal: Goal
             middle = (low + high) // 2
         low, high = (middle, high) if looks.meets(middle) else (low, middle)
         middle = (low + high) // 2
+    lowest = grid.step_below(LOWEST * capacity)
     for _ in range(FURTHER):
-        unsettled = [] if found.step is None else [s for s in (found.step + 1, found.step) if not looks.is_settled(s)]
-        if not unsettled:
+        step = _in_doubt(found, looks, lowest)
+        if step is None:
             break
-        looks.meets(unsettled[0])
+        looks.meets(step)
     return found
+
+
+def _in_doubt(found: Found[Candidate], looks: _Looks[Candidate], lowest: int) -> int | None:
+    """Where to look next: at the rates between which the answer lies until these are settled, and halfway down to
+    `lowest` where no rate tried meets the goal; None where nothing is left to look at."""
+    if found.step is None:
+        halfway = (lowest + min(found.looks)) // 2
+        return halfway if halfway > lowest else None
+    return next((s for s in (found.step + 1, found.step) if not looks.is_settled(s)), None)
 
 
 def exhaustive(

@@ -261,6 +261,10 @@ def refuse(tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--embedding-gradients", "sparse"], "unknown --embedding-gradients 'sparse', known are: auto, dense, rows"),
         (["--dropout", "1"], "--dropout is 1.0, expected a share"),
         (["--kind", "gmf", "--pretrain"], "--pretrain is for --kind neumf"),
+        (
+            ["--pretrain", "--pretrain-epochs", "2", "--average", "1", "--average-from", "5"],
+            "--average-from is 5, expected at most 2, the epochs of pre-training",
+        ),
         (["--alpha", "2"], "--alpha is 2.0"),
         (["--target", "hr@10"], "--target is 'hr@10', expected METRIC>=NUMBER"),
         (["--target", "hr@10>=2*popularity"], "'popularity' is not evaluated"),

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.inference.schedule import Candidate, baseline, candidates
+from benchmarks.inference.schedule import Candidate, baseline, candidates, search
 from benchmarks.results import load_plots, report
 from benchmarks.results.records import read
+from benchmarks.traffic.arrivals import poisson
+from benchmarks.traffic.clock import VirtualClock
+from benchmarks.traffic.generator import generate
+from benchmarks.traffic.load import Load
+from benchmarks.traffic.search import Goal, Grid
+from benchmarks.traffic.servers import SimulatedPool
+from benchmarks.traffic.sizes import fixed
 
 SHORT = ["--sizes", "fixed:4", "--largest", "4"]
 
@@ -60,6 +69,34 @@ def test_the_schedule_of_a_known_delay(tmp_path: Path) -> None:
     drawn = load_plots.schedule([row])
     assert drawn.startswith("<svg")
     assert "simulated" not in drawn
+
+
+class Measured:
+    """A single engine of 10 ms in simulated time, as a bench; counts how often each window was measured."""
+
+    def __init__(self) -> None:
+        self.windows: Counter[tuple[float, int]] = Counter()
+
+    def capacity(self, candidate: Candidate) -> float:
+        return 100.0
+
+    def window(self, candidate: Candidate, rate: float, number: int) -> Load:
+        self.windows[rate, number] += 1
+        clock, rng = VirtualClock(), np.random.default_rng([number, round(rate)])
+        pool = SimulatedPool(clock, 1, lambda size: rng.exponential(0.01))
+        return generate(clock, pool, poisson(rate, rng), fixed(1, 1), duration=60.0, warm_up=5.0)
+
+
+def test_the_search_is_made_again_from_the_windows_of_the_exhaustive_one() -> None:
+    bench, goal, grid = Measured(), Goal(level=0.95, seconds=0.1), Grid(ratio=0.1)
+    found = search(bench, [Candidate(1)], goal, grid, "queue", True)
+    (once,), (every,), (again,) = found.bisected, found.exhaustive, found.bisected_again
+    assert once.rate == again.rate == pytest.approx(every.rate, rel=0.11) == pytest.approx(70, rel=0.15)
+    for step in again.looks.keys() & every.looks.keys():
+        shared = zip(again.looks[step], every.looks[step], strict=False)
+        assert all(ours == theirs for ours, theirs in shared)
+    assert again.looks.keys() & every.looks.keys()
+    assert max(bench.windows.values()) == 2  # the search's own and the exhaustive one's
 
 
 @pytest.mark.slow

@@ -167,6 +167,18 @@ def test_a_lucky_window_does_not_lead_above_the_answer() -> None:
     assert found.rate == pytest.approx(100 - math.log(20) / 0.1, rel=0.1)
 
 
+def test_a_lucky_first_window_does_not_lead_to_nothing() -> None:
+    """The first rate tried meets, as if the pool were idle, no higher one does and then neither does it: lower ones are
+    tried, though the bisection never went there."""
+    calm = memoryless(0.01, 120.0)
+
+    def trial(rate: float, number: int) -> Load:
+        return calm(20.0, number) if number == 0 and 80 < rate < 85 else calm(rate, number)
+
+    found = highest_rate("only", trial, 118.0, Goal(level=0.95, seconds=0.1, most=3), GRID)
+    assert found.rate == pytest.approx(100 - math.log(20) / 0.1, rel=0.1)
+
+
 GOAL = Goal(level=0.95, seconds=0.1)
 
 
