@@ -31,6 +31,9 @@ class ModelConfig:
     With weights that are learnt, they grow as the embeddings shrink, and that penalty has little effect."""
     biases: bool = False
     """A bias for every user and every item."""
+    members: int = 1
+    """Dot products trained side by side from other starts, each as if alone; their mean recommends. It is a dot product
+    of as many times the --factors, and so are its time and memory."""
     dropout: float = 0.0
     """Share of the units dropped after each hidden layer."""
     embedding_dropout: float = 0.0
@@ -51,6 +54,10 @@ class ModelConfig:
             raise ValueError(f"unknown --kind {self.kind!r}, known are: {', '.join(KINDS)}")
         if self.factors < 1:
             raise ValueError(f"--factors is {self.factors}, expected a whole number from 1")
+        if self.members < 1:
+            raise ValueError(f"--members is {self.members}, expected a whole number from 1")
+        if self.members > 1 and not (self.kind == "gmf" and self.dot_product):
+            raise ValueError(f"--members {self.members} is for --kind gmf --dot-product, whose members add up to one")
         if len(self.tower) < 2 or min(self.tower) < 1 or self.tower[0] % 2:
             raise ValueError(
                 f"--layers is {self.layers}, expected two or more widths from 1, the first an even number (it is "
@@ -222,6 +229,7 @@ PRESETS: dict[str, Preset] = {
                 factors=128,
                 dot_product=True,
                 biases=True,
+                members=2,
                 embedding_deviation=0.1,
                 embedding_l2=1.25e-3,
             ),
@@ -232,9 +240,9 @@ PRESETS: dict[str, Preset] = {
             ),
             sampling=SamplingConfig(negatives=16),
         ),
-        about="a GMF as a dot product with biases, 128 factors, 16 negatives, L2 that limits it, gradient descent with "
-        "momentum. ML-1M, published split, with --final-fit: test HR@10 0.729 +- 0.002, NDCG@10 0.451 +- 0.001 (three "
-        "seeds) in 6 minutes on 2 CPU cores.",
+        about="the mean of two dot products with biases, 128 factors each, 16 negatives, L2 that limits them, gradient "
+        "descent with momentum. ML-1M, published split, with --final-fit: test HR@10 0.733 +- 0.001, NDCG@10 0.455 +- "
+        "0.001 (three seeds). One of the two (--members 1) has 0.729 and 0.451 in half the time.",
     ),
     "nvidia": Preset(
         config=_config(

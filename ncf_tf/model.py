@@ -1,6 +1,7 @@
 """GMF, MLP and NeuMF (He et al. 2017): logits for (user, item) pairs.
 
-Shape legend: P users, C items of each, U users, I items, F factors, E width of the MLP embeddings, H hidden units.
+Shape legend: P users, C items of each, U users, I items, F factors, M members, E width of the MLP embeddings,
+H hidden units.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class NeuMf(tf.Module):
         tower: Sequence[int] = (64, 32, 16, 8),
         dot_product: bool = False,
         biases: bool = False,
+        members: int = 1,
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         embedding_deviation: float = 0.01,
@@ -46,21 +48,24 @@ class NeuMf(tf.Module):
             tower: twice the width of the MLP embeddings, then the hidden layers.
             dot_product: the GMF's output weights are 1 and stay so.
             biases: a bias for every user and every item.
+            members: dot products that are trained side by side, each as if alone, and recommend by their mean.
             embedding_deviation: of the embeddings' initial values.
             compute: type of the operands of matrix products; parameters stay float32.
             xla: compile the hidden layers.
         """
         super().__init__(name="neumf")
         self.n_users, self.n_items = n_users, n_items
-        self.gmf = Gmf(n_users, n_items, factors, seed, embedding_deviation) if kind != "mlp" else None
+        assert members == 1 or (kind == "gmf" and dot_product), "only dot products can be added up"
+        self.members = members
+        self.gmf = Gmf(n_users, n_items, factors, seed, embedding_deviation, members) if kind != "mlp" else None
         self.mlp = Mlp(n_users, n_items, tower, seed, embedding_deviation) if kind != "gmf" else None
-        self.biases = Biases(n_users, n_items) if biases else None
+        self.biases = Biases(n_users, n_items, members) if biases else None
         self.is_dot_product = dot_product
         self._factors = self.gmf.width if self.gmf is not None and not dot_product else 0
         """Learnt output weights of the GMF."""
         width = self._factors + (self.mlp.width if self.mlp is not None else 0)
         self.output = uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / max(width, 1))))  # LeCun
-        self.bias = tf.Variable(tf.zeros([1]), name="output/bias")
+        self.bias = tf.Variable(tf.zeros([members]), name="output/bias")
         self._dropout, self.embedding_dropout, self.compute = dropout, embedding_dropout, compute
         self._keys = [key64(seed, f"dropout/{k}") for k in range(len(tower) + 4)]
         self._hidden = tf.function(self._hidden_layers, jit_compile=True) if xla else self._hidden_layers
@@ -85,8 +90,9 @@ class NeuMf(tf.Module):
         return tf.cast(tf.gather(table, ids), self.compute)
 
     def _output_parts(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The output layer's weights [F] for the GMF (1 for a dot product) and [H, 1] for the MLP (may be empty)."""
-        return self.output[: self._factors, 0] if self._factors else tf.constant(1.0), self.output[self._factors :]
+        """The output layer: weights [F] for the GMF (a number for dot products), [H, 1] for the MLP (may be empty)."""
+        for_gmf = self.output[: self._factors, 0] if self._factors else tf.constant(1.0 / self.members)
+        return for_gmf, self.output[self._factors :]
 
     def _hidden_layers(self, first: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
         """[M, H] last hidden layer from the first one's sums [M, H], its bias included."""
@@ -142,10 +148,10 @@ class NeuMf(tf.Module):
         """[P, C] float32 from looked-up embeddings. What depends on the user alone is computed once for its C items."""
         if dropping is not None and self.embedding_dropout:
             rows = self._dropped_rows(rows, dropping)
-        total = self.bias[0]
+        total = tf.reduce_mean(self.bias)
         for_gmf, for_mlp = self._output_parts()
         if rows.biases is not None:
-            total += rows.biases[0] + rows.biases[1][:, :, 0]
+            total += tf.reduce_mean(rows.biases[0], axis=1, keepdims=True) + tf.reduce_mean(rows.biases[1], axis=2)
         if rows.gmf is not None:
             user, item = rows.gmf
             # A batched product: multiplying and then summing would write [P, C, F] three times (4 times slower here).
@@ -154,6 +160,21 @@ class NeuMf(tf.Module):
         if rows.mlp is not None:
             total += self._mlp_logits(rows, for_mlp, dropping)
         return total
+
+    def logits_of_members(self, rows: Rows, dropping: Dropping | None = None) -> tf.Tensor:
+        """[P, C, M] float32, of which `logits` is the mean."""
+        if self.members == 1:
+            return self.logits(rows, dropping)[:, :, None]
+        if dropping is not None and self.embedding_dropout:
+            rows = self._dropped_rows(rows, dropping)
+        assert self.gmf is not None and rows.gmf is not None
+        user, item = rows.gmf
+        shape = tf.concat([tf.shape(item)[:2], [self.members, self.members]], axis=0)
+        one_a_row = (tf.reshape(x, [tf.shape(user)[0], -1, self.gmf.width]) for x in (item, user))
+        # Each member's item by every member's user, of which its own counts: the time is that of reading the rows.
+        products = tf.reshape(tf.matmul(*one_a_row, transpose_b=True), shape)
+        total = tf.linalg.diag_part(products) + self.bias
+        return total if rows.biases is None else total + rows.biases[0][:, None, :] + rows.biases[1]
 
     @property
     def _is_turned(self) -> bool:
@@ -232,11 +253,12 @@ class NeuMf(tf.Module):
         """scores [P, I] and the biases of users and items, if the model has them."""
         if self.biases is None:
             return scores
-        return scores + tf.gather(self.biases.users, users) + tf.transpose(self.biases.items)
+        of_users = tf.reduce_mean(tf.gather(self.biases.users, users), axis=1, keepdims=True)
+        return scores + of_users + tf.reduce_mean(self.biases.items, axis=1)
 
     def _block(self, gmf: tf.Tensor | None, mlp: tf.Tensor | None, items: tf.Tensor) -> tf.Tensor:
         """[P, C] logits of the same C items for every user, from the users' parts: gmf [P, F] and mlp [P, H]."""
-        total = self.bias[0]
+        total = tf.reduce_mean(self.bias)
         if self.gmf is not None:
             total += tf.cast(tf.matmul(gmf, self._looked_up(self.gmf.items, items), transpose_b=True), tf.float32)
         if self.mlp is not None:

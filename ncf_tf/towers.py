@@ -11,9 +11,8 @@ import tensorflow as tf
 from recsys_core.seeding import generator
 
 
-def _normal(seed: int, name: str, rows: int, width: int, deviation: float) -> tf.Variable:
-    values = generator(seed, f"init/{name}").standard_normal((rows, width), np.float32)
-    return tf.Variable(deviation * values, name=name)
+def _normal(seed: int, name: str, rows: int, width: int, deviation: float) -> np.ndarray:
+    return deviation * generator(seed, f"init/{name}").standard_normal((rows, width), np.float32)
 
 
 def uniform(seed: int, name: str, rows: int, columns: int, limit: float) -> tf.Variable:
@@ -29,10 +28,19 @@ def _glorot(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
 class Gmf(tf.Module):
     """The product of two embeddings, to be weighted by the output layer."""
 
-    def __init__(self, n_users: int, n_items: int, factors: int, seed: int, deviation: float) -> None:
+    def __init__(self, n_users: int, n_items: int, factors: int, seed: int, deviation: float, members: int = 1) -> None:
+        """
+        Args:
+            members: embeddings that stand side by side in a row; the first start as those of one member alone do.
+        """
         super().__init__(name="gmf")
-        self.users = _normal(seed, "gmf/users", n_users, factors, deviation)
-        self.items = _normal(seed, "gmf/items", n_items, factors, deviation)
+
+        def table(name: str, rows: int) -> tf.Variable:
+            names = [name, *(f"{name}/{m}" for m in range(1, members))]
+            parts = [_normal(seed, n, rows, factors, deviation) for n in names]
+            return tf.Variable(np.concatenate(parts, axis=1), name=name)
+
+        self.users, self.items = table("gmf/users", n_users), table("gmf/items", n_items)
         self.width = factors
 
     @property
@@ -49,8 +57,10 @@ class Mlp(tf.Module):
             tower: twice the width of the embeddings, then the hidden layers.
         """
         super().__init__(name="mlp")
-        self.users = _normal(seed, "mlp/users", n_users, tower[0] // 2, deviation)
-        self.items = _normal(seed, "mlp/items", n_items, tower[0] // 2, deviation)
+        self.users, self.items = (
+            tf.Variable(_normal(seed, f"mlp/{name}", rows, tower[0] // 2, deviation), name=f"mlp/{name}")
+            for name, rows in (("users", n_users), ("items", n_items))
+        )
         self.kernels = [
             _glorot(seed, f"mlp/{k}/kernel", rows, columns)
             for k, (rows, columns) in enumerate(itertools.pairwise(tower))
@@ -65,12 +75,12 @@ class Mlp(tf.Module):
 
 
 class Biases(tf.Module):
-    """A number for every user and every item."""
+    """A number for every user and every item, and every member."""
 
-    def __init__(self, n_users: int, n_items: int) -> None:
+    def __init__(self, n_users: int, n_items: int, members: int = 1) -> None:
         super().__init__(name="biases")
-        self.users = tf.Variable(tf.zeros([n_users, 1]), name="biases/users")
-        self.items = tf.Variable(tf.zeros([n_items, 1]), name="biases/items")
+        self.users = tf.Variable(tf.zeros([n_users, members]), name="biases/users")
+        self.items = tf.Variable(tf.zeros([n_items, members]), name="biases/items")
 
     @property
     def tables(self) -> list[tf.Variable]:

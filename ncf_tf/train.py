@@ -52,6 +52,7 @@ def build_model(config: Config, data: datasets.Dataset, numbers: precision.Preci
         tower=model.tower,
         dot_product=model.dot_product,
         biases=model.biases,
+        members=model.members,
         dropout=model.dropout,
         embedding_dropout=model.embedding_dropout,
         embedding_deviation=model.embedding_deviation,

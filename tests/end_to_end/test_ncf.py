@@ -265,6 +265,8 @@ def refuse(tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
             ["--pretrain", "--pretrain-epochs", "2", "--average", "1", "--average-from", "5"],
             "--average-from is 5, expected at most 2, the epochs of pre-training",
         ),
+        (["--members", "2"], "--members 2 is for --kind gmf --dot-product, whose members add up to one"),
+        (["--members", "0"], "--members is 0, expected a whole number from 1"),
         (["--alpha", "2"], "--alpha is 2.0"),
         (["--target", "hr@10"], "--target is 'hr@10', expected METRIC>=NUMBER"),
         (["--target", "hr@10>=2*popularity"], "'popularity' is not evaluated"),
