@@ -95,7 +95,7 @@ class NeuMf(tf.Module):
         return for_gmf, self.output[self._factors :]
 
     def _hidden_layers(self, first: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
-        """[M, H] last hidden layer from the first one's sums [M, H], its bias included."""
+        """[P * C, H] last hidden layer from the first one's sums [P * C, H], its bias included."""
         assert self.mlp is not None
         x = first
         for k, bias in enumerate(self.mlp.biases):
