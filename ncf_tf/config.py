@@ -33,7 +33,7 @@ class ModelConfig:
     """A bias for every user and every item."""
     members: int = 1
     """Dot products trained side by side from other starts, each as if alone; their mean recommends. It is a dot product
-    of as many times the --factors, and so are its time and memory."""
+    of as many times the --factors, and has as many times the parameters."""
     dropout: float = 0.0
     """Share of the units dropped after each hidden layer."""
     embedding_dropout: float = 0.0
@@ -242,7 +242,7 @@ PRESETS: dict[str, Preset] = {
         ),
         about="the mean of two dot products with biases, 128 factors each, 16 negatives, L2 that limits them, gradient "
         "descent with momentum. ML-1M, published split, with --final-fit: test HR@10 0.733 +- 0.001, NDCG@10 0.455 +- "
-        "0.001 (three seeds). One of the two (--members 1) has 0.729 and 0.451 in half the time.",
+        "0.001 (three seeds). One of the two (--members 1) has 0.729 and 0.451.",
     ),
     "nvidia": Preset(
         config=_config(

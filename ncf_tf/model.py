@@ -171,7 +171,8 @@ class NeuMf(tf.Module):
         user, item = rows.gmf
         shape = tf.concat([tf.shape(item)[:2], [self.members, self.members]], axis=0)
         one_a_row = (tf.reshape(x, [tf.shape(user)[0], -1, self.gmf.width]) for x in (item, user))
-        # Each member's item by every member's user, of which its own counts: the time is that of reading the rows.
+        # Each member's items by every member's user, of which its own counts: for few members that costs little beside
+        # reading the rows.
         products = tf.reshape(tf.matmul(*one_a_row, transpose_b=True), shape)
         total = tf.linalg.diag_part(products) + self.bias
         return total if rows.biases is None else total + rows.biases[0][:, None, :] + rows.biases[1]

@@ -216,7 +216,7 @@ def _in_doubt(found: Found[Candidate], looks: _Looks[Candidate], lowest: int) ->
     """Where to look next: at the rates between which the answer lies until these are settled, and halfway down to
     `lowest` where no rate tried meets the goal; None where nothing is left to look at."""
     if found.step is None:
-        halfway = (lowest + min(found.looks)) // 2
+        halfway = (lowest + min(found.looks, default=lowest)) // 2
         return halfway if halfway > lowest else None
     return next((s for s in (found.step + 1, found.step) if not looks.is_settled(s)), None)
 

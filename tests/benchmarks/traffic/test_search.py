@@ -138,6 +138,12 @@ def test_a_target_that_cannot_be_met_gives_rate_0() -> None:
     assert found.rate == 0.0
 
 
+def test_a_grid_too_coarse_for_any_rate_gives_rate_0() -> None:
+    found = highest_rate("only", memoryless(0.01), 100.0, Goal(level=0.95, seconds=0.1), Grid(ratio=1e4))
+    assert not found.looks
+    assert found.rate == 0.0
+
+
 def test_a_stop_in_the_wrong_window_does_not_lead_astray() -> None:
     """A first window far below the answer misses, as if the machine had stopped in it; the second look climbs back."""
     calm, stopped = memoryless(0.01, 120.0), []
