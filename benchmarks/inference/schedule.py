@@ -138,7 +138,9 @@ class Searches:
     exhaustive: list[Found] = field(default_factory=list)
     """If asked for."""
     bisected_again: list[Found] = field(default_factory=list)
-    """From the windows that `exhaustive` measured; only rates it had no need of are measured anew."""
+    """From the windows that `exhaustive` measured."""
+    anew: int = 0
+    """Windows of `bisected_again` that `exhaustive` had not measured."""
 
 
 def search(bench: Bench, every: Sequence[Candidate], goal: Goal, grid: Grid, name: str, exhaustively: bool) -> Searches:
@@ -156,7 +158,9 @@ def search(bench: Bench, every: Sequence[Candidate], goal: Goal, grid: Grid, nam
         if exhaustively:
             capacity, kept = bench.capacity(candidate), cache(trial)
             searches.exhaustive.append(exhaustive(candidate, kept, capacity, goal, grid))
+            measured = kept.cache_info().misses
             searches.bisected_again.append(highest_rate(candidate, kept, capacity, goal, grid))
+            searches.anew += kept.cache_info().misses - measured
     return searches
 
 
@@ -210,6 +214,7 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
 def _exhaustive(searches: Searches) -> dict[str, Any]:
     """What trying every rate found, and what the search finds from that."""
     top, again = best_of(searches.exhaustive), best_of(searches.bisected_again)
+    windows = sum(look.windows for one in searches.bisected_again for look in one.verdicts)
     return {
         "exhaustive_rate": top.rate,
         "exhaustive_capacity": top.capacity,
@@ -217,6 +222,7 @@ def _exhaustive(searches: Searches) -> dict[str, Any]:
         "exhaustive_points": _points(searches.exhaustive),
         "bisected_again_rate": again.rate,
         "bisected_again_split": again.candidate.split,
+        "bisected_again_shared": 1 - searches.anew / windows if windows else None,
         "bisected_again_points": _points(searches.bisected_again),
     }
 

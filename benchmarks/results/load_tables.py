@@ -83,6 +83,7 @@ LOAD_TABLES = {
             ("its split", plain("exhaustive_split")),
             ("its capacity", number("exhaustive_capacity", ",.1f")),
             ("search on its windows", number("bisected_again_rate", ",.1f")),
+            ("shared", number("bisected_again_shared", ".0%")),
         ),
         note="Highest Poisson rate of which the share of queries that the percentile names is answered in time, over "
         "the size that queries are cut into. The fixed split cuts the largest query evenly over the engines.",

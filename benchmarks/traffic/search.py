@@ -28,6 +28,8 @@ that the order of candidates changes nothing."""
 
 LOWEST = 0.1
 """Of the capacity: where a candidate is given up; no rate up to here is tried."""
+EVERY_FROM = 0.25
+"""Of the capacity: where trying every rate begins. A search whose first look fails goes little below."""
 AGREE = 2
 """Looks at a rate that must agree before it bounds the answer."""
 FURTHER = 24
@@ -222,16 +224,14 @@ def _in_doubt(found: Found[Candidate], looks: _Looks[Candidate], lowest: int) ->
 
 
 def exhaustive(
-    candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid, lowest: float = 0.5
+    candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid, lowest: float = EVERY_FROM
 ) -> Found[Candidate]:
-    """Be sure of every rate of the grid from `lowest` of the capacity up until two in a row fail, or down."""
+    """Be sure of every rate of the grid from `lowest` of the capacity up, and of lower ones until one meets it."""
     found = Found(candidate=candidate, capacity=capacity, goal=goal)
     looks = _Looks(found, trial, goal, grid)
     first, last = grid.step_below(lowest * capacity), grid.step_below(OVERSHOOT * capacity) + 1
     for step in range(first, last + 1):
         looks.settle(step)
-        if step > first and (found.step is None or found.step <= step - 2):
-            break
     for step in range(first - 1, grid.step_below(LOWEST * capacity), -1):
         if found.step is not None:
             break
