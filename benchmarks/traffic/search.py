@@ -32,10 +32,12 @@ EVERY_FROM = 0.25
 """Of the capacity: where trying every rate begins. A search whose first look fails goes little below."""
 AGREE = 2
 """Looks at a rate that must agree before it bounds the answer."""
-FURTHER = 24
-"""Looks after the bisection, at most."""
+USUAL = 0.7
+"""Of the capacity: where the answer usually is near, and the first look."""
+MOST_LOOKS = 32
+"""In a search."""
 OVERSHOOT = 1.1
-"""Of the capacity: where the rates that are tried end; only looks after a bisection may lead above."""
+"""Of the capacity: where the rates that are tried end; a search leads above only where all below are met."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +184,16 @@ class _Looks(Generic[Candidate]):
 
     def is_settled(self, step: int) -> bool:
         """Whether `AGREE` looks agree."""
+        return max(self._votes(step)) >= AGREE
+
+    def is_at_odds(self, step: int) -> bool:
+        """Whether some looks met the goal and others did not, and it is not settled."""
+        return min(self._votes(step)) > 0 and not self.is_settled(step)
+
+    def _votes(self, step: int) -> tuple[int, int]:
+        """Looks that met the goal, and looks that did not."""
         votes = [look.meets for look in self._found.looks.get(step, [])]
-        return max(votes.count(True), votes.count(False)) >= AGREE
+        return votes.count(True), votes.count(False)
 
     def settle(self, step: int) -> None:
         """Look until `AGREE` looks agree."""
@@ -192,35 +202,35 @@ class _Looks(Generic[Candidate]):
 
 
 def highest_rate(candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid) -> Found[Candidate]:
-    """Bisect the grid between little and somewhat above the capacity.
+    """Halve the rates between little and somewhat above the capacity, until those around the answer are settled.
 
     A queue that grows meets no target for long, so what is met above the capacity is the noise of its measurement.
     """
     found = Found(candidate=candidate, capacity=capacity, goal=goal)
     looks = _Looks(found, trial, goal, grid)
-    low, high = grid.step_below(LOWEST * capacity), grid.step_below(OVERSHOOT * capacity) + 1
-    middle = grid.step_below(0.7 * capacity)  # where the answer usually is near
-    while high - low > 1:
-        if not low < middle < high:
-            middle = (low + high) // 2
-        low, high = (middle, high) if looks.meets(middle) else (low, middle)
-        middle = (low + high) // 2
-    lowest = grid.step_below(LOWEST * capacity)
-    for _ in range(FURTHER):
-        step = _in_doubt(found, looks, lowest)
+    lowest, top = grid.step_below(LOWEST * capacity), grid.step_below(OVERSHOOT * capacity) + 1
+    if top - lowest < 2:
+        return found
+    step: int | None = min(max(lowest + 1, grid.step_below(USUAL * capacity)), top - 1)
+    for _ in range(MOST_LOOKS):
         if step is None:
             break
         looks.meets(step)
+        step = _in_doubt(found, looks, lowest, top)
     return found
 
 
-def _in_doubt(found: Found[Candidate], looks: _Looks[Candidate], lowest: int) -> int | None:
-    """Where to look next: at the rates between which the answer lies until these are settled, and halfway down to
-    `lowest` where no rate tried meets the goal; None where nothing is left to look at."""
-    if found.step is None:
-        halfway = (lowest + min(found.looks, default=lowest)) // 2
-        return halfway if halfway > lowest else None
-    return next((s for s in (found.step + 1, found.step) if not looks.is_settled(s)), None)
+def _in_doubt(found: Found[Candidate], looks: _Looks[Candidate], lowest: int, top: int) -> int | None:
+    """Where to look next; None where nothing is left to look at.
+
+    The answer lies between the highest rate that is met, or `lowest` where none is, and the next that was tried, or
+    `top`. What is between them is halved, once the looks at the upper one are not at odds; at the end both are settled.
+    """
+    met = lowest if found.step is None else found.step
+    missed = min((step for step in found.looks if step > met), default=max(top, met + 1))
+    if missed - met > 1 and not looks.is_at_odds(missed):
+        return (met + missed) // 2
+    return next((step for step in (missed, found.step) if step is not None and not looks.is_settled(step)), None)
 
 
 def exhaustive(
