@@ -186,6 +186,34 @@ def test_a_lucky_first_window_does_not_lead_to_nothing() -> None:
     assert len(found.verdicts) <= 24  # halving leads there from below, not one rate after another
 
 
+@pytest.mark.parametrize(
+    ("otherwise", "answer", "order"),
+    [
+        ({}, 46, [44, 47, 45, 46, 47, 46]),
+        ({}, 50, [44, 47, 48, 49, 50, 51, 51, 50]),
+        ({44: 1}, 40, [44, 47, 45, 45, 44, 44, 34, 39, 41, 40, 41, 40]),  # meets once; at odds, then settled
+        ({44: 1}, 46, [44, 34, 39, 41, 42, 43, 44, 44, 47, 45, 46, 47, 46]),  # misses once
+        ({}, 24, [44, 34, 29, 26, 25, 25]),  # 24 is where it is given up
+    ],
+)
+def test_where_the_search_looks(
+    monkeypatch: pytest.MonkeyPatch, otherwise: dict[int, int], answer: int, order: list[int]
+) -> None:
+    """By hand, between step 24 (a tenth of the capacity) and step 50, from step 44. Rates up to the answer meet the
+    goal and those above do not, but for so many first looks `otherwise`."""
+    grid, looked = Grid(ratio=0.1), list[int]()
+
+    def look(trial: Trial, rate: float, goal: Goal, first: int) -> Verdict:
+        looked.append(grid.step_below(rate))
+        meets = (looked[-1] <= answer) != (looked.count(looked[-1]) <= otherwise.get(looked[-1], 0))
+        return verdict(rate, 0.0 if meets else 0.2)
+
+    monkeypatch.setattr("benchmarks.traffic.search.judge", look)
+    found = highest_rate("only", memoryless(0.01), 100.0, GOAL, grid)
+    assert looked == order
+    assert found.step == (answer if answer > 24 else None)
+
+
 GOAL = Goal(level=0.95, seconds=0.1)
 
 
