@@ -12,6 +12,7 @@ COPY data_prep data_prep
 COPY recsys_core recsys_core
 COPY vaecf vaecf
 COPY ncf_tf ncf_tf
+COPY serving serving
 COPY benchmarks benchmarks
 RUN make setup && rm -rf ~/.cache
 ENV VIRTUAL_ENV=/app/.venv OPAL_PREFIX=/app/.venv PATH=/app/.venv/bin:$PATH \

@@ -182,7 +182,7 @@ def train_and_evaluate(config: Config, world: distributed.World) -> Outcome:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged."""
+    """Exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged, 5 not converted as asked."""
     return cli.run(
         lambda: package.parse(PACKAGE, argv), lambda config, world: train_and_evaluate(config, world).exit_status
     )

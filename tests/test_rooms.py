@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ def test_a_room_imports_only_what_stands_before_it(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
     ours = {name.split(".")[0] for name in imported(path)} & set(ROOMS)
     assert ours <= MAY_IMPORT[room]
+
+
+def test_every_package_is_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    packages = {".".join(p.parent.relative_to(ROOT).parts) for p in FILES if p.name == "__init__.py"}
+    assert set(setup["options"]["packages"].split()) == packages
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_images_hold_every_room(name: str) -> None:
+    copied = {line.split()[1] for line in (ROOT / name).read_text().splitlines() if line.startswith("COPY")}
+    assert set(ROOMS) <= copied
 
 
 @pytest.mark.parametrize("library, homes", [

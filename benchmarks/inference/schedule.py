@@ -2,9 +2,10 @@
 accelerator's profile over the size above which they are given to it whole.
 
 Every candidate's rates are halved on one grid; a rate is decided by repeated windows, and the answer by all looks
-together (see `traffic.search`). All of them are kept and drawn. --exhaustive tries every rate of a candidate too, right
-after its search, and sets beside what that found and what the search finds from the same windows. Between the first and
-the second lie minutes in which the machine's speed drifts; the second and the third share what they measured.
+together (see `traffic.search`). All of them are kept, the search's drawn. --exhaustive tries every rate of a candidate
+too, right after its search, and sets beside what that found and what the search finds from the same windows. Between
+the first and the second lie minutes in which the machine's speed drifts; the second and the third share what they
+measured.
 """
 
 from __future__ import annotations

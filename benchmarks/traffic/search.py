@@ -5,8 +5,8 @@ the target is significantly below or above what the percentile allows, or until 
 estimate decides, and the verdict says that it did. That is one look. The answer is read from all looks together: the
 share beyond the target cannot fall as the rate rises, and the rising curve nearest to the shares seen (isotonic median
 regression) outvotes a lucky look as well as one in which the machine stopped for a moment. The two rates between which
-the answer lies are looked at until two looks agree. Every candidate is searched in full, whatever the others gave, so
-their order cannot matter.
+the answer lies are looked at until two looks agree, with `MOST_LOOKS` in all. Every candidate is searched in full,
+whatever the others gave, so their order cannot matter.
 """
 
 from __future__ import annotations
