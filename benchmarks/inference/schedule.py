@@ -73,6 +73,7 @@ class Bench:
     def __init__(self, engines: Engines, profile: Profile | None, goal: Goal, args: argparse.Namespace) -> None:
         self._engines, self._profile, self._args = engines, profile, args
         self._seconds = max(args.window, WINDOW_TARGETS * goal.seconds)
+        self._queries = 1 / goal.allowed  # of fewer in a window a single late one misses the target
         self._timeout = max(args.timeout, 10 * goal.seconds)
 
     def _target(self, candidate: Candidate, clock: RealClock) -> Target:
@@ -109,7 +110,7 @@ class Bench:
             self._target(candidate, clock),
             poisson(rate, rng),
             drawn_sizes(self._args, *what),
-            duration=self._seconds,
+            duration=max(self._seconds, self._queries / rate),
             warm_up=self._seconds / 8,
             timeout=self._timeout,
         )
