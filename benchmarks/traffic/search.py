@@ -236,7 +236,7 @@ def _in_doubt(found: Found[Candidate], looks: _Looks[Candidate], lowest: int, to
 def exhaustive(
     candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid, lowest: float = EVERY_FROM
 ) -> Found[Candidate]:
-    """Be sure of every rate of the grid from `lowest` of the capacity up, and of lower ones until one meets it."""
+    """Be sure of every rate from `lowest` of the capacity up, and of lower ones while none meets the goal."""
     found = Found(candidate=candidate, capacity=capacity, goal=goal)
     looks = _Looks(found, trial, goal, grid)
     first, last = grid.step_below(lowest * capacity), grid.step_below(OVERSHOOT * capacity) + 1
