@@ -92,11 +92,16 @@ class Converted:
         except (OSError, json.JSONDecodeError):
             return None
 
+    @property
+    def _where(self) -> str:
+        """Arguments of commands on it; which export it is of is for the user to say."""
+        return f"--export RUN_DIR/export --models {self.folder.parent}"
+
     def require(self) -> None:
         """Raise ValueError unless there is a model."""
         if not self.model.exists():
             raise ValueError(
-                f"{self.folder} holds no model; make it with: python -m serving convert "
+                f"{self.folder} holds no model; make it with: python -m serving convert {self._where} "
                 f"--to {self.variant.format} --precision {self.variant.precision}"
             )
 
@@ -104,7 +109,7 @@ class Converted:
         """Raise ValueError unless this very model was verified, against the export of this identity, and passed."""
         self.require()
         verified = self.note("verify.json")
-        again = f"python -m serving verify --model {self.variant.name}"
+        again = f"python -m serving verify {self._where} --model {self.variant.name}"
         if verified is None:
             raise ValueError(f"{self.folder} was not verified; do it with: {again}")
         if not verified["passed"]:
