@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import tyro
 
-from recsys_core.config import EvaluationConfig, HardwareConfig, Preset, TrainingConfig
-from recsys_core.training import conversion
-from recsys_core.training.embedding import CHOICES
+from recsys_core.config import EvaluationConfig, ModelSpec, Preset, RunConfig, TrainingConfig
 
 KINDS = ("neumf", "gmf", "mlp")
+CHOICES = ("auto", "dense", "rows")
+FINAL_FIT = "final-fit"
+"""The view of `dataset.Dataset.viewed` in which validation items are training items too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +32,14 @@ class ModelConfig:
     With weights that are learnt, they grow as the embeddings shrink, and that penalty has little effect."""
     biases: bool = False
     """A bias for every user and every item."""
-    members: int = 1
-    """Dot products trained side by side from other starts, each as if alone; their mean recommends. It is a dot product
-    of as many times the --factors, and has as many times the parameters."""
+    ensemble_size: int = 1
+    """Dot products trained side by side from other initial values, each by its own loss; their mean recommends. The
+    model has as many times the parameters, and is exported as one dot product of as many times the --factors."""
     dropout: float = 0.0
     """Share of the units dropped after each hidden layer."""
     embedding_dropout: float = 0.0
     """Share of the embeddings' units dropped."""
-    embedding_deviation: float = 0.01
+    embedding_stddev: float = 0.01
     """Standard deviation of the embeddings' initial values."""
     embedding_l2: float = 0.0
     """Adds this times the squared norms of the embeddings of each sample to the loss."""
@@ -54,10 +55,12 @@ class ModelConfig:
             raise ValueError(f"unknown --kind {self.kind!r}, known are: {', '.join(KINDS)}")
         if self.factors < 1:
             raise ValueError(f"--factors is {self.factors}, expected a whole number from 1")
-        if self.members < 1:
-            raise ValueError(f"--members is {self.members}, expected a whole number from 1")
-        if self.members > 1 and not (self.kind == "gmf" and self.dot_product):
-            raise ValueError(f"--members {self.members} is for --kind gmf --dot-product, whose members add up to one")
+        if self.ensemble_size < 1:
+            raise ValueError(f"--ensemble-size is {self.ensemble_size}, expected a whole number from 1")
+        if self.ensemble_size > 1 and not (self.kind == "gmf" and self.dot_product):
+            raise ValueError(
+                f"--ensemble-size {self.ensemble_size} is for --kind gmf --dot-product, whose members add up to one"
+            )
         if len(self.tower) < 2 or min(self.tower) < 1 or self.tower[0] % 2:
             raise ValueError(
                 f"--layers is {self.layers}, expected two or more widths from 1, the first an even number (it is "
@@ -67,8 +70,8 @@ class ModelConfig:
             if not 0 <= getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise ValueError(f"--{flag} is {getattr(self, name)}, expected a share from 0 to below 1")
-        if not 0 < self.embedding_deviation <= 10:
-            raise ValueError(f"--embedding-deviation is {self.embedding_deviation}, expected more than 0, as 0.01")
+        if not 0 < self.embedding_stddev <= 10:
+            raise ValueError(f"--embedding-stddev is {self.embedding_stddev}, expected more than 0, as 0.01")
         if self.embedding_l2 < 0:
             raise ValueError(f"--embedding-l2 is {self.embedding_l2}, expected 0 or more")
 
@@ -134,6 +137,10 @@ class NcfTrainingConfig(TrainingConfig):
     """With --final-fit: take the epoch that is best on the test items, as He et al. did. Only for comparing with
     figures that were made so."""
 
+    @property
+    def keeps_last(self) -> bool:
+        return self.final_fit and not self.choose_on_test
+
 
 @dataclass(frozen=True, kw_only=True)
 class NcfEvaluationConfig(EvaluationConfig):
@@ -154,38 +161,26 @@ class NcfEvaluationConfig(EvaluationConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(RunConfig):
     """Everything a run depends on; `config.yaml` of a run folder is one."""
 
     data: Path
     """Prepared data set (python -m data_prep NAME --protocol leave-one-out, he2017, or transcode)."""
-    run_dir: Path
-    """Folder of the run; must not exist yet, except with --resume."""
     preset: str = "he2017"
     """Named configuration to start from."""
-    resume: bool = False
-    """Go on from the last checkpoint of --run-dir, as if never stopped."""
-    top_k: int = 100
-    """Items the exported model recommends."""
-    convert: str = ""
-    """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
     model: ModelConfig = field(default_factory=ModelConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
     training: NcfTrainingConfig = field(default_factory=NcfTrainingConfig)
     evaluation: NcfEvaluationConfig = field(default_factory=NcfEvaluationConfig)
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
     @property
-    def pairs_per_step(self) -> int:
-        """Positives in a global batch."""
-        return max(1, self.training.batch_size // (1 + self.sampling.negatives))
+    def view(self) -> str:
+        return FINAL_FIT if self.training.final_fit else ""
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
-        conversion.check(self.convert)
-        if self.top_k < 1:
-            raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
+        super().check()
         if self.training.choose_on_test and not self.training.final_fit:
             raise ValueError("--choose-on-test goes with --final-fit")
         if self.training.final_fit and (self.training.patience or self.evaluation.target):
@@ -229,8 +224,8 @@ PRESETS: dict[str, Preset] = {
                 factors=128,
                 dot_product=True,
                 biases=True,
-                members=2,
-                embedding_deviation=0.1,
+                ensemble_size=2,
+                embedding_stddev=0.1,
                 embedding_l2=1.25e-3,
             ),
             # Adam with so large an epsilon is gradient descent with momentum, at rate 0.3 / 1e-4: it does not raise the
@@ -242,7 +237,7 @@ PRESETS: dict[str, Preset] = {
         ),
         about="the mean of two dot products with biases, 128 factors each, 16 negatives, L2 that limits them, gradient "
         "descent with momentum. ML-1M, published split, with --final-fit: test HR@10 0.733 +- 0.001, NDCG@10 0.455 +- "
-        "0.001 (three seeds). One of the two (--members 1) has 0.729 and 0.451.",
+        "0.001 (three seeds). One of the two (--ensemble-size 1) has 0.729 and 0.451.",
     ),
     "nvidia": Preset(
         config=_config(
@@ -263,3 +258,10 @@ PRESETS: dict[str, Preset] = {
         "HR@10 0.53 of 100 candidates, popularity 0.41, in a minute on 2 CPU cores.",
     ),
 }
+
+SPEC = ModelSpec(
+    family="ncf_tf",
+    model="ncf_tf.model:NeuMf",
+    description="Train GMF, MLP or NeuMF on a prepared data set, on one process or on Horovod ranks.",
+    presets=PRESETS,
+)

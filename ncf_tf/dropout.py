@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from recsys_core import noise
+from recsys_core.input import noise
 
 
 class Dropping:
-    """Which units a training step drops: masks that belong to the sample, whichever rank holds it."""
+    """Dropout masks of a training step: they belong to the sample, so every rank that holds it draws the same."""
 
     def __init__(self, step: tf.Tensor, samples: tf.Tensor) -> None:
         """
@@ -22,7 +22,7 @@ class Dropping:
         """x [P * C, H] with units dropped and the others scaled up."""
         return self._dropped(x, tf.reshape(self._samples, [-1]), key, rate)
 
-    def turned(self) -> Dropping:
+    def items_major(self) -> Dropping:
         """The same for samples in the order [C, P]."""
         return Dropping(self._step, tf.transpose(self._samples))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ncf_tf.train import PACKAGE
-from recsys_core.evaluation import offline
+from ncf_tf.config import SPEC
+from recsys_core import cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input."""
-    return offline.main(PACKAGE, argv)
+    return cli.evaluate(SPEC, argv)
 
 
 if __name__ == "__main__":

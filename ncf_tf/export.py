@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
-from ncf_tf.model import NeuMf
 from recsys_core import topk
-from recsys_core.dataset import Csr
-from recsys_core.export import POOL
+from recsys_core.dataset import Dataset
+from recsys_core.matrices import Csr
+from recsys_core.signatures import (
+    GOLDEN_REQUESTS,
+    Exported,
+    Signature,
+    padded_requests,
+    pool_size,
+    requests_within,
+)
+
+if TYPE_CHECKING:
+    from ncf_tf.network import NeuMfNetwork
 
 USERS = tf.TensorSpec([None], tf.int32, name="user_ids")
 
 
-class NcfRecommender(tf.Module):
+class NcfModule(tf.Module):
     """Wraps a trained model; its methods are what a SavedModel serves."""
 
-    def __init__(self, model: NeuMf, train: Csr, top_k: int) -> None:
+    def __init__(self, model: NeuMfNetwork, train: Csr, top_k: int) -> None:
         """
         Args:
-            train: what users have already; not recommended to them again.
+            train: items that users have; not recommended to them.
             top_k: items an answer holds; at most the number of items.
         """
-        super().__init__(name="ncf_recommender")
-        self._model, self._top_k = model, min(top_k, train.n_items)
-        self._pool = min(train.n_items, max(POOL, self._top_k))
-        self.history_limit = self._pool - self._top_k if self._pool < train.n_items else None
-        """Items a request of `serving_pool` may hold; None for any number."""
+        super().__init__(name="ncf_module")
+        self._model, self.top_k = model, min(top_k, train.n_items)
+        self._pool, self.history_limit = pool_size(train.n_items, self.top_k)
         self._indptr = tf.Variable(np.asarray(train.indptr), trainable=False, name="seen/indptr")
         self._indices = tf.Variable(np.asarray(train.indices), trainable=False, name="seen/indices")
 
@@ -48,23 +59,23 @@ class NcfRecommender(tf.Module):
         """
         seen = self._seen(user_ids)
         scores = topk.exclude(self._model.catalogue(user_ids), seen.values, seen.row_splits)
-        best, items = topk.top_k(scores, self._top_k)
+        best, items = topk.top_k(scores, self.top_k)
         return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
 
     @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")])
     def serving(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`recommend` in operators that ONNX Runtime and TensorRT's ONNX parser take; the request says what is seen.
+        """`recommend` in operators that ONNX Runtime and TensorRT's ONNX parser take; the request names the seen items.
 
         Args:
             item_ids: int32 [B, L] item indices that must not be recommended, padded with the item count I.
         """
-        return topk.top_k_unseen(self._model.catalogue_at_once(user_ids), item_ids, self._top_k)
+        return topk.top_k_unseen(self._model.catalogue_at_once(user_ids), item_ids, self.top_k)
 
     @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")])
-    def serving_pool(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+    def serving_no_scatter(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """`serving` in operators that TF-TRT takes, for at most `history_limit` items a row."""
         scores = self._model.catalogue_at_once(user_ids)
-        return topk.top_k_unseen_of_pool(scores, item_ids, self._top_k, self._pool)
+        return topk.top_k_unseen_no_scatter(scores, item_ids, self.top_k, self._pool)
 
     @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="candidate_items")])
     def rank(self, user_ids: tf.Tensor, candidate_items: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -79,7 +90,34 @@ class NcfRecommender(tf.Module):
             On a tie the candidate named first is first.
         """
         present = candidate_items >= 0
-        scores = self._model.scores(user_ids, tf.maximum(candidate_items, 0))
+        scores = self._model.pair_scores(user_ids, tf.maximum(candidate_items, 0))
         scores = tf.where(present, scores, -float("inf"))
-        best, places = topk.top_k(scores, tf.minimum(self._top_k, tf.shape(candidate_items)[1]))
+        best, places = topk.top_k(scores, tf.minimum(self.top_k, tf.shape(candidate_items)[1]))
         return {"items": tf.gather(candidate_items, places, batch_dims=1), "scores": best}
+
+
+def ncf_signatures(model: NeuMfNetwork, data: Dataset, top_k: int) -> Exported:
+    """The four signatures of NCF, with requests of validation users."""
+    held_out = data.held_out("valid")
+    assert held_out.train_rows is not None and held_out.candidates is not None
+    module = NcfModule(model, data.train, top_k)
+    users, candidates = (part[:GOLDEN_REQUESTS] for part in (held_out.train_rows, held_out.candidates))
+    requests = {"user_ids": users, "item_ids": padded_requests(held_out, GOLDEN_REQUESTS)}
+    limit = module.history_limit
+
+    def reference(user_ids: tf.Tensor, item_ids: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        del item_ids  # the training items of these users, which `recommend` knows
+        return module.recommend(user_ids)
+
+    signatures = {
+        "recommend": Signature(function=module.recommend, requests={"user_ids": users}),
+        "serving": Signature(function=module.serving, requests=requests, reference=reference),
+        "serving_no_scatter": Signature(
+            function=module.serving_no_scatter,
+            requests=requests_within(requests, data.n_items, limit),
+            reference=reference,
+            history_limit=limit,
+        ),
+        "rank": Signature(function=module.rank, requests={"user_ids": users, "candidate_items": candidates}),
+    }
+    return Exported(module=module, signatures=signatures, top_k=module.top_k)

@@ -1,271 +1,139 @@
-"""GMF, MLP and NeuMF (He et al. 2017): logits for (user, item) pairs.
+"""NCF as a `Recommender`: negatives, batches and loss of a training step, scores, export.
 
-Shape legend: P users, C items of each, U users, I items, F factors, M members, E width of the MLP embeddings,
-H hidden units.
+Shape legend: P positives of this rank's part of a batch or users, N negatives of each, C candidates, I items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from ncf_tf.config import FINAL_FIT, SamplingConfig
 from ncf_tf.dropout import Dropping
-from ncf_tf.rows import AS_EMBEDDINGS, Projected, Rows, rows_of
-from ncf_tf.towers import Biases, Gmf, Mlp, uniform
-from recsys_core.seeding import key64
-from recsys_core.training.precision import scores_in_full
+from ncf_tf.embedding_placement import SamplingPlan, choose_projected, choose_sparse_tables
+from ncf_tf.export import ncf_signatures
+from ncf_tf.losses import binary_cross_entropy
+from ncf_tf.negatives import NegativeSampler, check_negatives_left
+from ncf_tf.network import NeuMfNetwork
+from ncf_tf.pretraining import pretrain
+from recsys_core.config import TrainingConfig
+from recsys_core.dataset import Dataset, check_held_out
+from recsys_core.errors import UserError
+from recsys_core.input.batches import Histories, PairBatch, pair_batches, steps_per_epoch
+from recsys_core.signatures import Exported
+from recsys_core.world import World
 
-SCORED_NUMBERS = 1 << 25
-"""Hidden units that exist at one time while whole catalogues are scored (128 MiB in float32)."""
 
+class NeuMf(NeuMfNetwork):
+    """GMF, MLP or NeuMF, trained by positives against sampled negatives."""
 
-class NeuMf(tf.Module):
-    """One tower or both, and an output layer over what they give."""
+    unit = "samples"
+    loss_names = ("loss", "cross_entropy", "embedding_penalty")
+    needs_known_users = True
 
-    def __init__(
-        self,
-        n_users: int,
-        n_items: int,
-        *,
-        kind: str = "neumf",
-        factors: int = 8,
-        tower: Sequence[int] = (64, 32, 16, 8),
-        dot_product: bool = False,
-        biases: bool = False,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_dropout: float = 0.0,
-        embedding_deviation: float = 0.01,
-        seed: int = 0,
-        compute: tf.DType = tf.float32,
-        xla: bool = False,
-    ) -> None:
-        """
-        Args:
-            kind: neumf, gmf or mlp.
-            tower: twice the width of the MLP embeddings, then the hidden layers.
-            dot_product: the GMF's output weights are 1 and stay so.
-            biases: a bias for every user and every item.
-            members: dot products that are trained side by side, each as if alone, and recommend by their mean.
-            embedding_deviation: of the embeddings' initial values.
-            compute: type of the operands of matrix products; parameters stay float32.
-            xla: compile the hidden layers.
-        """
-        super().__init__(name="neumf")
-        self.n_users, self.n_items = n_users, n_items
-        assert members == 1 or (kind == "gmf" and dot_product), "only dot products can be added up"
-        self.members = members
-        self.gmf = Gmf(n_users, n_items, factors, seed, embedding_deviation, members) if kind != "mlp" else None
-        self.mlp = Mlp(n_users, n_items, tower, seed, embedding_deviation) if kind != "gmf" else None
-        self.biases = Biases(n_users, n_items, members) if biases else None
-        self.is_dot_product = dot_product
-        self._factors = self.gmf.width if self.gmf is not None and not dot_product else 0
-        """Learnt output weights of the GMF."""
-        width = self._factors + (self.mlp.width if self.mlp is not None else 0)
-        self.output = uniform(seed, "output/kernel", width, 1, float(np.sqrt(3.0 / max(width, 1))))  # LeCun
-        self.bias = tf.Variable(tf.zeros([members]), name="output/bias")
-        self._dropout, self.embedding_dropout, self.compute = dropout, embedding_dropout, compute
-        self._keys = [key64(seed, f"dropout/{k}") for k in range(len(tower) + 4)]
-        self._hidden = tf.function(self._hidden_layers, jit_compile=True) if xla else self._hidden_layers
+    def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
+        """See `Recommender`; the settings are those of the three configurations in `configs`."""
+        super().__init__(data, preset=preset, seed=seed, **changes)
+        self._plan = SamplingPlan()
 
     @property
-    def tables(self) -> list[tf.Variable]:
-        """Every embedding table; users and items in turn."""
-        return [table for part in (self.gmf, self.mlp, self.biases) if part is not None for table in part.tables]
+    def sparse_tables(self) -> list[tf.Variable]:
+        return self._plan.sparse_tables
 
     @property
-    def kernels(self) -> list[tf.Variable]:
-        """What L2 and weight decay act on."""
-        output = [self.output] if self.output.shape[0] else []  # a dot product alone has none
-        return [*(self.mlp.kernels if self.mlp is not None else []), *output]
+    def examples_per_epoch(self) -> int:
+        return len(self.data.train.indices) * (1 + self._negatives)
 
     @property
-    def parameters(self) -> list[tf.Variable]:
-        """Every trained variable, in a fixed order."""
-        return [*self.tables, *self.kernels, *(self.mlp.biases if self.mlp is not None else []), self.bias]
+    def _negatives(self) -> int:
+        return self.settings["sampling"].negatives
 
-    def _looked_up(self, table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(table, ids), self.compute)
+    def pairs_per_step(self, training: TrainingConfig) -> int:
+        """Positives in a global batch."""
+        return max(1, training.batch_size // (1 + self._negatives))
 
-    def _output_parts(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The output layer: weights [F] for the GMF (a number for dot products), [H, 1] for the MLP (may be empty)."""
-        for_gmf = self.output[: self._factors, 0] if self._factors else tf.constant(1.0 / self.members)
-        return for_gmf, self.output[self._factors :]
+    def steps_per_epoch(self, training: TrainingConfig) -> int:
+        return steps_per_epoch(len(self.data.train.indices), self.pairs_per_step(training))
 
-    def _hidden_layers(self, first: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
-        """[P * C, H] last hidden layer from the first one's sums [P * C, H], its bias included."""
-        assert self.mlp is not None
-        x = first
-        for k, bias in enumerate(self.mlp.biases):
-            if k:
-                x = tf.matmul(x, tf.cast(self.mlp.kernels[k], self.compute))
-                x = tf.nn.bias_add(x, tf.cast(bias, self.compute))
-            x = tf.nn.relu(x)
-            if dropping is not None and self._dropout:
-                x = dropping.of_samples(x, self._keys[k], self._dropout)
-        return x
-
-    def _first_kernels(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """[E, H] each: the halves of the first kernel for users and for items."""
-        assert self.mlp is not None
-        return tuple(tf.split(tf.cast(self.mlp.kernels[0], self.compute), 2, axis=0))
-
-    def look_up(self, users: tf.Tensor, items: tf.Tensor, projected: Projected = AS_EMBEDDINGS) -> Rows:
-        """The embeddings of int32 users [P] and items [P, C].
-
-        Args:
-            projected: MLP tables to put through the first layer before the lookup.
-        """
-        gmf = None if self.gmf is None else (tf.gather(self.gmf.users, users), tf.gather(self.gmf.items, items))
-        own = self.biases
-        biases = None if own is None else (tf.gather(own.users, users), tf.gather(own.items, items))
-        mlp = None
-        if self.mlp is not None:
-            halves = zip(self.mlp.tables, self._first_kernels(), projected, strict=True)
-            turned = tf.transpose(items) if self._is_turned else items
-            mlp = tuple(
-                rows_of(self._projection(table, half), ids) if whole else tf.gather(table, ids)
-                for ids, (table, half, whole) in zip((users, turned), halves, strict=True)
+    def check_training(self, training: TrainingConfig, ranks: int) -> None:
+        if not self.data.is_leave_one_out:
+            raise UserError(
+                f"--data {self.data.name} holds out users, and NCF knows only users that it trained on; prepare it "
+                "with --protocol leave-one-out"
             )
-        return Rows(
-            candidates=tf.shape(items)[1],
-            gmf=gmf,
-            mlp=mlp,
-            biases=biases,
-            projected=projected,
-            is_turned=self._is_turned,
+        if self.pairs_per_step(training) < ranks:
+            raise UserError(
+                f"--batch-size is {training.batch_size} samples, {self.pairs_per_step(training)} positives "
+                f"with {self._negatives} negatives each, expected at least one positive for each of the {ranks} ranks"
+            )
+        if getattr(training, "final_fit", False) != (self.data.view == FINAL_FIT):
+            raise UserError("--final-fit and the view of the data set differ; use data.viewed('final-fit') with it")
+        check_held_out(self.data)
+        check_negatives_left(self.data.train, self.settings["sampling"].verify_negatives)
+
+    def prepare_training(self, training: TrainingConfig, world: World, *, xla: bool = False) -> None:
+        sampling: SamplingConfig = self.settings["sampling"]
+        pairs = self.pairs_per_step(training)
+        tables = choose_sparse_tables(self, pairs, self._negatives, sampling.embedding_gradients)
+        l2 = self.settings["model"].embedding_l2
+        self._hidden = tf.function(self._hidden_layers, jit_compile=True) if xla else self._hidden_layers
+        self._plan = SamplingPlan(
+            sampler=NegativeSampler(
+                self.data.train, self._negatives, seed=self.seed, verified=sampling.verify_negatives
+            ),
+            sparse_tables=tables,
+            projected=choose_projected(self, pairs // world.size, self._negatives, tables, l2),
         )
 
-    def _projection(self, embeddings: tf.Tensor, half: tf.Tensor) -> tf.Tensor:
-        """[..., H] sums of a half [E, H] of the first layer; float32, so that gradients of many lookups add up well."""
-        flat = tf.reshape(tf.cast(embeddings, self.compute), [-1, half.shape[0]])
-        shape = tf.concat([tf.shape(embeddings)[:-1], half.shape[1:]], axis=0)
-        return tf.cast(tf.reshape(tf.matmul(flat, half), shape), tf.float32)
+    def initialise(self, trainer: Any) -> bool:
+        """Pre-train both towers where the configuration says so."""
+        return not self.settings["pretraining"].pretrain or pretrain(self, trainer)
 
-    def logits(self, rows: Rows, dropping: Dropping | None = None) -> tf.Tensor:
-        """[P, C] float32 from looked-up embeddings. What depends on the user alone is computed once for its C items."""
-        if dropping is not None and self.embedding_dropout:
-            rows = self._dropped_rows(rows, dropping)
-        total = tf.reduce_mean(self.bias)
-        for_gmf, for_mlp = self._output_parts()
-        if rows.biases is not None:
-            total += tf.reduce_mean(rows.biases[0], axis=1, keepdims=True) + tf.reduce_mean(rows.biases[1], axis=2)
-        if rows.gmf is not None:
-            user, item = rows.gmf
-            # A batched product: multiplying and then summing would write [P, C, F] three times (4 times slower here).
-            # In float32 always: its time is that of reading the rows, which are float32.
-            total += tf.linalg.matvec(item, user * for_gmf)
-        if rows.mlp is not None:
-            total += self._mlp_logits(rows, for_mlp, dropping)
-        return total
+    def batches(self, training: TrainingConfig, world: World, start_step: int, total_steps: int) -> tf.data.Dataset:
+        return pair_batches(
+            self.data.train,
+            seed=self.seed,
+            pairs=self.pairs_per_step(training),
+            world=world,
+            start_step=start_step,
+            total_steps=total_steps,
+        )
 
-    def logits_of_members(self, rows: Rows, dropping: Dropping | None = None) -> tf.Tensor:
-        """[P, C, M] float32, of which `logits` is the mean."""
-        if self.members == 1:
-            return self.logits(rows, dropping)[:, :, None]
-        if dropping is not None and self.embedding_dropout:
-            rows = self._dropped_rows(rows, dropping)
-        assert self.gmf is not None and rows.gmf is not None
-        user, item = rows.gmf
-        shape = tf.concat([tf.shape(item)[:2], [self.members, self.members]], axis=0)
-        one_a_row = (tf.reshape(x, [tf.shape(user)[0], -1, self.gmf.width]) for x in (item, user))
-        # Each member's items by every member's user, of which its own counts: for few members that costs little beside
-        # reading the rows.
-        products = tf.reshape(tf.matmul(*one_a_row, transpose_b=True), shape)
-        total = tf.linalg.diag_part(products) + self.bias
-        return total if rows.biases is None else total + rows.biases[0][:, None, :] + rows.biases[1]
+    def loss(self, batch: PairBatch, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """This rank's share of the terms; shares add up over ranks to the mean over the samples of the global batch.
 
-    @property
-    def _is_turned(self) -> bool:
-        """In float32. Gradients of kernels add up the rows in their order, and CPUs without instructions for the
-        narrow types do part of that in them: there each positive must stay among its negatives, or sums grow large."""
-        return self.compute == tf.float32
+        The loss is the sum over the ensemble (each member learns by its own), the cross-entropy is their mean.
+        """
+        del progress
+        assert self._plan.sampler is not None, "prepare_training comes first"
+        drawn = self._plan.sampler.draw(batch.epoch, batch.positions, batch.users)
+        items = tf.concat([batch.items[:, None], drawn], axis=1)
+        samples = batch.positions[:, None] * (1 + self._negatives) + tf.range(1 + self._negatives, dtype=tf.int64)
+        lookup = self.look_up(batch.users, items, self._plan.projected)
+        logits = self.ensemble_logits(lookup, Dropping(batch.step, samples))
+        count = batch.global_pairs * (1.0 + self._negatives)
+        entropy = binary_cross_entropy(logits) / count
+        penalty = tf.constant(0.0)
+        if l2 := self.settings["model"].embedding_l2:
+            penalty = l2 * lookup.squared_norms() / count
+        return {
+            "loss": entropy + penalty,
+            "cross_entropy": entropy / self.ensemble_size,
+            "embedding_penalty": penalty,
+        }
 
-    def _mlp_logits(self, rows: Rows, weights: tf.Tensor, dropping: Dropping | None) -> tf.Tensor:
-        """[P, C] float32: what the MLP adds."""
-        assert self.mlp is not None and rows.mlp is not None
-        halves = zip(rows.mlp, self._first_kernels(), rows.projected, strict=True)
-        user, item = (x if done else self._projection(x, half) for x, half, done in halves)
-        user = tf.nn.bias_add(user, self.mlp.biases[0])
-        sums = (user if rows.is_turned else user[:, None, :]) + item
-        first = tf.reshape(tf.cast(sums, self.compute), [-1, item.shape[2]])
-        if dropping is not None and rows.is_turned:
-            dropping = dropping.turned()
-        last = tf.cast(self._hidden(first, dropping), tf.float32)
-        scores = tf.reshape(tf.matmul(last, weights), tf.shape(item)[:2])
-        return tf.transpose(scores) if rows.is_turned else scores
+    def scores(self, histories: Histories) -> tf.Tensor:
+        """[B, I] float32 logits of the whole catalogue; the users are told by their training rows."""
+        return self.catalogue(tf.cast(histories.train_rows, tf.int32))
 
-    def _dropped_rows(self, rows: Rows, dropping: Dropping) -> Rows:
-        """Embeddings with units dropped."""
-        rate, keys = self.embedding_dropout, iter(self._keys[-4:])
+    def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
+        return self.pair_scores(tf.cast(histories.train_rows, tf.int32), tf.maximum(candidates, 0))
 
-        def dropped(
-            part: tuple[tf.Tensor, tf.Tensor] | None, of_items: Callable[[tf.Tensor, int, float], tf.Tensor]
-        ) -> tuple[tf.Tensor, tf.Tensor] | None:
-            key_user, key_item = next(keys), next(keys)
-            if part is None:
-                return None
-            user, item = part
-            flat = of_items(tf.reshape(item, [-1, item.shape[2]]), key_item, rate)
-            return dropping.of_users(user, key_user, rate), tf.reshape(flat, tf.shape(item))
+    def item_vectors(self) -> tf.Tensor:
+        """[I, D] the embeddings of the items, those of both towers side by side."""
+        return tf.concat([part.items for part in (self.gmf, self.mlp) if part is not None], axis=1)
 
-        assert not any(rows.projected), "dropout acts on the embeddings themselves"
-        of_mlp = dropping.turned() if rows.is_turned else dropping
-        return rows._replace(gmf=dropped(rows.gmf, dropping.of_samples), mlp=dropped(rows.mlp, of_mlp.of_samples))
-
-    @scores_in_full
-    def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """[P, C] float32 logits of int32 users [P] and items [P, C], for ranking."""
-        return self.logits(self.look_up(users, items))
-
-    @scores_in_full
-    def catalogue(self, users: tf.Tensor) -> tf.Tensor:
-        """[P, I] float32 logits of every item for int32 users [P], a block of items at a time."""
-        gmf, mlp = self._parts_of_users(users)
-        widest = self.mlp.widest if self.mlp is not None else 1
-        length = tf.maximum(1, SCORED_NUMBERS // (tf.maximum(1, tf.size(users)) * widest))
-        blocks = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, None])
-        for k in tf.range((self.n_items + length - 1) // length):
-            items = tf.range(k * length, tf.minimum((k + 1) * length, self.n_items))
-            blocks = blocks.write(k, tf.transpose(self._block(gmf, mlp, items)))
-        return self._with_biases(tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items]), users)
-
-    @scores_in_full
-    def catalogue_at_once(self, users: tf.Tensor) -> tf.Tensor:
-        """`catalogue` without a loop, as inference engines want it; an MLP takes [P, I, H] numbers for it."""
-        gmf, mlp = self._parts_of_users(users)
-        scores = self._block(gmf, mlp, tf.range(self.n_items))
-        scores.set_shape([None, self.n_items])  # no operator, as ensure_shape would be
-        return self._with_biases(scores, users)
-
-    def _parts_of_users(self, users: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-        """What depends on the user alone: weighted factors [P, F]; the first layer's half and bias [P, H]."""
-        gmf = mlp = None
-        if self.gmf is not None:
-            gmf = self._looked_up(self.gmf.users, users) * tf.cast(self._output_parts()[0], self.compute)
-        if self.mlp is not None:
-            sums = tf.matmul(self._looked_up(self.mlp.users, users), self._first_kernels()[0])
-            mlp = tf.nn.bias_add(sums, tf.cast(self.mlp.biases[0], self.compute))
-        return gmf, mlp
-
-    def _with_biases(self, scores: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
-        """scores [P, I] and the biases of users and items, if the model has them."""
-        if self.biases is None:
-            return scores
-        of_users = tf.reduce_mean(tf.gather(self.biases.users, users), axis=1, keepdims=True)
-        return scores + of_users + tf.reduce_mean(self.biases.items, axis=1)
-
-    def _block(self, gmf: tf.Tensor | None, mlp: tf.Tensor | None, items: tf.Tensor) -> tf.Tensor:
-        """[P, C] logits of the same C items for every user, from the users' parts: gmf [P, F] and mlp [P, H]."""
-        total = tf.reduce_mean(self.bias)
-        if self.gmf is not None:
-            total += tf.cast(tf.matmul(gmf, self._looked_up(self.gmf.items, items), transpose_b=True), tf.float32)
-        if self.mlp is not None:
-            of_items = tf.matmul(self._looked_up(self.mlp.items, items), self._first_kernels()[1])
-            assert mlp is not None
-            first = tf.reshape(mlp[:, None, :] + of_items[None, :, :], [-1, of_items.shape[1]])
-            scores = tf.matmul(self._hidden(first, None), tf.cast(self._output_parts()[1], self.compute))
-            total += tf.cast(tf.reshape(scores, [-1, tf.size(items)]), tf.float32)
-        return total
+    def exported(self, data: Dataset, top_k: int) -> Exported:
+        return ncf_signatures(self, data, top_k)

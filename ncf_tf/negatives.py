@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core import noise
-from recsys_core.dataset import Csr
+from recsys_core.errors import UserError
+from recsys_core.input import noise
+from recsys_core.matrices import Csr
 from recsys_core.seeding import key64
 
 BITMAP_BYTES = 1 << 30
@@ -57,6 +58,19 @@ class KnownPairs(tf.Module):
         return tf.equal(tf.gather(self._table, tf.searchsorted(self._table, keys, out_type=tf.int64)), keys)
 
 
+def check_negatives_left(train: Csr, verified: bool) -> None:
+    """Refuse verified negatives where a user has every item.
+
+    Raises:
+        UserError: names the user's row.
+    """
+    full = np.flatnonzero(np.diff(train.indptr) >= train.n_items) if verified else np.empty(0)
+    if full.size:
+        raise UserError(
+            f"--verify-negatives: the user in row {full[0]} has all {train.n_items} items, nothing is left to draw"
+        )
+
+
 class NegativeSampler(tf.Module):
     """Draws the negatives of positive pairs."""
 
@@ -71,11 +85,7 @@ class NegativeSampler(tf.Module):
         """
         super().__init__(name="negative_sampler")
         self._n_items, self._negatives, self._key = train.n_items, negatives, key64(seed, "negatives")
-        lengths = np.diff(train.indptr)
-        if verified and (full := np.flatnonzero(lengths >= train.n_items)).size:
-            raise ValueError(
-                f"--verify-negatives: the user in row {full[0]} has all {train.n_items} items, nothing is left to draw"
-            )
+        check_negatives_left(train, verified)
         self._known = KnownPairs(train) if verified else None
 
     def draw(self, epoch: tf.Tensor, positions: tf.Tensor, users: tf.Tensor) -> tf.Tensor:

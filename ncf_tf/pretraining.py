@@ -3,40 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from ncf_tf.config import Config, PretrainingConfig
-from ncf_tf.model import NeuMf
-from recsys_core import dataset as datasets
-from recsys_core.distributed import World
-from recsys_core.training import precision
-from recsys_core.training.checkpoint import Checkpoints
-from recsys_core.training.experiment import Outcome
-from recsys_core.training.package import Package, train_and_evaluate
+from ncf_tf.config import ModelConfig, PretrainingConfig
+
+if TYPE_CHECKING:
+    from ncf_tf.model import NeuMf
+    from recsys_core.training.trainer import Trainer
 
 TOWERS = ("gmf", "mlp")
 
 
-def tower_config(config: Config, kind: str) -> Config:
-    """The run that trains one tower: a run like any other, in a folder of its own inside the main one's."""
-    own, training = config.pretraining, config.training
-    folder = config.run_dir / kind
-    return replace(
-        config,
-        run_dir=folder,
-        convert="",
-        resume=config.resume and (folder / "config.yaml").is_file(),
-        model=replace(config.model, kind=kind, layers=config.model.tower),
+def pretrain(model: NeuMf, trainer: Trainer) -> bool:
+    """Train both towers, each a run of its own in a folder inside the main one's, and start the model from them.
+
+    A tower that was trained before is loaded, if it was trained with the same settings.
+
+    Returns:
+        False when it was interrupted.
+
+    Raises:
+        SharedError: a tower in the folder was trained with other settings.
+    """
+    trained: dict[str, NeuMf] = {}
+    for kind in TOWERS:
+        tower, own = _tower(model, kind), _tower_trainer(model, trainer, kind)
+        if trainer.world.broadcast((own.run_dir / "result.json").is_file()):
+            own.restore_best(tower, model.data)
+        else:
+            trainer.say(f"\npre-training: {kind}")
+            started = trainer.world.broadcast((own.run_dir / "config.yaml").is_file())
+            if not own.fit(tower, model.data, resume=started).complete:
+                return False
+        trained[kind] = tower
+    merge(model, **trained, alpha=model.settings["pretraining"].alpha)
+    trainer.say("\nNeuMF from both")
+    return True
+
+
+def _tower(model: NeuMf, kind: str) -> NeuMf:
+    config: ModelConfig = model.settings["model"]
+    return type(model)(
+        model.data,
+        preset=model.preset,
+        seed=model.seed,
+        model=replace(config, kind=kind, layers=config.tower),
+        sampling=model.settings["sampling"],
         pretraining=PretrainingConfig(),
-        training=replace(
-            training,
-            epochs=own.pretrain_epochs or training.epochs,
-            learning_rate=own.pretrain_learning_rate or training.learning_rate,
-        ),
     )
+
+
+def _tower_trainer(model: NeuMf, trainer: Trainer, kind: str) -> Trainer:
+    settings, own = trainer.settings(model), model.settings["pretraining"]
+    training = replace(
+        settings.training,
+        epochs=own.pretrain_epochs or settings.training.epochs,
+        learning_rate=own.pretrain_learning_rate or settings.training.learning_rate,
+    )
+    changes: dict[str, Any] = {"evaluation": settings.evaluation, "hardware": settings.hardware, "training": training}
+    return trainer.child(kind, **changes)
 
 
 def merge(model: NeuMf, gmf: NeuMf, mlp: NeuMf, alpha: float) -> None:
@@ -54,42 +81,3 @@ def merge(model: NeuMf, gmf: NeuMf, mlp: NeuMf, alpha: float) -> None:
         assert gmf.biases is not None and mlp.biases is not None
         for ours, one, other in zip(model.biases.tables, gmf.biases.tables, mlp.biases.tables, strict=True):
             ours.assign(alpha * one + (1.0 - alpha) * other)
-
-
-def _restored(
-    package: Package, config: Config, data: datasets.Dataset, numbers: precision.Precision, world: World
-) -> Any:
-    model = package.build(config, data, numbers)
-    Checkpoints(config.run_dir / "checkpoints", keep=1, world=world, model=model).restore_best()
-    return model
-
-
-def _is_complete(run_dir: Path, world: World) -> bool:
-    return bool(world.broadcast((run_dir / "result.json").is_file()))
-
-
-def conduct(package: Package, config: Config, world: World) -> Outcome:
-    """Train what the configuration asks for: the towers first if it asks for pre-training, then the model."""
-    if not config.pretraining.pretrain:
-        return train_and_evaluate(package, config, world)
-
-    def initialise(model: NeuMf, data: datasets.Dataset, numbers: precision.Precision) -> Outcome | None:
-        """Train the towers and merge them; the outcome if that was interrupted."""
-        if config.resume and Checkpoints(config.run_dir / "checkpoints", keep=1, world=world, model=model).any():
-            return None  # the merged model has been trained on already
-        trained: dict[str, NeuMf] = {}
-        for kind in TOWERS:
-            tower = tower_config(config, kind)
-            if not _is_complete(tower.run_dir, world):
-                if world.is_first:
-                    print(f"\npre-training: {kind}", flush=True)
-                outcome = train_and_evaluate(package, tower, world)
-                if not outcome.complete:
-                    return outcome
-            trained[kind] = _restored(package, tower, data, numbers, world)
-        merge(model, **trained, alpha=config.pretraining.alpha)
-        if world.is_first:
-            print("\nNeuMF from both", flush=True)
-        return None
-
-    return train_and_evaluate(package, config, world, initialise)

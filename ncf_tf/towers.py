@@ -11,8 +11,8 @@ import tensorflow as tf
 from recsys_core.seeding import generator
 
 
-def _normal(seed: int, name: str, rows: int, width: int, deviation: float) -> np.ndarray:
-    return deviation * generator(seed, f"init/{name}").standard_normal((rows, width), np.float32)
+def _normal(seed: int, name: str, rows: int, width: int, stddev: float) -> np.ndarray:
+    return stddev * generator(seed, f"init/{name}").standard_normal((rows, width), np.float32)
 
 
 def uniform(seed: int, name: str, rows: int, columns: int, limit: float) -> tf.Variable:
@@ -28,16 +28,18 @@ def _glorot(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
 class Gmf(tf.Module):
     """The product of two embeddings, to be weighted by the output layer."""
 
-    def __init__(self, n_users: int, n_items: int, factors: int, seed: int, deviation: float, members: int = 1) -> None:
+    def __init__(
+        self, n_users: int, n_items: int, factors: int, seed: int, stddev: float, ensemble_size: int = 1
+    ) -> None:
         """
         Args:
-            members: embeddings that stand side by side in a row; the first start as those of one member alone do.
+            ensemble_size: embeddings side by side in a row; the first have the initial values of a model with one.
         """
         super().__init__(name="gmf")
 
         def table(name: str, rows: int) -> tf.Variable:
-            names = [name, *(f"{name}/{m}" for m in range(1, members))]
-            parts = [_normal(seed, n, rows, factors, deviation) for n in names]
+            names = [name, *(f"{name}/{m}" for m in range(1, ensemble_size))]
+            parts = [_normal(seed, n, rows, factors, stddev) for n in names]
             return tf.Variable(np.concatenate(parts, axis=1), name=name)
 
         self.users, self.items = table("gmf/users", n_users), table("gmf/items", n_items)
@@ -51,14 +53,14 @@ class Gmf(tf.Module):
 class Mlp(tf.Module):
     """Hidden layers over two embeddings. The first layer is kept as a user half and an item half."""
 
-    def __init__(self, n_users: int, n_items: int, tower: Sequence[int], seed: int, deviation: float) -> None:
+    def __init__(self, n_users: int, n_items: int, tower: Sequence[int], seed: int, stddev: float) -> None:
         """
         Args:
             tower: twice the width of the embeddings, then the hidden layers.
         """
         super().__init__(name="mlp")
         self.users, self.items = (
-            tf.Variable(_normal(seed, f"mlp/{name}", rows, tower[0] // 2, deviation), name=f"mlp/{name}")
+            tf.Variable(_normal(seed, f"mlp/{name}", rows, tower[0] // 2, stddev), name=f"mlp/{name}")
             for name, rows in (("users", n_users), ("items", n_items))
         )
         self.kernels = [
@@ -77,10 +79,10 @@ class Mlp(tf.Module):
 class Biases(tf.Module):
     """A number for every user and every item, and every member."""
 
-    def __init__(self, n_users: int, n_items: int, members: int = 1) -> None:
+    def __init__(self, n_users: int, n_items: int, ensemble_size: int = 1) -> None:
         super().__init__(name="biases")
-        self.users = tf.Variable(tf.zeros([n_users, members]), name="biases/users")
-        self.items = tf.Variable(tf.zeros([n_items, members]), name="biases/items")
+        self.users = tf.Variable(tf.zeros([n_users, ensemble_size]), name="biases/users")
+        self.items = tf.Variable(tf.zeros([n_items, ensemble_size]), name="biases/items")
 
     @property
     def tables(self) -> list[tf.Variable]:

@@ -1,44 +1,179 @@
-"""The frame of every command that works on ranks: errors become one line and an exit status."""
+"""The commands of every family: flags to configuration to `Trainer` or `offline.evaluate`. Errors become one line.
+
+TensorFlow is imported only when the flags have been read, so that `--help` and bad flags are answered at once.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
-from recsys_core import distributed
+from recsys_core.config import ModelSpec
 from recsys_core.errors import SharedExit, UserError
+from recsys_core.training.stop_signal import StopSignal
+from recsys_core.world import World, rank_hint, session
 
-C = TypeVar("C")
 INTERRUPTED = 130
 """The shell's status for Ctrl-C."""
 
 
+@dataclass
+class Status:
+    """The exit status of a command."""
+
+    code: int = 0
+
+
 def _say(error: Exception) -> None:
-    if distributed.rank_hint() == 0:
+    if rank_hint() == 0:
         print(f"error: {error}", file=sys.stderr, flush=True)
 
 
-def run(parse: Callable[[], C], work: Callable[[C, distributed.World], int]) -> int:
-    """Parse, join the ranks, work.
+@contextmanager
+def command() -> Iterator[Status]:
+    """Turn errors of a block into one line and an exit status; a defect keeps its traceback.
 
-    Args:
-        parse: reads arguments and files; any ValueError of it is the user's.
-        work: what every rank does; returns the exit status.
-
-    Returns:
-        What `work` returned; 2 for bad input or a full disk; the status of a `SharedExit`; 130 after Ctrl-C.
+    The status is 2 for bad input or a full disk, that of a `SharedExit`, 130 after Ctrl-C, else what the block sets.
     """
+    status = Status()
     try:
-        request = parse()
-    except ValueError as error:
-        _say(error)
-        return UserError.exit_status
-    try:
-        with distributed.session() as world:
-            return work(request, world)
+        yield status
     except (UserError, SharedExit) as error:
         _say(error)
-        return error.exit_status
+        status.code = error.exit_status
     except KeyboardInterrupt:
-        return INTERRUPTED
+        status.code = INTERRUPTED
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Every ValueError of a block that reads arguments is the user's."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
+    """Train a model of a family as the command line asks.
+
+    Rank 0 alone reads the flags and the files that they name; the other ranks get the configuration from it.
+
+    Returns:
+        The exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged, 5 not converted as asked.
+    """
+    if _is_help_on_other_rank(argv):
+        return 0
+    stop = StopSignal()
+    with command() as status, stop.listening():
+        request = None
+        if rank_hint() == 0:
+            from recsys_core import flags
+
+            with user_errors():
+                request = flags.parse(spec, argv)
+        with session() as world:
+            from recsys_core import devices
+
+            devices.configure(world)  # before the first exchange, which starts TensorFlow
+            request = world.broadcast(request)
+            config = request.config  # type: ignore[union-attr]
+            data, model = _prepared(spec, config, world)
+            from recsys_core.training.trainer import Trainer
+
+            trainer = Trainer(
+                config.run_dir,
+                top_k=config.top_k,
+                convert=config.convert,
+                verbose=True,
+                world=world,
+                stop=stop,
+                training=config.training,
+                evaluation=config.evaluation,
+                hardware=config.hardware,
+            )
+            status.code = trainer.fit(model, data, resume=request.resume).exit_status  # type: ignore[union-attr]
+    return status.code
+
+
+def _is_help_on_other_rank(argv: Sequence[str] | None) -> bool:
+    """Whether rank 0 prints the help and ends, so that this rank must not wait for it."""
+    words = sys.argv[1:] if argv is None else argv
+    return rank_hint() != 0 and any(word in ("-h", "--help") for word in words)
+
+
+def model_class(spec: ModelSpec) -> Any:
+    """The `Recommender` of a family."""
+    module, _, name = spec.model.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
+    """The verified data set as the run sees it, and the model with fresh parameters."""
+    from recsys_core.dataset import Dataset, verify_integrity
+
+    world.run_on_rank0(lambda: verify_integrity(config.data))
+    data = Dataset.open(config.data).viewed(config.view)
+    check_same_data(data.fingerprint, world)
+    if config.view:
+        _say_view(config, world)
+    kind = model_class(spec)
+    components = {name: getattr(config, name) for name in kind.configs}
+    with user_errors():
+        return data, kind(data, preset=config.preset or None, seed=config.training.seed, **components)
+
+
+def check_same_data(fingerprint: str, world: World) -> None:
+    """Refuse ranks that opened different data sets.
+
+    Raises:
+        SharedError: on every rank, if some rank's data set is not that of rank 0.
+    """
+    from recsys_core.errors import SharedError
+
+    if world.any(fingerprint != world.broadcast(fingerprint)):
+        raise SharedError("--data is another data set on some host than on the host of rank 0; copy the same one there")
+
+
+def _say_view(config: Any, world: World) -> None:
+    if world.is_rank0:
+        print("final fit: validation items are trained on; what is called validation below is the test", flush=True)
+        if not config.training.keeps_last:
+            print("the epoch is chosen on test items, as He et al. did: compare with such figures only", flush=True)
+
+
+def _evaluate_parser(spec: ModelSpec) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {spec.family}.evaluate",
+        description="Evaluate the best checkpoint of a run on held-out data.",
+        epilog=f"example: python -m {spec.family}.evaluate --run-dir runs/first --baselines ease --json result.json",
+    )
+    parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--split", default="test", help="valid or test (default: %(default)s)")
+    parser.add_argument("--data", type=Path, help="another data set with the same items (default: the run's own)")
+    parser.add_argument("--metrics", nargs="+", help="NAME@K[/all|/sampled] ... (default: those of the run)")
+    parser.add_argument("--baselines", nargs="*", help="besides popularity: ease (default: those of the run)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    return parser
+
+
+def evaluate(spec: ModelSpec, argv: Sequence[str] | None) -> int:
+    """Evaluate a trained run as the command line asks.
+
+    Returns:
+        The exit status: 0 done, 2 bad input.
+    """
+    args = _evaluate_parser(spec).parse_args(argv)
+    with command() as status, session() as world:
+        from recsys_core import devices, offline
+
+        devices.configure(world)
+        request = world.run_on_rank0(lambda: offline.request(spec, args))
+        offline.evaluate_command(spec, request, world)
+    return status.code

@@ -1,26 +1,21 @@
-"""Configuration that every model shares, and reading it: defaults < preset < YAML file < flags.
+"""Configuration that every model shares: frozen dataclasses, checked where they are defined.
 
-Each component is a frozen dataclass, checked where it is defined, with a docstring under each field (the `--help`).
-tyro turns the classes into flags and dacite reads the YAML; only the few lines that join the two are ours.
+A docstring under each field is its `--help`. Nothing here imports TensorFlow. `recsys_core.flags` reads command lines
+and YAML files into these classes.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-import dacite
-import tyro
-import yaml
-
-from recsys_core.distributed import rank_hint
-from recsys_core.training.schedules import LEARNING_RATE
-
-C = TypeVar("C")
+LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
+FORMATS = ("savedmodel", "onnx", "tensorrt", "tf-trt")
+"""Formats that `python -m serving convert --to` knows."""
 
 
 def _require(good: bool, flag: str, value: object, expected: str) -> None:
@@ -68,6 +63,11 @@ class TrainingConfig:
     steps_per_call: int = 10
     """Steps of the inner loop between two looks at the progress."""
 
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last checkpoint is kept instead of the best, because no users are left to choose it by."""
+        return False
+
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
         for name in ("epochs", "batch_size", "evaluate_every", "keep_checkpoints", "steps_per_call", "average_from"):
@@ -83,8 +83,8 @@ class TrainingConfig:
             _require(self.average > 0, "average-from", self.average_from, "--average beside it, as 1")
             late = self.average_from > self.epochs
             _require(not late, "average-from", self.average_from, f"at most --epochs, {self.epochs}")
-        if self.learning_rate_schedule not in LEARNING_RATE:
-            known = ", ".join(LEARNING_RATE)
+        if self.learning_rate_schedule not in LEARNING_RATE_SCHEDULES:
+            known = ", ".join(LEARNING_RATE_SCHEDULES)
             raise ValueError(f"unknown learning rate schedule {self.learning_rate_schedule!r}, known are: {known}")
 
 
@@ -93,11 +93,14 @@ class HardwareConfig:
     """Number formats and compilation."""
 
     precision: str = "fp32"
-    """fp32, tf32, bf16 or fp16. Parameters stay float32 in all of them."""
-    amp: bool = False
-    """Take the fastest safe precision of this hardware instead of --precision."""
+    """fp32, tf32, bf16, fp16, or auto: the fastest that is safe on this hardware. Parameters stay float32 in all."""
     xla: bool = False
     """Compile the dense part with XLA (helps on GPUs; slower on CPUs)."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}, known are: {', '.join(PRECISIONS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ class EvaluationConfig:
     primary: str = "ndcg@100"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
-    """Conditions on the validation set, as "ndcg@100>=0.42" or "ndcg@100>=1.1*popularity" (the default)."""
+    """Conditions on the validation set, as "ndcg@100>=0.42" or "ndcg@100>1.1*popularity" (the default)."""
     target: str = ""
     """Stop as soon as validation reaches this, as "ndcg@100>=0.42", and report the time it took."""
     baselines: tuple[str, ...] = ()
@@ -131,13 +134,15 @@ class EvaluationConfig:
 
 
 def check(config: Any) -> None:
-    """Check a configuration and every component in it (tyro would wrap what a constructor raises).
+    """Check a configuration and every component in it.
+
+    The classes do not check themselves when they are made, because tyro would wrap the error.
 
     Raises:
         ValueError: one line that names flag, value and what was expected.
     """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+    for part in dataclasses.fields(config):
+        value = getattr(config, part.name)
         if dataclasses.is_dataclass(value):
             check(value)
     if hasattr(config, "check"):
@@ -145,98 +150,111 @@ def check(config: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The configuration of a run; `config.yaml` of a run folder is one. Each family adds its model's components."""
+
+    FREE: ClassVar[tuple[str, ...]] = (
+        "data", "top_k", "convert", "training.keep_checkpoints", "training.steps_per_call", "evaluation.metrics",
+        "evaluation.final_metrics", "evaluation.gate", "evaluation.baselines", "evaluation.ease_regularization",
+        "evaluation.evaluation_block",
+    )  # fmt: skip
+    """Settings that may change when a run is resumed: they do not change what is trained."""
+
+    data: Path
+    """Prepared data set (python -m data_prep)."""
+    run_dir: Path
+    """Folder of the run; must not exist yet."""
+    preset: str = ""
+    """Named configuration to start from."""
+    top_k: int = 100
+    """Items the exported model recommends."""
+    convert: str = ""
+    """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+    @property
+    def view(self) -> str:
+        """The view of the data set that the run trains on; see `dataset.Dataset.viewed`."""
+        return ""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        for name in self.convert.split(",") if self.convert else ():
+            if name.strip() not in FORMATS:
+                raise ValueError(f"unknown format {name!r} in --convert, known are: {', '.join(FORMATS)}")
+        _require(self.top_k >= 1, "top-k", self.top_k, "a whole number from 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A named configuration and what to expect of it."""
+    """A named configuration and the result to expect of it."""
 
     config: Any
     about: str
     """Command, machine, duration, and the number to expect."""
 
 
-def to_yaml(config: Any) -> str:
-    """The whole configuration; reading it back gives an equal one."""
-    plain = dataclasses.asdict(config)
-    return yaml.safe_dump(_plain(plain), sort_keys=False)
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What the commands need to know of a family before its model is imported."""
+
+    family: str
+    """Name of the Python package."""
+    model: str
+    """MODULE:CLASS of its `Recommender`."""
+    description: str
+    """First lines of `--help`."""
+    presets: Mapping[str, Preset]
+    """The first is the default."""
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A configuration, or a part of one, as dictionaries, lists, texts and numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    both = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
-        both[key] = _merged(both[key], value) if nested else value
-    return both
+def changed(components: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Components with some fields changed, each field by its own name in whichever component has it.
 
-
-def from_yaml(path: Path, base: C) -> C:
-    """`base` with what a YAML file says in its place.
+    Args:
+        components: name -> configuration dataclass.
+        changes: field -> value, or component name -> another dataclass of its type.
 
     Raises:
-        ValueError: the file is missing, not YAML, or names something unknown or of another type.
+        ValueError: a name that is neither a field nor a component (the known ones are listed), or a bad value.
     """
-    if not path.is_file():
-        raise ValueError(f"--config {path} does not exist")
-    try:
-        given = yaml.safe_load(path.read_text())
-        if not isinstance(given, dict):
-            raise ValueError(f"--config {path} holds {type(given).__name__}, expected names and values")
-        required = [n for n in ("data", "run_dir") if getattr(base, n) is tyro.MISSING and n not in given]
-        plain = _merged(_plain(dataclasses.asdict(base)), given) | dict.fromkeys(required, "")  # type: ignore[call-overload]
-        rules = dacite.Config(strict=True, cast=[Path, tuple], type_hooks={float: _number})
-        read = dacite.from_dict(type(base), plain, rules)
-        return dataclasses.replace(read, **dict.fromkeys(required, tyro.MISSING))  # type: ignore[type-var]
-    except yaml.YAMLError as error:
-        raise ValueError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
-    except dacite.DaciteError as error:
-        raise ValueError(f"--config {path}: {' '.join(str(error).split())}") from None
+    result = {name: changes.get(name, component) for name, component in components.items()}
+    for name, value in changes.items():
+        if name in components:
+            continue
+        owner = next((k for k, c in result.items() if name in {f.name for f in dataclasses.fields(c)}), None)
+        if owner is None:
+            known = ", ".join(f.name for c in components.values() for f in dataclasses.fields(c))
+            raise ValueError(f"unknown setting {name!r}, known are: {known}")
+        given = tuple(value) if isinstance(value, list) else value
+        result[owner] = dataclasses.replace(result[owner], **{name: given})
+    for component in result.values():
+        check(component)
+    return result
 
 
-def _number(value: Any) -> Any:
-    """YAML reads 1e-3 as text and 1 as an integer; both are fine where a float is asked for."""
-    try:
-        return float(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
-    except ValueError:
-        return value
+def differences(old: Any, new: Any, free: Sequence[str] = ()) -> list[tuple[str, Any, Any]]:
+    """(dotted name, old value, new value) of every setting that differs and is not free."""
 
+    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            inner = flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+            found |= inner
+        return found
 
-def parse(program: str, description: str, presets: Mapping[str, Preset], argv: Sequence[str] | None = None) -> Any:
-    """The configuration that the command line asks for.
-
-    Raises:
-        ValueError: an unknown preset (the known ones are listed), or what `from_yaml` and the classes refuse.
-        SystemExit: what the flag parser refuses (status 2) and `--help` (0).
-    """
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--preset", default=None)
-    early.add_argument("--config", type=Path, default=None)
-    try:
-        known, rest = early.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from None
-    name = known.preset or next(iter(presets))
-    if name not in presets:
-        raise ValueError(f"unknown preset {name!r}, known are: {', '.join(presets)}")
-    base = presets[name].config
-    if known.config is not None:
-        base = from_yaml(known.config, base)
-    if known.preset:
-        base = dataclasses.replace(base, preset=name)
-    listed = "\n\n".join(f"--preset {n}: {p.about}" for n, p in presets.items())
-    config = tyro.cli(
-        type(base),
-        default=base,
-        args=rest,
-        prog=f"python -m {program}",
-        description=f"{description}\n\n--config FILE reads any of these from YAML; flags win over it.\n\n{listed}",
-        config=(tyro.conf.OmitArgPrefixes,),
-        console_outputs=rank_hint() == 0,
-    )
-    check(config)
-    return config
+    then, now = flat(plain(old)), flat(plain(new))
+    return [(n, then.get(n), now.get(n)) for n in then | now if n not in free and then.get(n) != now.get(n)]

@@ -1,10 +1,15 @@
-"""Reading a prepared data set (the folder that `data_prep` writes): memory-mapped CSR, checked before use."""
+"""Data sets: interactions as CSR matrices, held-out users, ids and titles.
+
+`Dataset.open` maps the folder that `data_prep` writes; `Dataset.from_csr` and `Dataset.from_frame` take interactions
+that are in memory. Shape legend: U users, I items, E interactions, S held-out rows, N interactions of some rows.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,85 +19,94 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from recsys_core import interactions, splitting
+from recsys_core.errors import UserError, os_message
+from recsys_core.matrices import Csr, HeldOut
+
 FORMAT_VERSION = 1
 MATRICES = ("train", "valid.fold_in", "valid.fold_out", "test.fold_in", "test.fold_out")
 SPLITS = ("valid", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Csr:
-    """A binary sparse matrix [U, I], its arrays mapped from disk."""
-
-    indptr: npt.NDArray[np.int64]
-    """[U + 1]"""
-    indices: npt.NDArray[np.int32]
-    """[E] ascending within a row."""
-    n_items: int
-
-    @property
-    def n_users(self) -> int:
-        return len(self.indptr) - 1
-
-    def rows(self, users: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Some rows, in one vectorised copy.
-
-        Args:
-            users: [B] row numbers.
-
-        Returns:
-            item_ids [N] of all rows one after another, and row_splits [B + 1].
-        """
-        starts = self.indptr[users]
-        splits = np.zeros(len(users) + 1, np.int64)
-        np.cumsum(self.indptr[users + 1] - starts, out=splits[1:])
-        positions = np.arange(splits[-1]) + np.repeat(starts - splits[:-1], np.diff(splits))
-        return self.indices[positions], splits
-
-    def to_scipy(self) -> sp.csr_matrix:
-        """float32 copy in memory."""
-        data = np.ones(len(self.indices), np.float32)
-        return sp.csr_matrix((data, np.asarray(self.indices), np.asarray(self.indptr)), (self.n_users, self.n_items))
-
-    def item_counts(self) -> npt.NDArray[np.int64]:
-        """[I] users a column."""
-        return np.bincount(self.indices, minlength=self.n_items)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """What a model may see of some users, and what it has to find.
-
-    Strong generalisation: users the model never trained on. Leave-one-out: users it trained on, less one item each,
-    with candidates among which the item has to be found.
-    """
-
-    fold_in: Csr
-    """Items that are known (and excluded from recommendations)."""
-    fold_out: Csr
-    train_rows: npt.NDArray[np.int32] | None = None
-    """[S] each row's place in the training matrix; None for users the model never trained on."""
-    candidates: npt.NDArray[np.int32] | None = None
-    """[S, 1 + N] the item to be found, then the sampled negatives (repeats are possible)."""
-
-    @property
-    def n_users(self) -> int:
-        return self.fold_in.n_users
-
-    @property
-    def n_candidates(self) -> int:
-        """1 + N, or 0 without candidates."""
-        return 0 if self.candidates is None else self.candidates.shape[1]
+FINAL_FIT = "final-fit"
+"""The view in which validation items are training items too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A prepared data set."""
+    """Training interactions, held-out users, and the ids behind the indices."""
 
-    folder: Path
-    manifest: dict[str, Any]
     train: Csr
-    valid: HeldOut
-    test: HeldOut
+    valid: HeldOut | None = None
+    test: HeldOut | None = None
+    folder: Path | None = None
+    """Where it was opened; None for a data set in memory."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    item_frame: pd.DataFrame | None = None
+    user_frame: pd.DataFrame | None = None
+    event_order: npt.NDArray[np.int64] | None = None
+    """[E] the place in time of each training interaction, for splits by time; None where times are not known."""
+    view: str = ""
+    """The view of the data set (`FINAL_FIT`), "" for the data set as it was split."""
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Dataset:
+        """Map a prepared data set. `verify` compares its checksums; this reads almost nothing.
+
+        Raises:
+            UserError: the folder is no data set, of another format, or cannot be read.
+        """
+        return _open(Path(folder))
+
+    @classmethod
+    def from_csr(
+        cls, matrix: sp.spmatrix | Csr, *, user_ids: Sequence[Any] | None = None, item_ids: Sequence[Any] | None = None
+    ) -> Dataset:
+        """Interactions of a matrix [U, I], every non-zero entry one of them.
+
+        Args:
+            user_ids: [U] ids of the rows (default: their numbers).
+            item_ids: [I] ids of the columns (default: their numbers).
+
+        Raises:
+            UserError: a list of ids of another length than the matrix.
+        """
+        return cls(**vars(interactions.from_csr(matrix, user_ids, item_ids)))
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, user: str = "user", item: str = "item", time: str | None = None, title: str | None = None
+    ) -> Dataset:
+        """Interactions of a table in memory: one a row, repeated pairs count once (the earliest).
+
+        Args:
+            frame: a pandas, pyarrow or polars table.
+            user, item: names of the columns with ids, of any type.
+            time: name of the column to order a user's interactions by; needed to split by time.
+            title: name of a column with titles of the items.
+
+        Raises:
+            UserError: no such column, no rows, or an id that is missing.
+        """
+        return cls(**vars(interactions.from_frame(frame, user=user, item=item, time=time, title=title)))
+
+    def split(self, protocol: str = "users", **rules: Any) -> Dataset:
+        """This data set with validation and test users or items held out; see `recsys_core.splitting`.
+
+        Args:
+            protocol: "users" (strong generalisation, for VAE-CF) or "leave-one-out" (for NCF).
+            rules: see `splitting.split_users` and `splitting.split_leave_one_out`.
+
+        Raises:
+            UserError: an unknown protocol or rule, or too few users to hold out.
+        """
+        if self.is_split:
+            raise UserError(f"{self.name} is split already")
+        known = interactions.Interactions(train=self.train, items=self.items, users=self.users, order=self.event_order)
+        return Dataset(**vars(splitting.split(known, protocol, rules)))
+
+    @classmethod
+    def empty(cls, n_users: int, n_items: int) -> Dataset:
+        """A data set of a shape, without interactions: for a model whose parameters come from elsewhere."""
+        return cls.from_csr(sp.csr_matrix((n_users, n_items), dtype=np.float32))
 
     @property
     def n_items(self) -> int:
@@ -104,31 +118,88 @@ class Dataset:
         return self.train.n_users
 
     @property
+    def name(self) -> str:
+        """For messages: the folder, or where the data set is instead."""
+        return str(self.folder) if self.folder else "the data set in memory"
+
+    @property
+    def is_split(self) -> bool:
+        """Whether validation and test users are held out."""
+        return self.valid is not None and self.test is not None
+
+    @property
     def is_leave_one_out(self) -> bool:
         """Whether held-out items belong to users that the model trains on."""
-        return self.test.train_rows is not None
+        return self.test is not None and self.test.train_rows is not None
 
     @cached_property
     def items(self) -> pd.DataFrame:
-        """[I] rows: index, item_id, title, count."""
-        return pd.read_parquet(self.folder / "items.parquet")
+        """[I] rows: index, item_id, title (may be missing), count."""
+        return self._table("items.parquet", self.item_frame)
 
-    @property
+    @cached_property
+    def users(self) -> pd.DataFrame:
+        """One row for each user: split, index (row of that split's matrices), user_id."""
+        return self._table("users.parquet", self.user_frame)
+
+    def _table(self, name: str, frame: pd.DataFrame | None) -> pd.DataFrame:
+        if frame is not None:
+            return frame
+        assert self.folder is not None, "a data set has a folder or its tables"
+        try:
+            return pd.read_parquet(self.folder / name)
+        except OSError as error:
+            raise UserError(f"{self.folder / name} cannot be read: {os_message(error)}") from error
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Equal for equal contents: a digest over the digests of the files."""
-        return fingerprint(self.manifest)
+        """Equal for equal contents: a digest over the digests of the files, or over the arrays in memory."""
+        return manifest_fingerprint(self.manifest) if self.manifest else _arrays_fingerprint(self)
 
     def held_out(self, split: str) -> HeldOut:
-        """The validation ("valid") or the test ("test") users."""
+        """The validation ("valid") or the test ("test") users.
+
+        Raises:
+            UserError: an unknown split, or a data set that was not split.
+        """
         if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}, known are: {', '.join(SPLITS)}")
-        return self.valid if split == "valid" else self.test
+            raise UserError(f"unknown split {split!r}, known are: {', '.join(SPLITS)}")
+        found = self.valid if split == "valid" else self.test
+        if found is None:
+            raise UserError(f"{self.name} holds no users out; call split('users') or split('leave-one-out') first")
+        return found
+
+    def viewed(self, view: str) -> Dataset:
+        """The data set in a view: "" as it is, `FINAL_FIT` with the validation items among the training items.
+
+        Raises:
+            UserError: an unknown view, or one that this data set does not have.
+        """
+        if view == self.view:
+            return self
+        if view != FINAL_FIT or self.view:
+            raise UserError(f"unknown view {view!r} of {self.name}, known is: {FINAL_FIT}")
+        return _for_final_fit(self)
 
 
-def fingerprint(manifest: dict[str, Any]) -> str:
+def manifest_fingerprint(manifest: dict[str, Any]) -> str:
     """See `Dataset.fingerprint`."""
     digests = [f"{name} {entry['sha256']}" for name, entry in sorted(manifest["files"].items())]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _arrays_fingerprint(data: Dataset) -> str:
+    digest = hashlib.sha256()
+    matrices = [data.train, *(m for h in (data.valid, data.test) if h is not None for m in (h.fold_in, h.fold_out))]
+    for matrix in matrices:
+        digest.update(f"{matrix.n_users} {matrix.n_items};".encode())
+        digest.update(np.ascontiguousarray(matrix.indptr).tobytes())
+        digest.update(np.ascontiguousarray(matrix.indices).tobytes())
+    for held_out in (data.valid, data.test):
+        for array in () if held_out is None else (held_out.train_rows, held_out.candidates):
+            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    digest.update("\n".join(map(str, data.items["item_id"])).encode())
+    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -143,70 +214,80 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a data set.
 
     Raises:
-        ValueError: the folder is none, or was written in another format.
+        UserError: the folder is no data set, was written in another format, or cannot be read.
     """
     path = folder / "manifest.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} is no prepared data set (no manifest.json); make one with: python -m data_prep")
     try:
         manifest = json.loads(path.read_text())
         version, files = manifest["format_version"], manifest["files"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); prepare the data set again") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{folder} is no prepared data set (no manifest.json); make one with: python -m data_prep"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}); prepare the data set again") from None
     if version != FORMAT_VERSION:
-        raise ValueError(
+        raise UserError(
             f"{folder} has data format version {version}, this program reads {FORMAT_VERSION}; prepare it again"
         )
     if missing := [
         f"{m}.{part}.npy" for m in MATRICES for part in ("indptr", "indices") if f"{m}.{part}.npy" not in files
     ]:
-        raise ValueError(f"{path} does not list {missing[0]}; prepare the data set again")
+        raise UserError(f"{path} does not list {missing[0]}; prepare the data set again")
     return manifest
 
 
-def verify(folder: Path) -> None:
+def verify_integrity(folder: Path) -> None:
     """Compare every file with the digest in the manifest.
 
     Raises:
-        ValueError: a file is missing, cut or changed; the first one is named.
+        UserError: a file is missing, cut, changed or cannot be read; the first one is named.
     """
     for name, entry in read_manifest(folder)["files"].items():
         path = folder / name
-        if not path.is_file():
-            raise ValueError(f"{folder} is damaged: {name} is missing; prepare the data set again")
-        if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
-            raise ValueError(f"{folder} is damaged: {name} is not what was written; prepare the data set again")
+        try:
+            matches = path.stat().st_size == entry["bytes"] and _sha256(path) == entry["sha256"]
+        except FileNotFoundError:
+            raise UserError(f"{folder} is damaged: {name} is missing; prepare the data set again") from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+        if not matches:
+            raise UserError(f"{folder} is damaged: {name} is not what was written; prepare the data set again")
 
 
 def check_held_out(data: Dataset) -> None:
     """Check the lists of a leave-one-out data set against its training matrix.
 
     Raises:
-        ValueError: a user or an item beyond the matrix, or a user without a training row.
+        UserError: a user or an item beyond the matrix, or a user without a training row.
     """
     lengths = np.diff(data.train.indptr)
     for split in SPLITS:
         held_out = data.held_out(split)
         rows, lists = held_out.train_rows, held_out.candidates
         if rows is None or lists is None or lists.ndim != 2 or len(rows) != len(lists) or len(rows) != held_out.n_users:
-            raise ValueError(f"{data.folder}: {split} has no complete lists of candidates; prepare the data set again")
+            raise UserError(f"{data.name}: {split} has no complete lists of candidates; prepare the data set again")
         for name, ids, limit in (("user", rows, data.n_users), ("item", lists, data.n_items)):
             if ids.size and (ids.min() < 0 or ids.max() >= limit):
                 wrong = ids.min() if ids.min() < 0 else ids.max()
-                raise ValueError(f"{data.folder}: {split} names {name} {wrong}, expected 0 to {limit - 1}")
+                raise UserError(f"{data.name}: {split} names {name} {wrong}, expected 0 to {limit - 1}")
         if (without := rows[lengths[rows] == 0]).size:
-            raise ValueError(
-                f"{data.folder}: the user in row {without[0]} has a {split} item but no training row; a model knows "
+            raise UserError(
+                f"{data.name}: the user in row {without[0]} has a {split} item but no training row; a model knows "
                 "nothing of such a user"
             )
 
 
-def for_final_fit(data: Dataset) -> Dataset:
-    """A leave-one-out data set whose validation items are training items too, and whose validation is its test.
+def _for_final_fit(data: Dataset) -> Dataset:
+    """A leave-one-out data set with its validation items among the training items, validated on its test items.
 
-    For the last run, when nothing is chosen any more: what was held out to choose by need not be withheld then.
+    For the last run, when nothing is chosen by validation items any more.
     """
-    held_out = data.valid
+    if not data.is_leave_one_out:
+        raise UserError(f"{data.name} holds out users; --final-fit needs a data set of --protocol leave-one-out")
+    held_out = data.held_out("valid")
     assert held_out.train_rows is not None
     found = held_out.fold_out.to_scipy().tocoo()
     rows = np.asarray(held_out.train_rows)[found.row]
@@ -214,24 +295,25 @@ def for_final_fit(data: Dataset) -> Dataset:
     train = (train + sp.csr_matrix((found.data, (rows, found.col)), train.shape)).tocsr()
     train.sort_indices()
     merged = Csr(indptr=train.indptr.astype(np.int64), indices=train.indices.astype(np.int32), n_items=data.n_items)
-    return replace(data, train=merged, valid=data.test)
+    return replace(data, train=merged, valid=data.test, view=FINAL_FIT)
 
 
-def open_dataset(folder: Path) -> Dataset:
-    """Map a data set. Call `verify` once a job before (it reads every byte; this reads almost nothing).
-
-    Raises:
-        ValueError: the folder is no data set, or of another format.
-    """
+def _open(folder: Path) -> Dataset:
     manifest = read_manifest(folder)
     n_items = int(manifest["counts"]["train_items"])
 
+    def array(name: str) -> npt.NDArray:
+        try:
+            return np.load(folder / f"{name}.npy", mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            reason = os_message(error) if isinstance(error, OSError) else str(error)
+            raise UserError(f"{folder} cannot be read: {reason}; prepare the data set again") from error
+
     def matrix(name: str) -> Csr:
-        arrays = {part: np.load(folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("indptr", "indices")}
-        return Csr(indptr=np.asarray(arrays["indptr"]), indices=arrays["indices"], n_items=n_items)
+        return Csr(indptr=np.asarray(array(f"{name}.indptr")), indices=array(f"{name}.indices"), n_items=n_items)
 
     def optional(name: str) -> npt.NDArray[np.int32] | None:
-        return np.load(folder / f"{name}.npy", mmap_mode="r") if f"{name}.npy" in manifest["files"] else None
+        return array(name) if f"{name}.npy" in manifest["files"] else None
 
     def held_out(split: str) -> HeldOut:
         return HeldOut(
@@ -241,6 +323,5 @@ def open_dataset(folder: Path) -> Dataset:
             candidates=optional(f"{split}.candidates"),
         )
 
-    return Dataset(
-        folder=folder, manifest=manifest, train=matrix("train"), valid=held_out("valid"), test=held_out("test")
-    )
+    train = matrix("train")
+    return Dataset(train=train, valid=held_out("valid"), test=held_out("test"), folder=folder, manifest=manifest)

@@ -1,4 +1,4 @@
-"""What this machine is and how TensorFlow should use it: threads, GPUs, and the precisions that pay here."""
+"""The hardware of this machine and TensorFlow's settings for it: threads, GPUs, native number formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recsys_core.distributed import World
+from recsys_core.world import World
 
 
 @cache
@@ -35,18 +35,17 @@ def gpu_capability() -> tuple[int, int] | None:
     return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
 
 
-def threads_per_rank(local_size: int) -> int:
-    """Cores this process may use: what OMP_NUM_THREADS says, else an even share of the cores it is allowed on."""
+def threads_per_rank(world: World) -> int:
+    """Threads of this process: OMP_NUM_THREADS where it is set, else the rank's share of the cores."""
     if given := os.environ.get("OMP_NUM_THREADS"):
         return max(1, int(given))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // local_size)
+    return world.cores()
 
 
 def configure(world: World) -> None:
     """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything."""
     tf.get_logger().setLevel("ERROR")  # its warnings are about us, not about anything a user could change
-    threads = threads_per_rank(world.local_size)
+    threads = threads_per_rank(world)
     gpus = tf.config.list_physical_devices("GPU")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -95,5 +94,5 @@ def describe(world: World) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "world_size": world.size,
         "controller": world.controller,
-        "threads_per_rank": threads_per_rank(world.local_size),
+        "threads_per_rank": threads_per_rank(world),
     }

@@ -7,7 +7,7 @@ import sys
 
 import tensorflow as tf
 
-from recsys_core import devices, distributed
+from recsys_core import devices, world
 from recsys_core.training import precision
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "horovod", "mpi4py", "openmpi", "numpy", "tensorrt", "onnxruntime")
@@ -46,20 +46,20 @@ def facts() -> list[tuple[str, str]]:
         ("GPUs", ", ".join(names) or "none"),
         ("TF-TRT", _tf_trt(len(gpus))),
         ("CPU bf16", bf16),
-        ("--amp means", precision.best(devices.gpu_capability(), devices.cpu_has_bf16())),
+        ("--precision auto", precision.best(devices.gpu_capability(), devices.cpu_has_bf16())),
     ]
 
 
 def main() -> int:
     if "--self-test" in sys.argv:
-        with distributed.session() as world:
-            devices.configure(world)
-            good = distributed.self_test(world)
-            if world.is_first:
+        with world.session() as ranks:
+            devices.configure(ranks)
+            good = world.self_test(ranks)
+            if ranks.is_rank0:
                 print("gradients are reduced" if good else "gradients are NOT reduced", flush=True)
         return 0 if good else 1
     for name, answer in facts():
-        print(f"{name:13} {answer}")
+        print(f"{name:16} {answer}")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""What ends a job without being a defect of the program: told to the user in one line, with its own exit status.
+"""Errors that are not defects of the program: reported in one line, each with its exit status.
 
-Other exceptions, a ValueError out of TensorFlow's depths among them, are defects: they keep their traceback.
+Other exceptions are defects and keep their traceback, a ValueError of TensorFlow included.
 """
 
 from __future__ import annotations
@@ -28,3 +28,9 @@ class NonFiniteError(SharedExit):
     """A loss or a gradient is infinite or not a number; says where."""
 
     exit_status = 4
+
+
+def os_message(error: OSError) -> str:
+    """One line for an error of the operating system: the file and the reason."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason

@@ -1,4 +1,4 @@
-"""Files that others read are written whole: temporary name, fsync, rename."""
+"""Writing files whole: temporary name, fsync, rename. Leftovers of killed writers are removed by the next writer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from recsys_core.errors import UserError
+
+WRITING, REPLACED = ".writing", ".replaced"
 
 
 def sync(path: Path) -> None:
@@ -21,25 +25,53 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def _temporary(path: Path, purpose: str) -> Path:
+    return path.with_name(f"{purpose}-{os.getpid()}-{path.name}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that killed processes of this machine left in a folder while they wrote there.
+
+    A replaced folder is renamed back where the process was killed before the new one had its name.
+    """
+    for leftover in folder.glob(f"{WRITING}-*-*"):
+        if _is_abandoned(leftover, WRITING):
+            _remove(leftover)
+    for leftover in folder.glob(f"{REPLACED}-*-*"):
+        if _is_abandoned(leftover, REPLACED):
+            name = leftover.name.split("-", 2)[2]
+            if (folder / name).exists():
+                _remove(leftover)
+            else:
+                leftover.rename(folder / name)
+
+
+def _is_abandoned(leftover: Path, purpose: str) -> bool:
+    """Whether no process with the number in the name of a temporary file runs any more."""
+    pid = leftover.name.removeprefix(f"{purpose}-").split("-", 1)[0]
+    return pid.isdigit() and not psutil.pid_exists(int(pid))
+
+
 def publish(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file or folder, then give it its name; an older one is replaced whole.
 
     Raises:
         UserError: the disk is full or the place cannot be written; nothing is left behind.
     """
-    working = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    working = _temporary(path, WRITING)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         write(working)
         for part in sorted(working.rglob("*")) if working.is_dir() else []:
             if part.is_file():
                 sync(part)
         sync(working)
-        if path.is_dir():  # a folder cannot be replaced in one call; the old one goes aside first
-            aside = path.with_name(f".replaced-{os.getpid()}-{path.name}")
-            path.rename(aside)
+        if path.is_dir():  # a folder cannot be replaced in one call; the old one is renamed first
+            old = _temporary(path, REPLACED)
+            path.rename(old)
             working.rename(path)
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
         else:
             working.replace(path)
         sync(path.parent)
@@ -58,7 +90,8 @@ def _remove(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Publish a value as indented JSON (NaN is refused: it is not JSON and must not pass a check)."""
-    publish(path, lambda p: (p.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n"), None)[1])
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    write_text(path, text)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ def generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
 
 
 def key64(seed: int, purpose: str) -> int:
-    """A signed 64-bit key for the graph's counter-based noise (`recsys_core.noise`)."""
+    """A signed 64-bit key for the graph's counter-based noise (`recsys_core.input.noise`)."""
     word = np.random.SeedSequence(seed, spawn_key=(_key(purpose),)).generate_state(1, np.uint64)
     return int(word.view(np.int64)[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from recsys_core.pipeline import rows_of
+from recsys_core.input.batches import rows_of
 
 GROUP = 32
 """Items whose maximum `top_k_of_many` looks at first."""
@@ -66,7 +66,7 @@ def top_k_unseen(scores: tf.Tensor, item_ids: tf.Tensor, k: int) -> dict[str, tf
     return {"items": tf.where(tf.equal(best, hidden), -1, items), "scores": best}
 
 
-def top_k_unseen_of_pool(scores: tf.Tensor, item_ids: tf.Tensor, k: int, pool: int) -> dict[str, tf.Tensor]:
+def top_k_unseen_no_scatter(scores: tf.Tensor, item_ids: tf.Tensor, k: int, pool: int) -> dict[str, tf.Tensor]:
     """`top_k_unseen` without a scatter, for TF-TRT, which has none: the best `pool` items less those seen.
 
     Exact as long as pool >= K + L or pool = I. Takes [B, pool, L] comparisons.

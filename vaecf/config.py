@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import tyro
 
-from recsys_core.config import EvaluationConfig, HardwareConfig, Preset, TrainingConfig
-from recsys_core.training import conversion
+from recsys_core.config import ModelSpec, Preset, RunConfig, TrainingConfig
 
 KINDS = ("vae", "dae")
 ACTIVATIONS = ("tanh", "relu")
@@ -52,31 +50,12 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(RunConfig):
     """Everything a run depends on; `config.yaml` of a run folder is one."""
 
-    data: Path
-    """Prepared data set (python -m data_prep)."""
-    run_dir: Path
-    """Folder of the run; must not exist yet, except with --resume."""
     preset: str = "paper"
     """Named configuration to start from."""
-    resume: bool = False
-    """Go on from the last checkpoint of --run-dir, as if never stopped."""
-    top_k: int = 100
-    """Items the exported model recommends."""
-    convert: str = ""
-    """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
     model: ModelConfig = field(default_factory=ModelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
-
-    def check(self) -> None:
-        """Raise ValueError for a value that cannot be used."""
-        conversion.check(self.convert)
-        if self.top_k < 1:
-            raise ValueError(f"--top-k is {self.top_k}, expected a whole number from 1")
 
 
 def _config(preset: str, model: ModelConfig, training: TrainingConfig) -> Any:
@@ -118,3 +97,10 @@ PRESETS: dict[str, Preset] = {
         "Synthetic data (--like demo): test NDCG@100 0.26, popularity 0.11, in half a minute on 2 CPU cores.",
     ),
 }
+
+SPEC = ModelSpec(
+    family="vaecf",
+    model="vaecf.model:MultVae",
+    description="Train Mult-VAE or Mult-DAE on a prepared data set, on one process or on Horovod ranks.",
+    presets=PRESETS,
+)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from recsys_core.evaluation import offline
-from vaecf.train import PACKAGE
+from recsys_core import cli
+from vaecf.config import SPEC
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input."""
-    return offline.main(PACKAGE, argv)
+    return cli.evaluate(SPEC, argv)
 
 
 if __name__ == "__main__":

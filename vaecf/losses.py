@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from recsys_core.pipeline import rows_of
+from recsys_core.input.batches import rows_of
 
 CHUNK_LOGITS = 3 << 24
 """Logits [chunk, I] that exist at one time: loss and gradient of a chunk of users are taken while they are there: 192
@@ -44,11 +44,26 @@ def _chunk(
     loss = tf.reduce_sum(counts * log_total) - tf.reduce_sum(tf.gather_nd(logits, where))
     gradient = tf.tensor_scatter_nd_sub(gradient, where, tf.ones([tf.size(item_ids)]))
     narrow = tf.cast(gradient, hidden.dtype)
-    for_kernel = tf.cast(tf.matmul(hidden, narrow, transpose_a=True), tf.float32)
-    return loss, tf.matmul(narrow, kernel, transpose_b=True), for_kernel, tf.reduce_sum(gradient, axis=0)
+    return (
+        loss,
+        tf.matmul(narrow, kernel, transpose_b=True),
+        _kernel_gradient(hidden, gradient, narrow),
+        tf.reduce_sum(gradient, axis=0),
+    )
 
 
-def _even(users: tf.Tensor, most: int) -> tf.Tensor:
+def _kernel_gradient(hidden: tf.Tensor, gradient: tf.Tensor, narrow: tf.Tensor) -> tf.Tensor:
+    """[H, I] float32 sum over users of hidden [B, H] times the gradient [B, I] (`narrow`: in the compute type).
+
+    In float16 the sum over many users passes the largest number, 65,504, before any loss scale acts on it: there the
+    product is taken in float32. bfloat16 has the range of float32.
+    """
+    if hidden.dtype == tf.float16:
+        return tf.matmul(tf.cast(hidden, tf.float32), gradient, transpose_a=True)
+    return tf.cast(tf.matmul(hidden, narrow, transpose_a=True), tf.float32)
+
+
+def _even_chunk(users: tf.Tensor, most: int) -> tf.Tensor:
     """Size of chunks of at most so many users, as even as can be."""
     chunks = tf.maximum(-(-users // most), 1)
     return tf.maximum(-(-users // chunks), 1)
@@ -84,7 +99,7 @@ def multinomial_nll(
     def compute(hidden: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         narrow_kernel = tf.cast(kernel, hidden.dtype)
         users = tf.shape(hidden)[0]
-        size = _even(users, most)
+        size = _even_chunk(users, most)
 
         def part(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
             end = tf.minimum(start + size, users)

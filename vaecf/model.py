@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from recsys_core import noise
-from recsys_core.pipeline import Batch, rows_of
+from recsys_core.config import TrainingConfig
+from recsys_core.dataset import Dataset
+from recsys_core.input import noise
+from recsys_core.input.batches import Batch, Histories, rows_of
+from recsys_core.model import Recommender, float32_scores
 from recsys_core.seeding import generator, key64
-from recsys_core.training.precision import scores_in_full
 from recsys_core.training.schedules import linear_ramp
+from recsys_core.world import World
+from vaecf.config import PRESETS, ModelConfig
 from vaecf.losses import kl_divergence, multinomial_nll
 
-TERMS = ("loss", "nll", "kl")
-BIAS_DEVIATION = 0.001
+BIAS_STDDEV = 0.001
 
 
 def _kernel(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
@@ -30,42 +34,35 @@ def _kernel(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
 
 
 def _bias(seed: int, name: str, width: int) -> tf.Variable:
-    """Normal with deviation 0.001, cut at two deviations by drawing again."""
+    """Normal with standard deviation 0.001, cut at two standard deviations by drawing again."""
     rng = generator(seed, f"init/{name}")
     values = rng.standard_normal(width)
     while (far := np.abs(values) > 2).any():
         values[far] = rng.standard_normal(int(far.sum()))
-    return tf.Variable((BIAS_DEVIATION * values).astype(np.float32), name=name)
+    return tf.Variable((BIAS_STDDEV * values).astype(np.float32), name=name)
 
 
-class MultVae(tf.Module):
+class MultVae(Recommender):
     """I - hidden - L - reversed(hidden) - I. `kind` "vae" samples its code, "dae" does not."""
 
-    def __init__(
-        self,
-        n_items: int,
-        *,
-        kind: str = "vae",
-        hidden: Sequence[int] = (600,),
-        latent: int = 200,
-        activation: str = "tanh",
-        dropout: float = 0.5,
-        anneal_cap: float = 0.2,
-        anneal_fraction: float = 0.85,
-        seed: int = 0,
-        compute: tf.DType = tf.float32,
-        xla: bool = False,
-    ) -> None:
-        super().__init__(name="mult_vae")
-        self.n_items, self.latent, self.variational = n_items, latent, kind == "vae"
-        self._activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[activation]
-        self._dropout, self._anneal_cap, self._anneal_fraction = dropout, anneal_cap, anneal_fraction
-        self.compute, self._xla = compute, xla
-        self._dropout_key, self._code_key = key64(seed, "dropout"), key64(seed, "code")
-        encoder = (n_items, *hidden, 2 * latent if self.variational else latent)
-        decoder = (latent, *reversed(hidden), n_items)
-        self.encoder = self._layers(seed, "encoder", encoder)
-        self.decoder = self._layers(seed, "decoder", decoder)
+    family = "vaecf"
+    presets = PRESETS
+    configs = {"model": ModelConfig}
+    loss_names = ("loss", "nll", "kl")
+
+    def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
+        """See `Recommender`; the settings are those of `vaecf.config.ModelConfig`."""
+        super().__init__(data, preset=preset, seed=seed, **changes)
+        config: ModelConfig = self.settings["model"]
+        self.latent, self._is_variational = config.latent, config.kind == "vae"
+        self._activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[config.activation]
+        self._dropout, self._anneal_cap, self._anneal_end = config.dropout, config.anneal_cap, config.anneal_fraction
+        self._xla = False
+        self._dropout_key, self._code_key = key64(self.seed, "dropout"), key64(self.seed, "code")
+        encoder = (self.n_items, *config.hidden, 2 * config.latent if self._is_variational else config.latent)
+        decoder = (config.latent, *reversed(config.hidden), self.n_items)
+        self.encoder = self._layers(self.seed, "encoder", encoder)
+        self.decoder = self._layers(self.seed, "decoder", decoder)
 
     @staticmethod
     def _layers(seed: int, part: str, widths: Sequence[int]) -> list[tuple[tf.Variable, tf.Variable]]:
@@ -76,13 +73,19 @@ class MultVae(tf.Module):
 
     @property
     def kernels(self) -> list[tf.Variable]:
-        """What L2 and weight decay act on."""
         return [kernel for kernel, _ in (*self.encoder, *self.decoder)]
 
     @property
     def parameters(self) -> list[tf.Variable]:
-        """Every trained variable, in a fixed order."""
         return [v for layer in (*self.encoder, *self.decoder) for v in layer]
+
+    def prepare_training(self, training: TrainingConfig, world: World, *, xla: bool = False) -> None:
+        del training, world
+        self._xla = xla
+
+    def item_vectors(self) -> tf.Tensor:
+        """[I, H] the columns of the output layer."""
+        return tf.transpose(self.decoder[-1][0])
 
     def _dense(self, x: tf.Tensor, layer: tuple[tf.Variable, tf.Variable]) -> tf.Tensor:
         kernel, bias = layer
@@ -112,7 +115,7 @@ class MultVae(tf.Module):
         x = first
         for layer in self.encoder[1:]:
             x = self._dense(self._activation(x), layer)
-        if self.variational:
+        if self._is_variational:
             mean, log_variance = tf.split(tf.cast(x, tf.float32), 2, axis=1)
             return mean, log_variance
         mean = tf.cast(self._activation(x), tf.float32)
@@ -125,17 +128,19 @@ class MultVae(tf.Module):
             x = self._activation(self._dense(x, layer))
         return x
 
-    @scores_in_full
-    def scores(self, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
-        """[B, I] float32 logits from the histories item_ids [N], row_splits [B + 1]; no dropout, the mean code."""
-        counts = tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
-        first = self._first_layer(item_ids, rows_of(row_splits), tf.math.rsqrt(tf.maximum(counts, 1.0)), None)
+    @float32_scores
+    def scores(self, histories: Histories) -> tf.Tensor:
+        """[B, I] float32 logits; no dropout, the mean code."""
+        splits = histories.row_splits
+        counts = tf.cast(splits[1:] - splits[:-1], tf.float32)
+        scale = tf.math.rsqrt(tf.maximum(counts, 1.0))
+        first = self._first_layer(histories.item_ids, rows_of(splits), scale, None)
         hidden = self._last_hidden(self._code(first)[0])
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
-    @scores_in_full
-    def scores_of_padded(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """`scores` of histories int32 [B, L] padded with I, in operators that inference engines take. [B, I] float32.
+    @float32_scores
+    def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """[B, I] `scores` of histories int32 [B, L] padded with I, in operators that inference engines take.
 
         The first layer is a gather and a batched product: [B, L, H] numbers exist for a moment.
         """
@@ -148,11 +153,11 @@ class MultVae(tf.Module):
         hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
-    def loss(self, batch: Batch, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    def loss(self, batch: Batch, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """This rank's share of the terms of the evidence lower bound (Liang et al. 2018, equation 6).
 
         Args:
-            fraction: [] share of the run that is done, for the annealing of the KL term.
+            progress: [] share of the run's updates that are done, for the annealing of the KL term.
         """
         counts = tf.cast(batch.row_splits[1:] - batch.row_splits[:-1], tf.float32)
         rows = rows_of(batch.row_splits)
@@ -163,11 +168,11 @@ class MultVae(tf.Module):
             scale = scale / (1.0 - self._dropout)
         mean, log_variance = self._code(self._first_layer(batch.item_ids, rows, scale, kept))
         code, kl, weight = mean, tf.constant(0.0), tf.constant(0.0)
-        if self.variational:
+        if self._is_variational:
             draws = noise.normal(self._code_key, batch.step, batch.users, self.latent)
             code = mean + draws * tf.exp(0.5 * log_variance)
             kl = tf.reduce_sum(kl_divergence(mean, log_variance)) / batch.global_users
-            weight = self._anneal_cap * linear_ramp(fraction, self._anneal_fraction)
+            weight = self._anneal_cap * linear_ramp(progress, self._anneal_end)
         kernel, bias = self.decoder[-1]
         nll = (
             multinomial_nll(self._last_hidden(code), kernel, bias, batch.item_ids, batch.row_splits, xla=self._xla)

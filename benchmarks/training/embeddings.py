@@ -1,7 +1,7 @@
 """Where an update of an embedding table costs less by rows than whole: the rows a lookup at which the two meet.
 
 One process measures both in turn for tables of several sizes: the gradient of a lookup, its reduction, and Adam. That
-is what `--embedding-gradients auto` decides by (`recsys_core.training.embedding.ROWS_PER_LOOKUP`).
+is what `--embedding-gradients auto` decides by (`recsys_core.training.sparse_gradients.ROWS_PER_LOOKUP`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def _updater(rows: int, width: int, lookups: int, by_rows: bool) -> Any:
     """A compiled update of one table from random lookups."""
     import tensorflow as tf
 
-    from recsys_core.distributed import World
-    from recsys_core.training.embedding import summed_rows
+    from recsys_core.world import World
+    from recsys_core.training.sparse_gradients import summed_rows
     from recsys_core.training.optimizer import Adam
 
     table = tf.Variable(tf.random.normal([rows, width]))
@@ -57,7 +57,7 @@ def _seconds_each(update: Any, seconds: float) -> float:
 
 def main(args: argparse.Namespace) -> int:
     from recsys_core import devices
-    from recsys_core.distributed import World
+    from recsys_core.world import World
 
     devices.configure(World())
     print("lookups    table rows   rows a lookup   dense ms   by rows ms   dense / by rows")

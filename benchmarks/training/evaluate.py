@@ -36,8 +36,8 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
 
     from benchmarks.training import steps
     from recsys_core import devices
-    from recsys_core.dataset import open_dataset
-    from recsys_core.distributed import World
+    from recsys_core.dataset import Dataset
+    from recsys_core.world import World
     from recsys_core.evaluation.evaluator import Evaluator
     from recsys_core.evaluation.metrics import parse_metric
     from vaecf.model import MultVae
@@ -45,7 +45,7 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
 
     world = World()
     devices.configure(world)
-    data = open_dataset(folder)
+    data = Dataset.open(folder)
     model = MultVae(data.n_items, hidden=(HIDDEN,), latent=LATENT)
     metrics = [parse_metric(name) for name in METRICS]
     evaluator = Evaluator(data.test, metrics, world=world, n_items=data.n_items, block_size=block)

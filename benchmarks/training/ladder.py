@@ -22,10 +22,10 @@ import tensorflow as tf
 from benchmarks.training.steps import FOREVER, peak_bytes, pin
 from recsys_core import dataset, devices, distributed
 from recsys_core.dataset import Dataset
-from recsys_core.distributed import World
+from recsys_core.world import World
 from recsys_core.evaluation.evaluator import Evaluator
 from recsys_core.evaluation.metrics import parse_metric
-from recsys_core.pipeline import Batch, steps_per_epoch, train_batches
+from recsys_core.input.batches import Batch, steps_per_epoch, train_batches
 from recsys_core.seeding import epoch_order
 from recsys_core.training import precision
 from recsys_core.training.optimizer import Adam
@@ -182,9 +182,9 @@ def main() -> int:
     args = parser.parse_args()
     pin()
     with distributed.session() as world:
-        data = dataset.open_dataset(args.data)
+        data = Dataset.open(args.data)
         found = climb(data, args.rung, world, epochs=args.epochs, seconds=args.seconds, seed=args.seed)
-        if world.is_first:
+        if world.is_rank0:
             print("RESULT " + json.dumps(found), flush=True)
     return 0
 

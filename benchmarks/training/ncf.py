@@ -34,7 +34,7 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
     """Windows of the machine's rates and of training steps, in turn."""
     from benchmarks.training import steps
     from recsys_core import devices
-    from recsys_core.distributed import World
+    from recsys_core.world import World
     from recsys_core.training import precision
 
     world, shape = World(), SHAPES[name]

@@ -20,7 +20,7 @@ import tensorflow as tf
 from benchmarks.training import steps
 from benchmarks.training.steps import Work
 from recsys_core import devices, distributed
-from recsys_core.distributed import World
+from recsys_core.world import World
 
 SIZES = tuple(4**k for k in range(5, 14))
 """Bytes of the sums that the latency-bandwidth model is fitted to: 1 KiB to 64 MiB."""
@@ -102,7 +102,7 @@ def main() -> int:
     with distributed.session() as world:
         devices.configure(world)
         found = measure(steps.build(args, world), world, seconds=args.seconds, rounds=args.rounds)
-        if world.is_first:
+        if world.is_rank0:
             print("RESULT " + json.dumps(found), flush=True)
     return 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_core.dataset import Csr
+from recsys_core.matrices import Csr
 
 HIDDEN, LATENT = 600, 200
 """Mult-VAE of Liang et al. 2018."""

@@ -22,15 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.training.shapes import HIDDEN, LATENT, NEGATIVES, SHAPES, random_pairs
-from ncf_tf.lookups import tables_by_rows, tables_projected
+from ncf_tf.embedding_placement import tables_by_rows, tables_projected
 from ncf_tf.losses import TERMS as NCF_TERMS
 from ncf_tf.losses import SampledLoss
 from ncf_tf.model import NeuMf
 from ncf_tf.negatives import NegativeSampler
 from recsys_core import devices, distributed
-from recsys_core.dataset import open_dataset
-from recsys_core.distributed import World
-from recsys_core.pipeline import pair_batches, train_batches
+from recsys_core.dataset import Dataset
+from recsys_core.world import World
+from recsys_core.input.batches import pair_batches, train_batches
 from recsys_core.training import precision
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.step import LossFunction, TrainStep
@@ -91,7 +91,7 @@ def _step(
 
 def vae(data: Path, batch: int, numbers: precision.Precision, world: World, *, xla: bool = False) -> Work:
     """VAE-CF of the paper's shape on a prepared data set."""
-    prepared = open_dataset(data)
+    prepared = Dataset.open(data)
     model = MultVae(prepared.n_items, hidden=(HIDDEN,), latent=LATENT, compute=numbers.compute, xla=xla)
     step_on = partial(_step, model.loss, VAE_TERMS, model.parameters, Adam(model.parameters), numbers.scaled, ())
     batches = train_batches(prepared.train, seed=0, batch_size=batch, world=world, start_step=0, total_steps=FOREVER)
@@ -180,7 +180,7 @@ def main() -> int:
         work = build(args, world)
         work.step.run(work.batches, 2)
         found = {"examples_per_second": work.rate(args.seconds, world), "peak_bytes": peak_bytes(world)}
-        if world.is_first:
+        if world.is_rank0:
             print("RESULT " + json.dumps(found), flush=True)
     return 0
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.training.shapes import HIDDEN, LATENT, NEGATIVES, SHAPES, random_pairs
-from recsys_core.dataset import open_dataset
+from recsys_core.dataset import Dataset
 
 
 class MultVae(nn.Module):
@@ -68,7 +68,7 @@ class NeuMf(nn.Module):
 
 def vae_batches(data: Path, batch: int) -> tuple[int, Callable[[], tuple[Tensor, ...]]]:
     """Items, and what makes the next batch."""
-    matrix = open_dataset(data).train.to_scipy()
+    matrix = Dataset.open(data).train.to_scipy()
     rng, place = np.random.default_rng(0), 0
     order = rng.permutation(matrix.shape[0])
 

@@ -35,7 +35,7 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
     """Windows of matrix products and of training steps, in turn."""
     from benchmarks.training import steps
     from recsys_core import devices
-    from recsys_core.distributed import World
+    from recsys_core.world import World
     from recsys_core.training import precision
 
     world = World()

@@ -1,8 +1,9 @@
-"""What a model has to beat: popularity, and EASE, the closed-form item-to-item model."""
+"""Baselines: popularity and EASE, recommenders whose parameters have a closed form."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,23 +11,95 @@ import psutil
 import scipy.linalg
 import tensorflow as tf
 
-from recsys_core.dataset import Csr, Dataset
-from recsys_core.distributed import World
-from recsys_core.evaluation.evaluator import Evaluation, Evaluator, Scorer
-from recsys_core.pipeline import EvaluationBatch, rows_of
+from recsys_core.dataset import Dataset
+from recsys_core.errors import UserError
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator
+from recsys_core.input.batches import Histories, rows_of
+from recsys_core.matrices import Csr
+from recsys_core.model import Recommender
+from recsys_core.world import World
 
-KNOWN = ("popularity", "ease")
 GRAM_BLOCK = 512
+"""Columns of the Gram matrix computed at once."""
 
 
-def popularity(train: Csr) -> Scorer:
-    """Every user gets the items that most training users have."""
-    counts = tf.constant(train.item_counts().astype(np.float32))
+class Popularity(Recommender):
+    """Recommends to every user the items that most training users have."""
 
-    def score(batch: EvaluationBatch) -> tf.Tensor:
-        return tf.broadcast_to(counts, [tf.size(batch.users), tf.size(counts)])
+    family = "popularity"
+    is_closed_form = True
 
-    return score
+    def allocate(self) -> None:
+        """Make the parameters, before `solve` or `load` gives them values."""
+        self.counts = tf.Variable(tf.zeros([self.n_items]), name="counts")
+
+    def solve(self) -> None:
+        self.allocate()
+        self.counts.assign(self.data.train.item_counts().astype(np.float32))
+
+    def scores(self, histories: Histories) -> tf.Tensor:
+        return tf.broadcast_to(self.counts, [tf.size(histories.train_rows), self.n_items])
+
+    def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        return tf.zeros([tf.shape(item_ids)[0], 1]) + self.counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class EaseConfig:
+    """Settings of EASE."""
+
+    regularization: float = 500.0
+    """Lambda: L2 of the weights."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if self.regularization <= 0:
+            raise ValueError(f"regularization is {self.regularization}, expected more than 0")
+
+
+class Ease(Recommender):
+    """EASE (Steck 2019): a linear item-to-item model without self-similarity."""
+
+    family = "ease"
+    configs = {"model": EaseConfig}
+    is_closed_form = True
+
+    def allocate(self) -> None:
+        """Make the parameters [I, I], before `solve` or `load` gives them values."""
+        self.weights = tf.Variable(tf.zeros([self.n_items, self.n_items]), name="weights")
+
+    def solve(self) -> None:
+        """Compute the weights.
+
+        Raises:
+            UserError: the matrices do not fit into the free memory of this machine.
+        """
+        needed, free = ease_bytes(self.data.train), psutil.virtual_memory().available
+        if needed > free:
+            raise UserError(
+                f"--baselines ease needs {needed / 2**30:.1f} GiB for {self.n_items:,} items, "
+                f"{free / 2**30:.1f} GiB are free"
+            )
+        weights = ease_weights(self.data.train, self.settings["model"].regularization)
+        self.weights = tf.Variable(weights, name="weights")
+
+    def scores(self, histories: Histories) -> tf.Tensor:
+        where = tf.stack([rows_of(histories.row_splits), tf.cast(histories.item_ids, tf.int64)], axis=1)
+        shape = tf.stack([tf.size(histories.train_rows, tf.int64), self.n_items])
+        values = tf.ones([tf.size(histories.item_ids)])
+        return tf.sparse.sparse_dense_matmul(tf.SparseTensor(where, values, shape), self.weights)
+
+    def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        present = tf.cast(item_ids < self.n_items, tf.float32)
+        rows = tf.gather(self.weights, tf.minimum(item_ids, self.n_items - 1))
+        return tf.matmul(present[:, None, :], rows)[:, 0, :]
+
+    def item_similarities(self, item: int) -> tf.Tensor:
+        """[I] the weight by which the item adds to the score of every other."""
+        return self.weights[item]
+
+
+KNOWN: Mapping[str, type[Recommender]] = {"popularity": Popularity, "ease": Ease}
 
 
 def ease_weights(train: Csr, regularization: float) -> npt.NDArray[np.float32]:
@@ -48,31 +121,8 @@ def ease_weights(train: Csr, regularization: float) -> npt.NDArray[np.float32]:
 
 
 def ease_bytes(train: Csr) -> int:
-    """Peak memory of `ease_weights`: three float32 matrices [I, I] and one block of dense columns."""
+    """Peak memory of `Ease.solve`: three float32 matrices [I, I] and one block of dense columns."""
     return 4 * (3 * train.n_items**2 + train.n_users * GRAM_BLOCK)
-
-
-def ease(train: Csr, regularization: float = 500.0) -> Scorer:
-    """EASE as a scorer.
-
-    Raises:
-        ValueError: its matrix does not fit into this machine's free memory.
-    """
-    needed, free = ease_bytes(train), psutil.virtual_memory().available
-    if needed > free:
-        raise ValueError(
-            f"--baselines ease needs {needed / 2**30:.1f} GiB for {train.n_items:,} items, "
-            f"{free / 2**30:.1f} GiB are free"
-        )
-    weights = tf.constant(ease_weights(train, regularization))
-
-    def score(batch: EvaluationBatch) -> tf.Tensor:
-        where = tf.stack([rows_of(batch.row_splits), tf.cast(batch.item_ids, tf.int64)], axis=1)
-        shape = tf.stack([tf.size(batch.users, tf.int64), train.n_items])
-        history = tf.SparseTensor(where, tf.ones([tf.size(batch.item_ids)]), shape)
-        return tf.sparse.sparse_dense_matmul(history, weights)
-
-    return score
 
 
 def evaluate(
@@ -83,7 +133,7 @@ def evaluate(
     ease_regularization: float,
     world: World,
 ) -> dict[str, dict[str, Evaluation]]:
-    """Baseline -> split -> evaluation. EASE is built and evaluated by rank 0 alone, for its matrix is large.
+    """Baseline -> split -> evaluation. Rank 0 alone computes and evaluates EASE, because its matrix is large.
 
     Args:
         evaluators: split -> evaluator.
@@ -93,13 +143,15 @@ def evaluate(
     """
     found = {}
     if "popularity" in names:
-        scorer = popularity(data.train)
-        found["popularity"] = {split: e.evaluate(scorer) for split, e in evaluators.items()}
+        popularity = Popularity(data)
+        popularity.solve()
+        found["popularity"] = {split: e.evaluate(popularity) for split, e in evaluators.items()}
     if "ease" in names:
 
-        def alone() -> dict[str, Evaluation]:
-            scorer = ease(data.train, ease_regularization)
-            return {split: e.alone().evaluate(scorer) for split, e in evaluators.items()}
+        def evaluate_ease() -> dict[str, Evaluation]:
+            model = Ease(data, regularization=ease_regularization)
+            model.solve()
+            return {split: e.without_ranks().evaluate(model) for split, e in evaluators.items()}
 
-        found["ease"] = world.on_first(alone)
+        found["ease"] = world.run_on_rank0(evaluate_ease)
     return found

@@ -1,11 +1,11 @@
-"""The evaluation settings of a run, parsed: what is measured, what decides, what is compared."""
+"""The evaluation settings of a run, parsed: metrics, conditions and baselines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from recsys_core.config import EvaluationConfig
-from recsys_core.evaluation import baselines as baseline_models
+from recsys_core.evaluation.baselines import KNOWN as BASELINES
 from recsys_core.evaluation.gate import Condition, default_condition, parse_condition
 from recsys_core.evaluation.metrics import Metric, parse_metric
 
@@ -31,8 +31,8 @@ def criteria(config: EvaluationConfig) -> Criteria:
         ValueError: an unknown metric or baseline, or a gate of another form.
     """
     for name in config.baselines:
-        if name not in baseline_models.KNOWN:
-            raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(baseline_models.KNOWN)}")
+        if name not in BASELINES:
+            raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(BASELINES)}")
     names = tuple(dict.fromkeys(("popularity", *config.baselines)))
     protocol = config.PROTOCOL
     primary = parse_metric(config.primary, protocol)

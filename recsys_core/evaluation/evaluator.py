@@ -11,44 +11,38 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from recsys_core import topk
-from recsys_core.dataset import HeldOut
-from recsys_core.distributed import World
 from recsys_core.errors import SharedError
 from recsys_core.evaluation.metrics import COVERAGE, Metric, values
-from recsys_core.pipeline import EvaluationBatch, evaluation_batches
+from recsys_core.input.batches import EvaluationBatch, Histories, evaluation_batches
+from recsys_core.matrices import HeldOut
+from recsys_core.world import World
 
 T = TypeVar("T")
 R = TypeVar("R")
-Scorer = Callable[[EvaluationBatch], tf.Tensor]
-"""Scores [B, I] for every item, from the fold-in items of B users."""
 
 
-@runtime_checkable
-class CandidateScorer(Protocol):
-    """A scorer that can score candidates without scoring all items."""
+class Scorer(Protocol):
+    """The part of a `Recommender` that evaluation asks."""
 
-    def __call__(self, batch: EvaluationBatch) -> tf.Tensor:
-        """Scores [B, I] for every item."""
+    def scores(self, histories: Histories) -> tf.Tensor:
+        """[B, I] scores of every item."""
         ...
 
-    def candidates(self, batch: EvaluationBatch) -> tf.Tensor:
-        """Scores [B, C] for `batch.candidates`; whatever it likes where that is -1."""
+    def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
+        """[B, C] scores of candidates (any value where a candidate is -1)."""
         ...
 
 
-def candidate_scores(scorer: Scorer, batch: EvaluationBatch) -> tf.Tensor:
+def candidate_scores(model: Scorer, batch: EvaluationBatch) -> tf.Tensor:
     """[B, C] float32 scores of the candidates, 0 where there is none."""
-    if isinstance(scorer, CandidateScorer):
-        scores = scorer.candidates(batch)
-    else:
-        scores = tf.gather(scorer(batch), tf.maximum(batch.candidates, 0), batch_dims=1)
+    scores = model.candidate_scores(batch.histories, batch.candidates)
     return tf.where(batch.candidates >= 0, tf.cast(scores, tf.float32), 0.0)
 
 
@@ -73,7 +67,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What one scorer reached on one set of users."""
+    """The metrics of one model on one set of users."""
 
     metrics: Mapping[str, Estimate]
     users: int
@@ -88,8 +82,8 @@ class Evaluation:
 
 
 IN_FLIGHT = 2
-"""Blocks ranked at one time: what one core does in a block (sparse products, exclusion) goes on beside the other's
-products of all cores."""
+"""Blocks ranked at one time: sparse products and exclusion of one block, on one core, run beside the matrix products of
+another, on all cores."""
 
 
 def in_flight(work: Callable[[T], R], parts: Iterable[T], count: int = IN_FLIGHT) -> Iterator[tuple[T, R]]:
@@ -105,12 +99,12 @@ def in_flight(work: Callable[[T], R], parts: Iterable[T], count: int = IN_FLIGHT
             yield first, result.result()
 
 
-def _all_numbers(scores: tf.Tensor) -> tf.Tensor:
+def _no_nan(scores: tf.Tensor) -> tf.Tensor:
     return tf.logical_not(tf.reduce_any(tf.math.is_nan(scores)))
 
 
 class Evaluator:
-    """Evaluates scorers on one set of held-out users."""
+    """Evaluates models on one set of held-out users."""
 
     def __init__(
         self, held_out: HeldOut, metrics: Sequence[Metric], *, world: World, n_items: int, block_size: int = 512
@@ -133,22 +127,22 @@ class Evaluator:
         self._batches = evaluation_batches(held_out, block_size=block_size, world=world)
         self._compiled: dict[Scorer, Callable] = {}
 
-    def alone(self) -> Evaluator:
-        """The same evaluator for a rank that works without the others."""
+    def without_ranks(self) -> Evaluator:
+        """The same evaluator for one rank, which evaluates all users without the others."""
         return Evaluator(
             self._held_out, self._metrics, world=World(), n_items=self._n_items, block_size=self._block_size
         )
 
-    def _sampled_block(self, scorer: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor]:
+    def _sampled_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor]:
         """Values [B, M] of the sampled metrics, and whether all scores are numbers."""
-        scores = candidate_scores(scorer, batch)
+        scores = candidate_scores(model, batch)
         hits = hits_among_candidates(scores, batch.candidates >= 0, max(m.k for m in self._sampled))
-        return values(self._sampled, hits, tf.ones_like(batch.users)), _all_numbers(scores)
+        return values(self._sampled, hits, tf.ones_like(batch.users)), _no_nan(scores)
 
-    def _whole_block(self, scorer: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _whole_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Values [B, M] of the whole-catalogue metrics, top items [B, K], and whether all scores are numbers."""
         depth = max(m.k for m in (*self._over_all, *self._coverage))
-        scores = tf.ensure_shape(tf.cast(scorer(batch), tf.float32), [None, self._n_items])
+        scores = tf.ensure_shape(tf.cast(model.scores(batch.histories), tf.float32), [None, self._n_items])
         scores = topk.exclude(scores, batch.item_ids, batch.row_splits)
         # One pass, and after the exclusion, which else would have to copy what is still to be read. Minus infinity
         # stays; what comes to NaN holds a NaN, or infinite scores, which are no better.
@@ -161,18 +155,18 @@ class Evaluator:
         nothing = tf.zeros([tf.size(relevant), 0], tf.float64)
         return values(self._over_all, hits, relevant) if self._over_all else nothing, items, sound
 
-    def _block_function(self, scorer: Scorer) -> Callable:
-        """The graph for one scorer: batch -> (values [B, M], top items [B, K], whether all scores are numbers)."""
+    def _block_function(self, model: Scorer) -> Callable:
+        """The graph for one model: batch -> (values [B, M], top items [B, K], whether all scores are numbers)."""
 
         @tf.function(input_signature=[self._batches.element_spec])
         def rank_block(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             tables, sound = [], tf.constant(True)
             items = tf.zeros([tf.size(batch.users), 0], tf.int32)
             if self._sampled:
-                table, sound = self._sampled_block(scorer, batch)
+                table, sound = self._sampled_block(model, batch)
                 tables.append(table)
             if self._over_all or self._coverage:
-                table, items, also_sound = self._whole_block(scorer, batch)
+                table, items, also_sound = self._whole_block(model, batch)
                 sound &= also_sound
                 tables.append(table)
             return tf.concat(tables, axis=1), items, sound
@@ -180,15 +174,15 @@ class Evaluator:
         rank_block.get_concrete_function()  # traced here, not by two threads at once
         return rank_block
 
-    def evaluate(self, scorer: Scorer) -> Evaluation:
+    def evaluate(self, model: Scorer) -> Evaluation:
         """Rank all items for every user and average.
 
         Raises:
             SharedError: a score is NaN (a ranking of NaN would pass for a result), or nobody has relevant items.
         """
-        if scorer not in self._compiled:
-            self._compiled[scorer] = self._block_function(scorer)
-        rank_block = self._compiled[scorer]
+        if model not in self._compiled:
+            self._compiled[model] = self._block_function(model)
+        rank_block = self._compiled[model]
         table = np.zeros((self._held_out.n_users, len(self._per_user)))
         seen = np.zeros((len(self._coverage), self._n_items))
         unsound = 0.0

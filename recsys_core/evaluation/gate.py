@@ -10,12 +10,14 @@ from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.evaluation.metrics import Metric, parse_metric
 
 POPULARITY_MARGIN = 1.1
+FLOOR = 1e-3
+"""A metric of at most this never passes a comparison with a baseline: a model that ranks nothing right is no model."""
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One condition, as ``ndcg@100>=0.42`` or ``ndcg@100>=1.1*popularity``."""
+    """One condition, as ``ndcg@100>=0.42`` or ``ndcg@100>1.1*popularity``. A baseline must be exceeded."""
 
     metric: Metric
     value: float
@@ -23,13 +25,12 @@ class Condition:
     baseline: str | None = None
 
     def __str__(self) -> str:
-        right = f"{self.value:g}*{self.baseline}" if self.baseline else f"{self.value:g}"
-        return f"{self.metric}>={right}"
+        return f"{self.metric}>{self.value:g}*{self.baseline}" if self.baseline else f"{self.metric}>={self.value:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How one condition came out."""
+    """Whether one condition is met."""
 
     condition: str
     reached: float
@@ -49,13 +50,13 @@ def parse_condition(
     Raises:
         ValueError: another form, an unknown metric, or a baseline that is not evaluated.
     """
-    left, sign, right = text.partition(">=")
-    match = re.fullmatch(rf"\s*{_NUMBER}(?:\s*\*\s*([a-z]+))?\s*", right)
-    if not sign or not match:
-        raise ValueError(f"{flag} is {text!r}, expected METRIC>=NUMBER or METRIC>=FACTOR*popularity, as ndcg@100>=0.42")
-    if match[2] and match[2] not in baselines:
-        raise ValueError(f"{flag} {text!r}: {match[2]!r} is not evaluated, the baselines are: {', '.join(baselines)}")
-    return Condition(metric=parse_metric(left, protocol), value=float(match[1]), baseline=match[2])
+    left, sign, right = text.partition(">")
+    match = re.fullmatch(rf"(=?)\s*{_NUMBER}(?:\s*\*\s*([a-z]+))?\s*", right)
+    if not sign or not match or (not match[1] and not match[3]):
+        raise ValueError(f"{flag} is {text!r}, expected METRIC>=NUMBER or METRIC>FACTOR*popularity, as ndcg@100>=0.42")
+    if match[3] and match[3] not in baselines:
+        raise ValueError(f"{flag} {text!r}: {match[3]!r} is not evaluated, the baselines are: {', '.join(baselines)}")
+    return Condition(metric=parse_metric(left, protocol), value=float(match[2]), baseline=match[3])
 
 
 def default_condition(primary: Metric) -> Condition:
@@ -66,12 +67,16 @@ def default_condition(primary: Metric) -> Condition:
 def judge(
     conditions: Sequence[Condition], model: Evaluation, baselines: Mapping[str, Evaluation]
 ) -> tuple[Verdict, ...]:
-    """One verdict for each condition. A value that is not a number never passes."""
+    """One verdict for each condition. A value that is not a number never passes, nor does one up to `FLOOR` beat a
+    baseline."""
     verdicts = []
     for condition in conditions:
         name = str(condition.metric)
         reached = model.metrics[name].mean
-        factor = baselines[condition.baseline].metrics[name].mean if condition.baseline else 1.0
-        wanted = condition.value * factor
-        verdicts.append(Verdict(condition=str(condition), reached=reached, wanted=wanted, passed=reached >= wanted))
+        if condition.baseline:
+            wanted = max(condition.value * baselines[condition.baseline].metrics[name].mean, FLOOR)
+            passed = reached > wanted
+        else:
+            wanted, passed = condition.value, reached >= condition.value
+        verdicts.append(Verdict(condition=str(condition), reached=reached, wanted=wanted, passed=passed))
     return tuple(verdicts)

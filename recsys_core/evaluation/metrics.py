@@ -34,10 +34,13 @@ def ndcg(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
 
 
 def average_precision(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
-    """[B] AveP@K: the sum of precision at each hit, divided by K (NVIDIA's case study; not by the relevant items)."""
-    del relevant
+    """[B] AveP@K: the sum of precision at each hit / min(K, relevant). A perfect list has 1 at any K.
+
+    NVIDIA's case study divides by K instead, so that a perfect list of few relevant items is below 1 there.
+    """
     ranks = tf.range(1, hits.shape[1] + 1, dtype=tf.float64)
-    return tf.reduce_sum(tf.cumsum(hits, axis=1) / ranks * hits, axis=1) / tf.cast(hits.shape[1], tf.float64)
+    total = tf.reduce_sum(tf.cumsum(hits, axis=1) / ranks * hits, axis=1)
+    return total / tf.minimum(relevant, tf.cast(hits.shape[1], tf.float64))
 
 
 def precision(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:

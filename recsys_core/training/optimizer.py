@@ -1,4 +1,4 @@
-"""Adam in one pass over memory: TensorFlow's fused kernel instead of ten separate operations a variable."""
+"""Adam by TensorFlow's fused kernel: one pass over memory instead of ten separate operations a variable."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Adam(tf.Module):
             decayed: the variables that `l2` and `weight_decay` act on (kernels, not biases).
         """
         super().__init__(name="adam")
+        self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
+        """Updates so far; a step that loss scaling skips is none."""
         self._variables = list(variables)
         self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
         self._l2, self._weight_decay = l2, weight_decay
@@ -56,16 +58,15 @@ class Adam(tf.Module):
             return tf.constant(0.0)
         return 2.0 * self._l2 * tf.add_n([tf.nn.l2_loss(v) for v in self._variables if v.ref() in self._decayed])
 
-    def apply(self, gradients: Sequence[tf.Tensor], step: tf.Tensor, learning_rate: tf.Tensor) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """Update every variable in place.
 
         Args:
             gradients: one float32 tensor a variable, without the penalty's part. IndexedSlices (every row once) update
                 these rows only, their moments too ("lazy" Adam): what a table costs follows the batch, not its size.
-            step: [] int64, steps taken before this one.
             learning_rate: [] float32.
         """
-        count = tf.cast(step + 1, tf.float64)
+        count = tf.cast(self.updates.assign_add(1), tf.float64)
         power1 = tf.cast(tf.pow(tf.constant(self._beta1, tf.float64), count), tf.float32)
         power2 = tf.cast(tf.pow(tf.constant(self._beta2, tf.float64), count), tf.float32)
         for variable, gradient, m, v in zip(self._variables, gradients, self.first, self.second, strict=True):

@@ -5,15 +5,12 @@ fp16 needs its loss scaled up, or small gradients vanish; the scale adapts (Mici
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from recsys_core import devices
-from recsys_core.distributed import World
+from recsys_core.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,49 +44,29 @@ def best(capability: tuple[int, int] | None, cpu_bf16: bool) -> str:
     return "bf16" if cpu_bf16 else "fp32"
 
 
-def known(name: str) -> Precision:
+def named(name: str) -> Precision:
     """The precision of a name.
 
     Raises:
         ValueError: an unknown name (the known ones are listed).
     """
     if name not in KNOWN:
-        raise ValueError(f"unknown precision {name!r}, known are: {', '.join(KNOWN)}")
+        raise ValueError(f"unknown precision {name!r}, known are: {', '.join([*KNOWN, 'auto'])}")
     return KNOWN[name]
 
 
-def resolve(name: str, amp: bool, world: World) -> Precision:
-    """The precision of every rank (rank 0's hardware decides), with TensorFlow set accordingly."""
-    if amp:
+def resolve(name: str, world: World) -> Precision:
+    """The precision of every rank, with TensorFlow set accordingly. For "auto" the hardware of rank 0 decides."""
+    if name == "auto":
         name = world.broadcast(best(devices.gpu_capability(), devices.cpu_has_bf16()))
     tf.config.experimental.enable_tensor_float_32_execution(name == "tf32")
-    return known(name)
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def scores_in_full(method: F) -> F:
-    """Have a model's method compute in float32 whatever `compute` the model trains in.
-
-    In bfloat16 a score of 3 has neighbours 0.016 away: unlike items tie, and what ranks them is the tie rule.
-    """
-
-    @functools.wraps(method)
-    def in_full(self: Any, *args: Any) -> Any:
-        narrow, self.compute = self.compute, tf.float32
-        try:
-            return method(self, *args)
-        finally:
-            self.compute = narrow
-
-    return in_full  # type: ignore[return-value]
+    return named(name)
 
 
 class LossScale(tf.Module):
     """The dynamic loss scale: halved after a step that overflowed, doubled after `PATIENCE` good ones."""
 
-    START, PATIENCE, LARGEST = 2.0**15, 2000, 2.0**24
+    START, PATIENCE, LARGEST, SMALLEST = 2.0**15, 2000, 2.0**24, 1.0
 
     def __init__(self, enabled: bool) -> None:
         super().__init__(name="loss_scale")
@@ -101,5 +78,5 @@ class LossScale(tf.Module):
         """Adapt after a step; `finite` [] bool is the same on every rank, because reduced gradients were checked."""
         grown = self.good_steps >= self.PATIENCE - 1
         larger = tf.where(grown, tf.minimum(self.value * 2.0, self.LARGEST), self.value)
-        self.value.assign(tf.where(finite, larger, tf.maximum(self.value / 2.0, 1.0)))
+        self.value.assign(tf.where(finite, larger, tf.maximum(self.value / 2.0, self.SMALLEST)))
         self.good_steps.assign(tf.where(finite & ~grown, self.good_steps + 1, 0))

@@ -1,4 +1,7 @@
-"""One training step, and the inner loop of several of them in one graph. Knows no model: only a loss and variables."""
+"""One training step, and several of them in one graph. Knows no model: only a loss and variables.
+
+Shape legend: T loss terms, V variables.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core.distributed import World
 from recsys_core.errors import NonFiniteError
-from recsys_core.training.embedding import summed_rows
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.precision import LossScale
+from recsys_core.training.sparse_gradients import summed_rows
+from recsys_core.world import World
 
 LossFunction = Callable[[Any, tf.Tensor], Mapping[str, tf.Tensor]]
-"""(batch, fraction of the run) -> this rank's share of each term; "loss" is what is minimised.
+"""(batch, progress of the run) -> this rank's share of each term; "loss" is what is minimised.
 
 Shares add up over ranks to the mean over the global batch."""
 
@@ -37,13 +40,14 @@ def _divided(gradient: Gradient, scale: tf.Tensor) -> Gradient:
 class TrainStep(tf.Module):
     """Forward, backward, exchange, update.
 
-    Scaled gradients are summed over ranks before they are checked, so every rank sees the same verdict.
+    Scaled gradients are summed over ranks before they are checked, so that all ranks skip a step together. A skipped
+    step uses its batch, but is no update: Adam's bias correction and the schedules do not advance.
     """
 
     def __init__(
         self,
         loss_function: LossFunction,
-        terms: Sequence[str],
+        loss_names: Sequence[str],
         variables: Sequence[tf.Variable],
         optimizer: Adam,
         learning_rate: Callable[[tf.Tensor], tf.Tensor],
@@ -51,69 +55,70 @@ class TrainStep(tf.Module):
         total_steps: int,
         world: World,
         scaled: bool = False,
-        by_rows: Sequence[tf.Variable] = (),
+        sparse_tables: Sequence[tf.Variable] = (),
     ) -> None:
         """
         Args:
-            by_rows: embedding tables whose gradients travel and are applied by row (see `embedding`).
-            terms: names of the terms that `loss_function` returns, "loss" first.
-            learning_rate: fraction of the run -> learning rate.
+            loss_names: names of the terms that `loss_function` returns, "loss" first.
+            learning_rate: progress of the run -> learning rate.
             scaled: whether the loss is scaled dynamically (fp16).
+            sparse_tables: embedding tables whose gradients are exchanged and applied by row (see `sparse_gradients`).
         """
         super().__init__(name="train_step")
-        assert terms[0] == "loss"
-        self._loss_function, self._terms, self._variables = loss_function, tuple(terms), list(variables)
-        self._by_rows = {v.ref() for v in by_rows}
+        assert loss_names[0] == "loss"
+        self._loss_function, self._loss_names, self._variables = loss_function, tuple(loss_names), list(variables)
+        self._sparse_tables = {v.ref() for v in sparse_tables}
         self._learning_rate, self._total_steps, self._world = learning_rate, total_steps, world
         self.optimizer = optimizer
         self.loss_scale = LossScale(scaled)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
 
-    def _gradients(self, batch: Any, fraction: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
+    def _gradients(self, batch: Any, progress: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
         """Gradients of the global batch, still scaled, and its loss terms [T]."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
-            terms = self._loss_function(batch, fraction)
-            target = terms["loss"] * self.loss_scale.value if self.loss_scale.enabled else terms["loss"]
+            losses = self._loss_function(batch, progress)
+            target = losses["loss"] * self.loss_scale.value if self.loss_scale.enabled else losses["loss"]
         gradients = tape.gradient(target, self._variables)
         reduced = [
             summed_rows(g, self._world, f"gradient/{k}")
-            if v.ref() in self._by_rows
+            if v.ref() in self._sparse_tables
             else self._world.sum_in_graph(tf.convert_to_tensor(g), name=f"gradient/{k}")
             for k, (v, g) in enumerate(zip(self._variables, gradients, strict=True))
         ]
-        shares = tf.stack([tf.cast(terms[name], tf.float32) for name in self._terms])
-        return reduced, self._world.sum_in_graph(shares, name="loss_terms")
+        shares = tf.stack([tf.cast(losses[name], tf.float32) for name in self._loss_names])
+        return reduced, self._world.sum_in_graph(shares, name="losses")
 
-    def _one(self, batch: Any) -> tf.Tensor:
-        """Take one step; returns the loss terms [T] and the norm of each unscaled gradient [V], as one vector."""
-        fraction = tf.cast(self.step, tf.float32) / self._total_steps
-        gradients, terms = self._gradients(batch, fraction)
-        penalty = tf.reshape(self.optimizer.penalty(), [1])
-        norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(_values(g))) for g in gradients]) / self.loss_scale.value
-        rate = self._learning_rate(fraction)
-        if self.loss_scale.enabled:
-            finite = tf.reduce_all(tf.math.is_finite(norms))
-            unscaled = [_divided(g, self.loss_scale.value) for g in gradients]
-            tf.cond(finite, lambda: self._apply(unscaled, rate), lambda: tf.constant(False))
-            self.loss_scale.update(finite)
-        else:
-            self._apply(gradients, rate)
-        self.step.assign_add(1)
-        return tf.concat([terms[:1] + penalty, terms[1:], norms], axis=0)
+    def _update(self, gradients: Sequence[Gradient], norms: tf.Tensor, progress: tf.Tensor) -> None:
+        """Apply the scaled gradients, or skip the step where the norms [V] of the unscaled ones are not finite."""
+        rate = self._learning_rate(progress)
+        if not self.loss_scale.enabled:
+            self.optimizer.apply(gradients, rate)
+            return
 
-    def _apply(self, gradients: Sequence[Gradient], rate: tf.Tensor) -> tf.Tensor:
-        self.optimizer.apply(gradients, self.step, rate)
-        return tf.constant(True)
+        def apply() -> tf.Tensor:
+            self.optimizer.apply([_divided(g, self.loss_scale.value) for g in gradients], rate)
+            return tf.constant(True)
+
+        finite = tf.reduce_all(tf.math.is_finite(norms))
+        tf.cond(finite, apply, lambda: tf.constant(False))
+        self.loss_scale.update(finite)
 
     @tf.function(reduce_retracing=True)
-    def _several(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
-        width = len(self._terms) + len(self._variables)
-        rows = tf.TensorArray(tf.float32, size=count, element_shape=[width])
+    def _run_steps(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
+        """Take `count` steps; returns a row [T + V + 1] each: terms, norms of the gradients, the loss scale before."""
+        rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(self._loss_names) + len(self._variables) + 1])
         for k in tf.range(count):
             # One step at a time: an exchange must not start while another of the same name is still under way.
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            rows = rows.write(k, self._one(next(batches)))
+            progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
+            gradients, losses = self._gradients(next(batches), progress)
+            scale = tf.identity(self.loss_scale.value)
+            penalty = tf.reshape(self.optimizer.penalty(), [1])
+            norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(_values(g))) for g in gradients]) / scale
+            self._update(gradients, norms, progress)
+            self.step.assign_add(1)
+            rows = rows.write(k, tf.concat([losses[:1] + penalty, losses[1:], norms, [scale]], axis=0))
         return rows.stack()
 
     def run(self, batches: Any, count: int) -> dict[str, npt.NDArray[np.float32]]:
@@ -127,15 +132,18 @@ class TrainStep(tf.Module):
             loss scaling of "skipped_steps" and "loss_scale".
 
         Raises:
-            NonFiniteError: a term, or without loss scaling a gradient, is not finite; names step and quantity.
+            NonFiniteError: a term is not finite; or a gradient is not, without loss scaling or at its smallest scale.
+                Names step and quantity.
         """
         first = int(self.step)
-        rows = self._several(batches, tf.constant(count)).numpy()
-        terms, norms = rows[:, : len(self._terms)], rows[:, len(self._terms) :]
-        self._check(first, terms, self._terms)
-        if not self.loss_scale.enabled:
-            self._check(first, norms, [f"gradient of {v.name}" for v in self._variables])
-        result = {name: terms[:, k] for k, name in enumerate(self._terms)}
+        rows = self._run_steps(batches, tf.constant(count)).numpy()
+        terms, norms, scales = np.split(rows, [len(self._loss_names), rows.shape[1] - 1], axis=1)
+        self._check_finite(first, terms, self._loss_names)
+        unscaled = scales[:, 0] <= LossScale.SMALLEST  # nothing smaller to try: the step would be skipped for ever
+        self._check_finite(
+            first, np.where(unscaled[:, None], norms, 0), [f"gradient of {v.name}" for v in self._variables]
+        )
+        result = {name: terms[:, k] for k, name in enumerate(self._loss_names)}
         norm = np.sqrt((norms.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
         skipped = ~np.isfinite(norm)  # with loss scaling only: the step was not taken
         result["gradient_norm"] = np.where(skipped, 0, norm)
@@ -144,11 +152,16 @@ class TrainStep(tf.Module):
             result["loss_scale"] = np.full(count, float(self.loss_scale.value), np.float32)
         return result
 
-    def _check(self, first: int, table: npt.NDArray[np.float32], names: Sequence[str]) -> None:
+    def _check_finite(self, first: int, table: npt.NDArray[np.float32], names: Sequence[str]) -> None:
         bad = np.argwhere(~np.isfinite(table))
         if len(bad):
             row, column = bad[0]
+            smallest = (
+                " at the smallest loss scale"
+                if self.loss_scale.enabled and names[column] not in self._loss_names
+                else ""
+            )
             raise NonFiniteError(
-                f"step {first + row}: {names[column]} is {table[row, column]}; lower --learning-rate, or use "
+                f"step {first + row}: {names[column]} is {table[row, column]}{smallest}; lower --learning-rate, or use "
                 "--precision fp32 if it was lower. The last checkpoint is intact."
             )

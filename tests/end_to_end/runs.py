@@ -20,6 +20,11 @@ def result(run: Path) -> dict[str, Any]:
     return json.loads((run / "result.json").read_text())
 
 
+def environment(run: Path) -> dict[str, Any]:
+    """Versions, hardware and ranks that the run's manifest names."""
+    return json.loads((run / "run.json").read_text())["environment"]
+
+
 def metrics(run: Path, split: str = "test") -> dict[str, float]:
     return {name: value["mean"] for name, value in result(run)[split]["metrics"].items()}
 

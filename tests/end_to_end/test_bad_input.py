@@ -40,7 +40,7 @@ def refuse(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--preset", "fast"], "unknown preset 'fast', known are: paper, shallow, nvidia, quick"),
         (["--metrics", "auc@5"], "unknown metric 'auc@5', expected NAME@K"),
         (["--primary", "ndcg"], "unknown metric 'ndcg'"),
-        (["--precision", "fp8"], "unknown precision 'fp8', known are: fp32, tf32, bf16, fp16"),
+        (["--precision", "fp8"], "unknown precision 'fp8', known are: fp32, tf32, bf16, fp16, auto"),
         (["--gate", "ndcg@100"], "--gate is 'ndcg@100', expected METRIC>=NUMBER"),
         (["--gate", "ndcg@100>=2*ease"], "'ease' is not evaluated"),
         (["--baselines", "random"], "unknown baseline 'random', known are: popularity, ease"),
@@ -52,7 +52,7 @@ def refuse(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--dropout", "1"], "--dropout is 1.0"),
         (["--top-k", "0"], "--top-k is 0"),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml does not exist"),
-        (["--resume"], "holds no run (no config.yaml)"),
+        (["--resume"], "holds no run (no run.json)"),
     ],
 )
 def test_bad_arguments(words: list[str], message: str, refuse: Refuse) -> None:
@@ -87,7 +87,7 @@ def test_an_older_format(refuse: Refuse, tiny_data: Path, tmp_path: Path) -> Non
 def test_a_run_folder_that_exists(refuse: Refuse, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    assert "exists; add --resume to go on with it, or choose another" in refuse()
+    assert "exists; go on with its run by --resume" in refuse()
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from recsys_core.rankings import answers_agree
 from tests.conftest import ROOT, _environment
-from tests.end_to_end.runs import losses, metrics, result, variables
+from tests.end_to_end.runs import environment, losses, metrics, result, variables
 
 SMALL = (
     "--preset",
@@ -46,7 +46,7 @@ def alone(tiny_data: Path, python: Any, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_run_leaves_everything_behind(alone: Path) -> None:
-    files = {"config.yaml", "environment.json", "metrics.jsonl", "curves.png", "result.json"}
+    files = {"config.yaml", "run.json", "metrics.jsonl", "curves.png", "result.json"}
     assert {p.name for p in alone.iterdir()} == files | {"checkpoints", "tensorboard", "export"}
     assert (alone / "curves.png").read_bytes().startswith(b"\x89PNG")
     found = result(alone)
@@ -54,7 +54,7 @@ def test_a_run_leaves_everything_behind(alone: Path) -> None:
     assert set(found["baselines"]) == {"popularity", "ease"}
     assert found["test"]["metrics"]["ndcg@100"]["standard_error"] > 0
     assert metrics(alone)["ndcg@100"] > found["baselines"]["popularity"]["test"]["metrics"]["ndcg@100"]["mean"]
-    assert json.loads((alone / "environment.json").read_text())["world_size"] == 1
+    assert environment(alone)["world_size"] == 1
     assert len(list((alone / "checkpoints").glob("step-*"))) <= 3
 
 
@@ -71,7 +71,7 @@ def test_ranks_give_the_same_run(
     assert losses(run) == pytest.approx(losses(alone), rel=1e-4)
     for split in ("validation", "test"):
         assert metrics(run, split) == pytest.approx(metrics(alone, split), abs=1e-3)
-    assert json.loads((run / "environment.json").read_text())["controller"] == ("gloo" if gloo else "mpi")
+    assert environment(run)["controller"] == ("gloo" if gloo else "mpi")
 
 
 def stopped_and_resumed(tiny_data: Path, run: Path, at_line: int, extra: tuple[str, ...] = ()) -> list[int]:
@@ -135,15 +135,15 @@ def test_resume_with_another_model_or_data_is_refused(
     words = ["vaecf.train", "--data", tiny_data, "--run-dir", run, *SMALL, "--epochs", "8", *EASY_GATE, "--resume"]
     other_model = python(*[w if w != "32" else "24" for w in words])
     assert other_model.returncode == 2
-    assert "--resume: model is {" in other_model.stderr
-    other_rate = python(*words, "--learning-rate", "0.5")
+    assert "--latent is 24, the run has 32" in other_model.stderr
+    other_rate = python(*words, "--learning-rate", "0.5", "--seed", "3")
     assert other_rate.returncode == 2
-    assert "--resume: learning_rate is 0.5" in other_rate.stderr
+    assert "--learning-rate is 0.5, the run has 0.01; --seed is 3, the run has 0" in other_rate.stderr
     other_data = tmp_path / "other"
     assert python("data_prep", "synthetic", "--like", "tiny", "--seed", "2", "--out", other_data).returncode == 0
     refused = python(*[w if w != tiny_data else other_data for w in words])
     assert refused.returncode == 2
-    assert "--resume: data set is" in refused.stderr
+    assert "--resume: data_set is" in refused.stderr
 
 
 def test_config_yaml_runs_again(alone: Path, python: Any, tmp_path: Path) -> None:

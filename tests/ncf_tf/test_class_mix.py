@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from ncf_tf.negatives import NegativeSampler
-from recsys_core.dataset import open_dataset
-from recsys_core.distributed import World
-from recsys_core.pipeline import pair_batches, steps_per_epoch
+from recsys_core.dataset import Dataset
+from recsys_core.input.batches import pair_batches, steps_per_epoch
+from recsys_core.world import World
 
 NEGATIVES, PAIRS, RANKS = 4, 1024, 4
 
@@ -26,7 +26,7 @@ class Part(World):
 @pytest.mark.parametrize("verified", [False, True])
 def test_every_rank_has_the_global_share_of_positives(verified: bool, tiny_pairs: Path) -> None:
     """A sample is positive if the training matrix has it - not because of the column it stands in."""
-    train = open_dataset(tiny_pairs).train
+    train = Dataset.open(tiny_pairs).train
     known = train.to_scipy().toarray().astype(bool)
     steps = steps_per_epoch(len(train.indices), PAIRS)
     shares = np.zeros((RANKS, steps))

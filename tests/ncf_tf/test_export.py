@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from ncf_tf.export import NcfRecommender
-from ncf_tf.model import NeuMf
-from recsys_core.dataset import Csr
+from ncf_tf.export import NcfModule
+from recsys_core.matrices import Csr
+from tests.models import neumf
 
 ITEMS = 7
 SCORES = np.array(
@@ -24,15 +24,15 @@ SCORES = np.array(
 SEEN = [[6, 4], [], [2], [0, 1, 3, 4, 5, 6]]
 
 
-def recommender(top_k: int = 4) -> NcfRecommender:
+def recommender(top_k: int = 4) -> NcfModule:
     """A GMF whose logits are a table typed in: an item's factors are a column of it, a user's are one-hot."""
     users = len(SCORES)
-    model = NeuMf(users, ITEMS, kind="gmf", factors=users)
+    model = neumf(users, ITEMS, kind="gmf", factors=users)
     for variable, value in zip(model.parameters, (np.eye(users), SCORES.T, np.ones((users, 1)), [0]), strict=True):
         variable.assign(value)
     indptr = np.concatenate([[0], np.cumsum([len(s) for s in SEEN])]).astype(np.int64)
     indices = np.concatenate([sorted(s) for s in SEEN]).astype(np.int32)
-    return NcfRecommender(model, Csr(indptr=indptr, indices=indices, n_items=ITEMS), top_k)
+    return NcfModule(model, Csr(indptr=indptr, indices=indices, n_items=ITEMS), top_k)
 
 
 def recommend(users: list[int], top_k: int = 4) -> dict[str, npt.NDArray]:
@@ -77,13 +77,13 @@ def test_an_answer_is_as_long_as_asked_or_the_catalogue(top_k: int) -> None:
 def test_equals_a_sort_of_the_catalogue() -> None:
     rng = np.random.default_rng(0)
     dense = rng.random((20, 60)) < 0.3
-    model = NeuMf(20, 60, factors=4, tower=(8, 5))
+    model = neumf(20, 60, factors=4, layers=(8, 5))
     for variable in model.parameters:
         variable.assign(rng.normal(size=variable.shape))
     indptr = np.concatenate([[0], np.cumsum(dense.sum(axis=1))]).astype(np.int64)
     train = Csr(indptr=indptr, indices=np.nonzero(dense)[1].astype(np.int32), n_items=60)
     users = rng.permutation(20)[:9]
-    short, long = NcfRecommender(model, train, 10), NcfRecommender(model, train, 60)
+    short, long = NcfModule(model, train, 10), NcfModule(model, train, 60)
     got = short.recommend(tf.constant(users, tf.int32))
     scores = np.where(dense, NONE, model.catalogue(tf.range(20)).numpy())[users]
     assert got["items"].numpy().tolist() == np.argsort(-scores, axis=1)[:, :10].tolist()

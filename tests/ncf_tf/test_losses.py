@@ -9,11 +9,12 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from ncf_tf.losses import TERMS, SampledLoss, binary_cross_entropy
+from ncf_tf.losses import binary_cross_entropy
 from ncf_tf.model import NeuMf
 from ncf_tf.negatives import NegativeSampler
-from recsys_core.dataset import Csr
-from recsys_core.pipeline import PairBatch
+from recsys_core.input.batches import PairBatch
+from recsys_core.matrices import Csr
+from tests.models import neumf, prepared
 
 USERS, ITEMS, NEGATIVES = 9, 20, 3
 
@@ -60,7 +61,7 @@ def train() -> Csr:
 
 
 def model(**options: Any) -> NeuMf:
-    made = NeuMf(USERS, ITEMS, factors=4, tower=(8, 6, 3), **options)
+    made = prepared(neumf(USERS, ITEMS, train(), factors=4, layers=(8, 6, 3), negatives=NEGATIVES, **options))
     rng = np.random.default_rng(1)
     for variable in made.parameters:
         variable.assign(rng.normal(0, 0.5, variable.shape))
@@ -86,11 +87,11 @@ def drawn(sampler: NegativeSampler, own: PairBatch) -> npt.NDArray:
 
 @pytest.mark.parametrize("l2", [0.0, 0.03])
 def test_terms_against_numpy(l2: float) -> None:
-    data, made = train(), model()
+    data, made = train(), model(embedding_l2=l2)
     sampler = NegativeSampler(data, NEGATIVES, seed=0, verified=True)
     own = batch(data, np.array([0, 3, 4, 11, 12]), 8)
-    terms = SampledLoss(made, sampler, NEGATIVES, l2)(own, tf.constant(0.0))
-    assert set(terms) == set(TERMS)
+    terms = made.loss(own, tf.constant(0.0))
+    assert set(terms) == set(made.loss_names)
     users, items = own.users.numpy(), drawn(sampler, own)
     catalogue = made.catalogue(tf.range(USERS)).numpy()
     samples = 8 * (1 + NEGATIVES)  # of the global batch, not of this part
@@ -109,19 +110,19 @@ def test_terms_against_numpy(l2: float) -> None:
 @pytest.mark.parametrize("rates", [(0.0, 0.0), (0.4, 0.3)])
 def test_shares_add_up(verified: bool, rates: tuple[float, float]) -> None:
     """Negatives and dropout masks belong to the pair, so terms and gradients are sums over any division of a batch."""
-    data, made = train(), model(dropout=rates[0], embedding_dropout=rates[1])
-    loss = SampledLoss(made, NegativeSampler(data, NEGATIVES, seed=0, verified=verified), NEGATIVES, 0.02)
+    settings = {"dropout": rates[0], "embedding_dropout": rates[1], "embedding_l2": 0.02}
+    data, made = train(), model(verify_negatives=verified, **settings)
     positions = np.arange(1, len(data.indices), 2)
 
     def share(mine: slice) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         with tf.GradientTape() as tape:
-            terms = loss(batch(data, positions[mine], len(positions)), tf.constant(0.0))
+            terms = made.loss(batch(data, positions[mine], len(positions)), tf.constant(0.0))
         return dict(terms), [tf.convert_to_tensor(g) for g in tape.gradient(terms["loss"], made.parameters)]
 
     whole = share(slice(None))
     for parts in ((slice(0, 3), slice(3, None)), (slice(0, None, 2), slice(1, None, 2)), (slice(0, 0), slice(None))):
         left, right = (share(part) for part in parts)
-        for name in TERMS:
+        for name in made.loss_names:
             assert float(left[0][name] + right[0][name]) == pytest.approx(float(whole[0][name]), rel=1e-5)
         for w, a, b in zip(whole[1], left[1], right[1], strict=True):
             assert (a + b).numpy() == pytest.approx(w.numpy(), abs=1e-6)
@@ -129,13 +130,10 @@ def test_shares_add_up(verified: bool, rates: tuple[float, float]) -> None:
 
 def test_dropout_follows_the_step() -> None:
     data, made = train(), model(dropout=0.5)
-    loss = SampledLoss(made, NegativeSampler(data, NEGATIVES, seed=0, verified=False), NEGATIVES)
     own = batch(data, np.arange(10), 10)
     first, again, later = (
-        float(loss(b, tf.constant(0.0))["loss"]) for b in (own, own, own._replace(step=own.step + 1))
+        float(made.loss(b, tf.constant(0.0))["loss"]) for b in (own, own, own._replace(step=own.step + 1))
     )
     assert first == again != later
-    next_epoch = float(SampledLoss(model(), NegativeSampler(data, NEGATIVES, seed=0, verified=False), NEGATIVES)(
-        own._replace(epoch=own.epoch + 1), tf.constant(0.0)
-    )["loss"])  # fmt: skip
+    next_epoch = float(made.loss(own._replace(epoch=own.epoch + 1), tf.constant(0.0))["loss"])
     assert next_epoch != first

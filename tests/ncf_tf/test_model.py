@@ -10,11 +10,14 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-import ncf_tf.model
+import ncf_tf.network
 from ncf_tf.dropout import Dropping
+from ncf_tf.lookup import Projected
 from ncf_tf.model import NeuMf
 from ncf_tf.pretraining import merge
-from ncf_tf.rows import Projected
+from recsys_core.config import TrainingConfig
+from recsys_core.world import World
+from tests.models import neumf
 
 USERS, ITEMS, FACTORS = 6, 11, 5
 TOWER = (8, 7, 3)
@@ -24,7 +27,10 @@ STEP = tf.constant(4, tf.int64)
 
 def randomised(kind: str, seed: int = 0, tower: tuple[int, ...] = TOWER, **options: Any) -> NeuMf:
     """A model whose every parameter is random, biases too."""
-    model = NeuMf(USERS, ITEMS, kind=kind, factors=FACTORS, tower=tower, **options)
+    xla, compute = options.pop("xla", False), options.pop("compute", tf.float32)
+    model = neumf(USERS, ITEMS, kind=kind, factors=FACTORS, layers=tower, **options)
+    model.compute = compute
+    model.prepare_training(TrainingConfig(batch_size=5), World(), xla=xla)
     rng = np.random.default_rng(seed)
     for variable in model.parameters:
         variable.assign(rng.normal(0, 0.5, variable.shape))
@@ -71,7 +77,7 @@ def test_logits_equal_the_papers_equations(kind: str, tower: tuple[int, ...]) ->
 
 
 def test_a_logit_by_hand() -> None:
-    model = NeuMf(1, 2, factors=2, tower=(2, 2))
+    model = neumf(1, 2, factors=2, layers=(2, 2))
     assert model.gmf is not None and model.mlp is not None
     for variable, value in (
         (model.gmf.users, [[2, 3]]),
@@ -91,7 +97,7 @@ def test_a_logit_by_hand() -> None:
 @pytest.mark.parametrize("numbers", [1, 40, 100, 1 << 25])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_catalogue_is_all_pairs(kind: str, numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ncf_tf.model, "SCORED_NUMBERS", numbers)
+    monkeypatch.setattr(ncf_tf.network, "SCORED_NUMBERS", numbers)
     model = randomised(kind)
     expected = table(model)
     for users in ([0, 1, 2, 3, 4, 5], [4, 4, 1], [2], []):
@@ -103,7 +109,7 @@ def test_the_catalogue_is_all_pairs(kind: str, numbers: int, monkeypatch: pytest
 
 
 def test_initial_values() -> None:
-    model = NeuMf(3000, 2000, factors=8, tower=(64, 32, 16, 8), seed=3)
+    model = neumf(3000, 2000, factors=8, layers=(64, 32, 16, 8), seed=3)
     assert model.mlp is not None
     assert [tuple(t.shape) for t in model.tables] == [(3000, 8), (2000, 8), (3000, 32), (2000, 32)]
     for embeddings in model.tables:
@@ -123,14 +129,14 @@ def test_initial_values() -> None:
 
 def test_the_output_limit_follows_what_there_is() -> None:
     for kind, width in (("gmf", 48), ("mlp", 100), ("neumf", 148)):
-        values = NeuMf(2, 2, kind=kind, factors=48, tower=(4, 100)).output.numpy()
+        values = neumf(2, 2, kind=kind, factors=48, layers=(4, 100)).output.numpy()
         assert values.shape == (width, 1)
         assert 0.85 * np.sqrt(3 / width) < np.abs(values).max() <= np.sqrt(3 / width)
 
 
 def test_seeds_repeat_and_towers_start_alike() -> None:
     def build(kind: str, seed: int) -> NeuMf:
-        return NeuMf(USERS, ITEMS, kind=kind, factors=FACTORS, tower=TOWER, seed=seed)
+        return neumf(USERS, ITEMS, kind=kind, factors=FACTORS, layers=TOWER, seed=seed)
 
     both, again, other = build("neumf", 1), build("neumf", 1), build("neumf", 2)
     for a, b, c in zip(both.parameters, again.parameters, other.parameters, strict=True):
@@ -146,7 +152,7 @@ def test_seeds_repeat_and_towers_start_alike() -> None:
 
 def test_parameters_are_all_variables_once() -> None:
     for kind in KINDS:
-        model = NeuMf(USERS, ITEMS, kind=kind, factors=FACTORS, tower=TOWER)
+        model = neumf(USERS, ITEMS, kind=kind, factors=FACTORS, layers=TOWER)
         assert {v.ref() for v in model.parameters} == {v.ref() for v in model.trainable_variables}
         assert len({v.ref() for v in model.parameters}) == len(model.parameters)
 
@@ -192,7 +198,7 @@ def test_embedding_dropout_keeps_the_expectation() -> None:
 
 def ones(kind: str, tower: tuple[int, ...], **options: Any) -> NeuMf:
     """A model of width 1 in which every unit is 1, so that a logit is a product of kept units."""
-    model = NeuMf(1, 1, kind=kind, factors=1, tower=tower, **options)
+    model = neumf(1, 1, kind=kind, factors=1, layers=tower, **options)
     for variable in (*model.tables, *model.kernels):
         variable.assign(tf.ones_like(variable))
     if model.mlp is not None:
@@ -293,7 +299,7 @@ def test_ranking_is_in_full_precision(kind: str, compute: tf.DType) -> None:
     model = randomised(kind, compute=compute)
     users = tf.range(USERS)
     everything = tf.broadcast_to(tf.range(ITEMS)[None, :], [USERS, ITEMS])
-    for got in (model.catalogue(users), model.catalogue_at_once(users), model.scores(users, everything)):
+    for got in (model.catalogue(users), model.catalogue_at_once(users), model.pair_scores(users, everything)):
         assert got.numpy() == pytest.approx(table(model), abs=1e-5)
     assert model.compute == compute
 
@@ -381,7 +387,7 @@ def test_a_dot_product_and_biases(kind: str) -> None:
     """The output weights of the product are 1, and no longer parameters; biases add up; a merge keeps the logits."""
     models = {}
     for k in (kind, "gmf", "mlp"):
-        models[k] = NeuMf(USERS, ITEMS, kind=k, factors=5, tower=(8, 7, 3), dot_product=True, biases=True, seed=1)
+        models[k] = neumf(USERS, ITEMS, kind=k, factors=5, layers=(8, 7, 3), dot_product=True, biases=True, seed=1)
         rng = np.random.default_rng(len(k))
         for variable in models[k].parameters:
             variable.assign(rng.normal(size=variable.shape))
@@ -393,7 +399,7 @@ def test_a_dot_product_and_biases(kind: str) -> None:
     if model.gmf is not None:
         expected += model.gmf.users.numpy() @ model.gmf.items.numpy().T
     if model.mlp is not None:
-        plain = NeuMf(USERS, ITEMS, kind="mlp", tower=(8, 7, 3))
+        plain = neumf(USERS, ITEMS, kind="mlp", layers=(8, 7, 3))
         for ours, theirs in zip(plain.parameters, [*model.mlp.tables, *model.kernels, *model.mlp.biases], strict=False):
             ours.assign(theirs)
         expected += all_pairs(plain)

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from ncf_tf import negatives
 from ncf_tf.negatives import KnownPairs, NegativeSampler, bitmap
-from recsys_core import noise
-from recsys_core.dataset import Csr
+from recsys_core.input import noise
+from recsys_core.matrices import Csr
 
 
 def csr(dense: npt.NDArray) -> Csr:

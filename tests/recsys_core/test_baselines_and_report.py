@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from recsys_core import cli, report
-from recsys_core.dataset import Csr
-from recsys_core.distributed import World
+from recsys_core import cli
+from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError, UserError
 from recsys_core.evaluation import baselines
 from recsys_core.evaluation.evaluator import Estimate, Evaluation
 from recsys_core.evaluation.gate import Verdict
-from recsys_core.pipeline import EvaluationBatch
+from recsys_core.evaluation.tables import gate_lines, result_table
+from recsys_core.matrices import Csr
+from recsys_core.training import progress
+from tests.models import histories
 
 ITEMS = 12
 
@@ -24,16 +25,6 @@ def matrix() -> tuple[Csr, np.ndarray]:
     dense = (np.random.default_rng(4).random((30, ITEMS)) < 0.3).astype(np.float64)
     splits = np.concatenate([[0], np.cumsum(dense.sum(axis=1))]).astype(np.int64)
     return Csr(indptr=splits, indices=np.nonzero(dense)[1].astype(np.int32), n_items=ITEMS), dense
-
-
-def histories(rows: list[list[int]]) -> EvaluationBatch:
-    splits = tf.constant(np.concatenate([[0], np.cumsum([len(r) for r in rows])]), tf.int64)
-    flat = tf.constant([i for r in rows for i in r], tf.int32)
-    nothing = tf.zeros([0], tf.int32)
-    users = tf.range(len(rows), dtype=tf.int64)
-    return EvaluationBatch(
-        users, -tf.ones_like(users), flat, splits, nothing, tf.zeros_like(splits), tf.zeros([len(rows), 0], tf.int32)
-    )
 
 
 def test_ease_is_the_best_linear_model_without_self_similarity() -> None:
@@ -51,7 +42,9 @@ def test_ease_is_the_best_linear_model_without_self_similarity() -> None:
 def test_ease_scores_are_sums_over_the_history() -> None:
     train, _ = matrix()
     weights = baselines.ease_weights(train, 3.0)
-    scores = baselines.ease(train, 3.0)(histories([[2, 5], [], [7]])).numpy()
+    ease = baselines.Ease(Dataset.from_csr(train), regularization=3.0)
+    ease.solve()
+    scores = ease.scores(histories([[2, 5], [], [7]])).numpy()
     assert scores == pytest.approx(np.stack([weights[2] + weights[5], np.zeros(ITEMS), weights[7]]), abs=1e-6)
 
 
@@ -59,12 +52,14 @@ def test_ease_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     train, _ = matrix()
     monkeypatch.setattr(baselines, "ease_bytes", lambda train: 2**60)
     with pytest.raises(ValueError, match=r"--baselines ease needs 1073741824.0 GiB for 12 items"):
-        baselines.ease(train)
+        baselines.Ease(Dataset.from_csr(train)).solve()
 
 
 def test_popularity_ranks_by_training_users() -> None:
     train, dense = matrix()
-    scores = baselines.popularity(train)(histories([[1], []])).numpy()
+    popularity = baselines.Popularity(Dataset.from_csr(train))
+    popularity.solve()
+    scores = popularity.scores(histories([[1], []])).numpy()
     assert scores.tolist() == [dense.sum(axis=0).tolist()] * 2
 
 
@@ -74,7 +69,7 @@ def evaluation(value: float) -> Evaluation:
 
 
 def test_the_table_has_model_baseline_and_gain() -> None:
-    table = report.result_table(evaluation(0.3), {"popularity": evaluation(0.2)})
+    table = result_table(evaluation(0.3), {"popularity": evaluation(0.2)})
     row = next(line for line in table.splitlines() if line.startswith("ndcg@100"))
     assert row.split() == ["ndcg@100", "0.3000", "±", "0.0100", "0.2000", "±", "0.0100", "+50%"]
     assert table.endswith("1,000 users, 3 left out with nothing to find")
@@ -82,12 +77,12 @@ def test_the_table_has_model_baseline_and_gain() -> None:
 
 def test_gate_lines() -> None:
     missed = Verdict(condition="ndcg@100>=0.4", reached=0.3, wanted=0.4, passed=False)
-    assert report.gate_lines([missed]) == "gate MISSED: ndcg@100>=0.4: 0.3000 reached, 0.4000 wanted"
+    assert gate_lines([missed]) == "gate MISSED: ndcg@100>=0.4: 0.3000 reached, 0.4000 wanted"
 
 
 def test_progress_without_a_terminal_is_lines_on_rank_0(capsys: pytest.CaptureFixture[str]) -> None:
     for enabled in (True, False):
-        shown = report.ProgressReport(total_steps=20, steps_per_epoch=10, start_step=0, enabled=enabled)
+        shown = progress.ProgressReport(total_steps=20, steps_per_epoch=10, start_step=0, enabled=enabled)
         for step in (10, 20):
             shown.update(step, {"loss": 1.5, "users_per_second": 2000.0})
         shown.close()
@@ -97,7 +92,7 @@ def test_progress_without_a_terminal_is_lines_on_rank_0(capsys: pytest.CaptureFi
 
 
 def report_lines(capsys: pytest.CaptureFixture[str]) -> str:
-    shown = report.ProgressReport(total_steps=20, steps_per_epoch=10, start_step=0, enabled=True)
+    shown = progress.ProgressReport(total_steps=20, steps_per_epoch=10, start_step=0, enabled=True)
     for step in (10, 20):
         shown.update(step, {"loss": 1.5, "users_per_second": 2000.0})
     return capsys.readouterr().err
@@ -105,7 +100,7 @@ def report_lines(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_curves_are_a_picture(tmp_path: Path) -> None:
     history = [{"epoch": e, "loss": 10.0 - e, "validation": {"ndcg@100": 0.1 * e}} for e in (1, 2, 3)]
-    report.draw_curves(tmp_path / "curves.png", history, "ndcg@100", {"popularity": 0.1})
+    progress.draw_curves(tmp_path / "curves.png", history, "ndcg@100", {"popularity": 0.1})
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -114,24 +109,19 @@ def test_curves_are_a_picture(tmp_path: Path) -> None:
     [(UserError("disk"), 2), (SharedError("flag"), 2), (NonFiniteError("step 3"), 4), (KeyboardInterrupt(), 130)],
 )
 def test_errors_become_statuses(error: BaseException, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    def work(_: None, world: World) -> int:
+    with cli.command() as outcome:
         raise error
-
-    assert cli.run(lambda: None, work) == status
+    assert outcome.code == status
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_defect_keeps_its_traceback() -> None:
-    def work(_: None, world: World) -> int:
+    with pytest.raises(ValueError, match="out of TensorFlow"), cli.command():
         raise ValueError("out of TensorFlow")
-
-    with pytest.raises(ValueError, match="out of TensorFlow"):
-        cli.run(lambda: None, work)
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def parse() -> None:
+    with cli.command() as outcome, cli.user_errors():
         raise ValueError("--epochs is -1")
-
-    assert cli.run(parse, lambda _, world: 0) == 2
+    assert outcome.code == 2
     assert capsys.readouterr().err == "error: --epochs is -1\n"

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from recsys_core.distributed import World
-from recsys_core.training.embedding import is_by_rows, merged, summed_rows
 from recsys_core.training.optimizer import Adam
+from recsys_core.training.sparse_gradients import is_sparse, merged, summed_rows
 from recsys_core.training.step import TrainStep
+from recsys_core.world import World
 
 ROWS, WIDTH = 12, 3
 
@@ -101,8 +101,8 @@ def adam(start: npt.NDArray) -> tuple[tf.Variable, Adam]:
     return table, Adam([table])
 
 
-def apply(optimizer: Adam, gradient: tf.Tensor | tf.IndexedSlices, step: int, rate: float = 0.1) -> None:
-    optimizer.apply([gradient], tf.constant(step, tf.int64), tf.constant(rate))
+def apply(optimizer: Adam, gradient: tf.Tensor | tf.IndexedSlices, rate: float = 0.1) -> None:
+    optimizer.apply([gradient], tf.constant(rate))
 
 
 START = np.random.default_rng(9).normal(size=(ROWS, WIDTH)).astype(np.float32)
@@ -116,7 +116,7 @@ def test_lazy_adam_equals_a_slow_one() -> None:
         untouched = np.setdiff1d(np.arange(ROWS), rows)
         state = (table, optimizer.first[0], optimizer.second[0])
         before = [v.numpy() for v in state]
-        apply(optimizer, merged(slices(rows, values)), step)
+        apply(optimizer, merged(slices(rows, values)))
         reference.step(added(rows, values), rows)
         for was, variable in zip(before, state, strict=True):
             assert (variable.numpy()[untouched] == was[untouched]).all()
@@ -128,10 +128,10 @@ def test_lazy_adam_equals_a_slow_one() -> None:
 def test_lazy_adam_equals_the_dense_one_where_all_rows_are_touched() -> None:
     by_rows, whole = adam(START), adam(START)
     rng = np.random.default_rng(3)
-    for step in range(6):
+    for _ in range(6):
         order, values = rng.permutation(ROWS), rng.normal(size=(ROWS, WIDTH))
-        apply(by_rows[1], slices(order, values), step)
-        apply(whole[1], tf.constant(added(order, values), tf.float32), step)
+        apply(by_rows[1], slices(order, values))
+        apply(whole[1], tf.constant(added(order, values), tf.float32))
         assert by_rows[0].numpy() == pytest.approx(whole[0].numpy(), abs=3e-5)
     assert by_rows[1].first[0].numpy() == pytest.approx(whole[1].first[0].numpy(), abs=1e-6)
     assert by_rows[1].second[0].numpy() == pytest.approx(whole[1].second[0].numpy(), abs=1e-6)
@@ -139,10 +139,10 @@ def test_lazy_adam_equals_the_dense_one_where_all_rows_are_touched() -> None:
 
 def test_rows_without_a_gradient_are_what_lazy_is_about() -> None:
     by_rows, whole = adam(START), adam(START)
-    for step, rows in enumerate(([0, 1], [1])):
+    for rows in ([0, 1], [1]):
         values = np.ones((len(rows), WIDTH))
-        apply(by_rows[1], slices(rows, values), step)
-        apply(whole[1], tf.constant(added(np.array(rows), values), tf.float32), step)
+        apply(by_rows[1], slices(rows, values))
+        apply(whole[1], tf.constant(added(np.array(rows), values), tf.float32))
     assert by_rows[0].numpy()[1] == pytest.approx(whole[0].numpy()[1], abs=1e-5)
     assert np.abs(by_rows[0].numpy()[0] - whole[0].numpy()[0]).min() > 0.01  # the dense one moves on by momentum
     assert (by_rows[0].numpy()[2:] == START[2:]).all()
@@ -150,7 +150,7 @@ def test_rows_without_a_gradient_are_what_lazy_is_about() -> None:
 
 def test_no_rows_change_nothing() -> None:
     table, optimizer = adam(START)
-    apply(optimizer, slices(np.zeros(0), np.zeros((0, WIDTH))), 0)
+    apply(optimizer, slices(np.zeros(0), np.zeros((0, WIDTH))))
     assert (table.numpy() == START).all()
 
 
@@ -166,7 +166,7 @@ def test_no_rows_change_nothing() -> None:
     ],
 )
 def test_the_choice(choice: str, rows: int, lookups: int, expected: bool) -> None:
-    assert is_by_rows(choice, rows, lookups) is expected
+    assert is_sparse(choice, rows, lookups) is expected
 
 
 Batches = list[npt.NDArray[np.int32]]
@@ -181,8 +181,8 @@ def train(batches: Batches, *, by_rows: bool, scaled: bool = False) -> tuple[dic
     table, weights = tf.Variable(START, name="table"), tf.Variable([1.0, 2.0, -1.0], name="weights")
     optimizer = Adam([table, weights])
 
-    def loss(ids: tf.Tensor, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        del fraction
+    def loss(ids: tf.Tensor, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        del progress
         error = tf.reduce_sum(tf.gather(table, ids) * weights, axis=1) - tf.cast(ids % 3, tf.float32)
         return {"loss": tf.reduce_mean(tf.square(error))}
 
@@ -191,11 +191,11 @@ def train(batches: Batches, *, by_rows: bool, scaled: bool = False) -> tuple[dic
         ("loss",),
         [table, weights],
         optimizer,
-        lambda fraction: tf.constant(0.05),
+        lambda progress: tf.constant(0.05),
         total_steps=len(batches),
         world=World(),
         scaled=scaled,
-        by_rows=[table] if by_rows else [],
+        sparse_tables=[table] if by_rows else [],
     )
 
     def parts() -> Iterator[npt.NDArray[np.int32]]:

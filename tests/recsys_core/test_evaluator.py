@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from recsys_core.dataset import Csr, HeldOut
-from recsys_core.distributed import World
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, in_flight
 from recsys_core.evaluation.metrics import parse_metric
-from recsys_core.pipeline import EvaluationBatch
+from recsys_core.matrices import Csr, HeldOut
+from recsys_core.world import World
+from tests.models import Table
 
 ITEMS, USERS = 40, 53
 NAMES = ("ndcg@10", "recall@5", "map@7", "hr@3", "precision@5", "coverage@2")
@@ -24,6 +24,11 @@ NAMES = ("ndcg@10", "recall@5", "map@7", "hr@3", "precision@5", "coverage@2")
 def csr(rows: list[npt.NDArray]) -> Csr:
     indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
     return Csr(indptr=indptr, indices=np.concatenate(rows).astype(np.int32), n_items=ITEMS)
+
+
+def held(fold_in: Csr, fold_out: Csr) -> HeldOut:
+    """Held-out users, numbered by `train_rows`."""
+    return HeldOut(fold_in=fold_in, fold_out=fold_out, train_rows=np.arange(fold_in.n_users, dtype=np.int32))
 
 
 def data() -> tuple[HeldOut, npt.NDArray]:
@@ -35,7 +40,7 @@ def data() -> tuple[HeldOut, npt.NDArray]:
         cut = 0 if k % 11 == 0 else len(items) if k % 9 == 0 else len(items) // 2
         seen.append(np.sort(items[:cut]))
         wanted.append(np.sort(items[cut:]))
-    return HeldOut(fold_in=csr(seen), fold_out=csr(wanted)), rng.integers(0, 6, (USERS, ITEMS)).astype(np.float32)
+    return held(csr(seen), csr(wanted)), rng.integers(0, 6, (USERS, ITEMS)).astype(np.float32)
 
 
 class Part(World):
@@ -51,9 +56,8 @@ class Part(World):
 
 def evaluate(world: World, block: int = 8) -> Evaluation:
     held_out, scores = data()
-    table = tf.constant(scores)
     evaluator = Evaluator(held_out, [parse_metric(n) for n in NAMES], world=world, n_items=ITEMS, block_size=block)
-    return evaluator.evaluate(lambda batch: tf.gather(table, batch.users))
+    return evaluator.evaluate(Table(scores))
 
 
 def slow() -> tuple[dict[str, float], int]:
@@ -74,7 +78,7 @@ def slow() -> tuple[dict[str, float], int]:
         sums["recall@5"].append(sum(hits[:5]) / min(5, len(wanted)))
         sums["precision@5"].append(sum(hits[:5]) / 5)
         sums["hr@3"].append(float(any(hits[:3])))
-        sums["map@7"].append(sum(sum(hits[: r + 1]) / (r + 1) for r in range(7) if hits[r]) / 7)
+        sums["map@7"].append(sum(sum(hits[: r + 1]) / (r + 1) for r in range(7) if hits[r]) / min(7, len(wanted)))
     return {n: float(np.mean(v)) for n, v in sums.items()} | {"coverage@2": len(shown) / ITEMS}, len(sums["ndcg@10"])
 
 
@@ -98,17 +102,12 @@ def test_ranks_together_send_exactly_what_one_sends(size: int) -> None:
     assert together[-1] == alone.sent[-1] == 0
 
 
-def test_a_scorer_is_traced_once() -> None:
+def test_a_model_is_traced_once() -> None:
     held_out, scores = data()
-    table, traces = tf.constant(scores), []
-
-    def scorer(batch: EvaluationBatch) -> tf.Tensor:
-        traces.append(1)
-        return tf.gather(table, batch.users)
-
+    model = Table(scores)
     evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
-    assert evaluator.evaluate(scorer) == evaluator.evaluate(scorer)
-    assert len(traces) == 1
+    assert evaluator.evaluate(model) == evaluator.evaluate(model)
+    assert model.calls == 1
 
 
 @pytest.mark.parametrize("block", [1, 7, 1000])
@@ -118,10 +117,10 @@ def test_block_size_changes_nothing(block: int) -> None:
 
 def test_standard_error_by_hand() -> None:
     rows = [np.array([], int)] * 4
-    held_out = HeldOut(fold_in=csr(rows), fold_out=csr([np.array([0]), np.array([0]), np.array([1]), np.array([0])]))
+    held_out = held(csr(rows), csr([np.array([0]), np.array([0]), np.array([1]), np.array([0])]))
     evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
     scores = tf.one_hot([0, 0, 0, 0], ITEMS)
-    estimate = evaluator.evaluate(lambda batch: tf.gather(scores, batch.users)).metrics["hr@1"]
+    estimate = evaluator.evaluate(Table(scores)).metrics["hr@1"]
     assert estimate.mean == 0.75
     assert estimate.standard_error == pytest.approx(0.5 / 2)  # sample deviation of 1, 1, 0, 1 is 0.5; n is 4
 
@@ -129,26 +128,21 @@ def test_standard_error_by_hand() -> None:
 def test_a_list_longer_than_the_catalogue() -> None:
     held_out, scores = data()
     evaluator = Evaluator(held_out, [parse_metric("recall@100")], world=World(), n_items=ITEMS)
-    table = tf.constant(scores)
-    assert evaluator.evaluate(lambda batch: tf.gather(table, batch.users)).metrics["recall@100"].mean == pytest.approx(
-        1.0
-    )
+    assert evaluator.evaluate(Table(scores)).metrics["recall@100"].mean == pytest.approx(1.0)
 
 
 def test_scores_that_are_not_numbers_fail() -> None:
     held_out, _ = data()
     evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
     with pytest.raises(ValueError, match="not numbers"):
-        evaluator.evaluate(lambda batch: tf.fill([tf.size(batch.users), ITEMS], float("nan")))
+        evaluator.evaluate(Table(np.full((USERS, ITEMS), np.nan)))
 
 
 def test_nobody_with_anything_to_find_is_an_error() -> None:
     nothing = csr([np.array([], int)] * 3)
-    evaluator = Evaluator(
-        HeldOut(fold_in=nothing, fold_out=nothing), [parse_metric("hr@1")], world=World(), n_items=ITEMS
-    )
+    evaluator = Evaluator(held(nothing, nothing), [parse_metric("hr@1")], world=World(), n_items=ITEMS)
     with pytest.raises(ValueError, match="anything to find"):
-        evaluator.evaluate(lambda batch: tf.zeros([tf.size(batch.users), ITEMS]))
+        evaluator.evaluate(Table(np.zeros((3, ITEMS))))
 
 
 def test_blocks_in_flight_keep_their_order() -> None:
@@ -186,20 +180,18 @@ def test_one_score_that_is_no_number_is_found(bad: float) -> None:
     user = int(np.flatnonzero(np.diff(held_out.fold_in.indptr))[0])
     item = next(i for i in range(ITEMS) if i not in held_out.fold_in.rows(np.array([user]))[0])
     scores[user, item] = bad
-    table = tf.constant(scores)
     evaluator = Evaluator(held_out, [parse_metric("hr@1")], world=World(), n_items=ITEMS)
     with pytest.raises(ValueError, match="not numbers"):
-        evaluator.evaluate(lambda batch: tf.gather(table, batch.users))
+        evaluator.evaluate(Table(scores))
 
 
 def test_minus_infinity_is_a_score() -> None:
     """It comes last, and nothing is refused: one user who wants item 7, where it alone is minus infinity, and one who
     wants item 3."""
-    held_out = HeldOut(fold_in=csr([np.array([], int)] * 2), fold_out=csr([np.array([7]), np.array([3])]))
+    held_out = held(csr([np.array([], int)] * 2), csr([np.array([7]), np.array([3])]))
     scores = np.zeros((2, ITEMS), np.float32)
     scores[:, 7] = -np.inf
-    table = tf.constant(scores)
     metrics = [parse_metric(f"hr@{ITEMS - 1}"), parse_metric(f"hr@{ITEMS}")]
-    found = Evaluator(held_out, metrics, world=World(), n_items=ITEMS).evaluate(lambda b: tf.gather(table, b.users))
+    found = Evaluator(held_out, metrics, world=World(), n_items=ITEMS).evaluate(Table(scores))
     assert found.metrics[f"hr@{ITEMS - 1}"].mean == 0.5
     assert found.metrics[f"hr@{ITEMS}"].mean == 1.0

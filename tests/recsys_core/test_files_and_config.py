@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys_core import config, dataset, files
-from recsys_core.distributed import World
+from recsys_core import dataset, files, flags
 from recsys_core.errors import SharedError
-from recsys_core.training.checkpoint import Checkpoints
-from vaecf.config import PRESETS, Config, ModelConfig
+from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.world import World
+from vaecf.config import PRESETS, SPEC, Config, ModelConfig
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -51,18 +51,17 @@ def test_nan_is_no_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_yaml_reads_back(preset: str, tmp_path: Path) -> None:
-    original: Config = config.parse(
-        "t", "d", PRESETS, ["--preset", preset, "--data", "d", "--run-dir", "r", "--l2", "1e-5"]
-    )
-    (tmp_path / "config.yaml").write_text(config.to_yaml(original))
-    assert config.from_yaml(tmp_path / "config.yaml", PRESETS["paper"].config) == original
+    words = ["--preset", preset, "--data", "d", "--run-dir", "r", "--l2", "1e-5"]
+    original: Config = flags.parse(SPEC, words).config
+    (tmp_path / "config.yaml").write_text(flags.to_yaml(original))
+    assert flags.from_yaml(tmp_path / "config.yaml", PRESETS["paper"].config) == original
 
 
 def test_flags_win_over_yaml_and_yaml_over_presets(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("training: {epochs: 7, learning_rate: 1e-2}\nmodel: {hidden: [30, 20]}\n")
     words = ["--preset", "nvidia", "--config", str(path), "--data", "d", "--run-dir", "r", "--epochs", "9"]
-    got: Config = config.parse("t", "d", PRESETS, words)
+    got: Config = flags.parse(SPEC, words).config
     assert (got.training.epochs, got.training.learning_rate, got.model.hidden) == (9, 0.01, (30, 20))
     assert (got.training.batch_size, got.preset) == (24_576, "nvidia")
 
@@ -79,7 +78,7 @@ def test_flags_win_over_yaml_and_yaml_over_presets(tmp_path: Path) -> None:
 def test_bad_yaml(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        config.from_yaml(tmp_path / "c.yaml", PRESETS["paper"].config)
+        flags.from_yaml(tmp_path / "c.yaml", PRESETS["paper"].config)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +135,8 @@ def test_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_data_set_reads_back(tiny_data: Path) -> None:
-    dataset.verify(tiny_data)
-    data = dataset.open_dataset(tiny_data)
+    dataset.verify_integrity(tiny_data)
+    data = dataset.Dataset.open(tiny_data)
     assert data.train.n_users == data.manifest["counts"]["train_users"]
     assert data.valid.n_users == data.test.n_users == 60
     assert (data.items["count"].to_numpy() == data.train.item_counts()).all()
@@ -181,4 +180,4 @@ def test_a_damaged_data_set_is_refused(what: str, message: str, tiny_data: Path,
     shutil.copytree(tiny_data, folder)
     damage(folder, what)
     with pytest.raises(ValueError, match=message):
-        dataset.verify(folder)
+        dataset.verify_integrity(folder)

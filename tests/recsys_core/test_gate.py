@@ -20,6 +20,8 @@ def reached(value: float) -> Evaluation:
         ("ndcg@100>=0.42", 0.4199, False),
         (" ndcg@100 >= .3 ", 0.31, True),
         ("ndcg@100>=1.5*popularity", 0.31, True),
+        ("ndcg@100>1.5*popularity", 0.31, True),
+        ("ndcg@100>=1*popularity", 0.2, False),  # a baseline must be exceeded
         ("ndcg@100>=1.5*popularity", 0.29, False),
         ("ndcg@100>=0.1", float("nan"), False),
     ],
@@ -31,9 +33,16 @@ def test_judging(text: str, model: float, passed: bool) -> None:
 
 def test_the_default_beats_popularity_by_a_tenth() -> None:
     condition = default_condition(parse_metric("ndcg@100"))
-    assert str(condition) == "ndcg@100>=1.1*popularity"
+    assert str(condition) == "ndcg@100>1.1*popularity"
     assert not judge([condition], reached(0.219), {"popularity": reached(0.2)})[0].passed
     assert judge([condition], reached(0.221), {"popularity": reached(0.2)})[0].passed
+
+
+@pytest.mark.parametrize("model", [0.0, 0.0009])
+def test_a_model_that_ranks_nothing_right_does_not_beat_a_popularity_of_zero(model: float) -> None:
+    verdict = judge([default_condition(parse_metric("ndcg@100"))], reached(model), {"popularity": reached(0.0)})[0]
+    assert not verdict.passed
+    assert judge([default_condition(parse_metric("ndcg@100"))], reached(0.01), {"popularity": reached(0.0)})[0].passed
 
 
 @pytest.mark.parametrize("text", ["ndcg@100", "ndcg@100>0.4", "ndcg@100>=", "ndcg@100>=x", "0.4<=ndcg@100"])

@@ -29,9 +29,10 @@ BY_HAND = [
     ("ndcg@3", [1, 0, 1], 2, 1.5 / (1 + LOG2_3)),
     ("ndcg@1", [0, 1, 1], 2, 0.0),
     ("ndcg@3", [1, 0, 0], 7, 1 / (1 + LOG2_3 + 0.5)),  # the ideal list is truncated at K
-    ("map@3", [1, 0, 1], 2, (1 + 2 / 3) / 3),
-    ("map@3", [0, 1, 0], 1, 0.5 / 3),
+    ("map@3", [1, 0, 1], 2, (1 + 2 / 3) / 2),
+    ("map@3", [0, 1, 0], 1, 0.5),
     ("map@2", [1, 1, 1], 3, 1.0),
+    ("map@10", [1, 1, 0, 0, 0, 0, 0, 0, 0, 0], 2, 1.0),  # a perfect short list
 ]
 
 
@@ -49,7 +50,7 @@ def naive(name: str, hits: list[bool], relevant: int) -> float:
         ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, relevant) + 1))
         return sum(1 / math.log2(rank + 1) for rank in places) / ideal
     if name == "map":
-        return sum((n + 1) / rank for n, rank in enumerate(places)) / k
+        return sum((n + 1) / rank for n, rank in enumerate(places)) / min(k, relevant)
     return {"recall": len(places) / min(k, relevant), "precision": len(places) / k, "hr": float(bool(places))}[name]
 
 

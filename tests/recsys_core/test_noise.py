@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from recsys_core import noise
+from recsys_core.input import noise
 
 STEP = tf.constant(7, tf.int64)
 

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from recsys_core import pipeline
-from recsys_core.dataset import Csr
-from recsys_core.distributed import World
-from recsys_core.pipeline import PairBatch, _loads, pair_batches, without_repeats
+from recsys_core.input import batches as pipeline
+from recsys_core.input.batches import PairBatch, _loads, pair_batches, without_repeats
+from recsys_core.matrices import Csr
+from recsys_core.world import World
 
 PAIRS_A_BATCH = (1, 3, 7, 64, 1000)
 

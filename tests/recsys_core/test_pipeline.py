@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys_core.dataset import Csr, HeldOut
-from recsys_core.distributed import World
-from recsys_core.pipeline import Batch, evaluation_batches, pair_batches, steps_per_epoch, train_batches
+from recsys_core.input.batches import Batch, evaluation_batches, pair_batches, steps_per_epoch, train_batches
+from recsys_core.matrices import Csr, HeldOut
+from recsys_core.world import World
 
 
 def world(rank: int, size: int) -> World:

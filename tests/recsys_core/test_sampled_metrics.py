@@ -9,12 +9,13 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from recsys_core.dataset import Csr, HeldOut
-from recsys_core.distributed import World
 from recsys_core.errors import SharedError
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, candidate_scores, hits_among_candidates
 from recsys_core.evaluation.metrics import Metric, parse_metric
-from recsys_core.pipeline import EvaluationBatch
+from recsys_core.input.batches import EvaluationBatch, Histories
+from recsys_core.matrices import Csr, HeldOut
+from recsys_core.world import World
+from tests.models import Table
 
 ITEMS = 8
 NAN, INF = float("nan"), float("inf")
@@ -37,30 +38,20 @@ def held_out(candidates: npt.ArrayLike) -> HeldOut:
     )
 
 
-class Whole:
-    """Scores every item from a table [U, I]."""
-
-    def __init__(self, scores: npt.ArrayLike) -> None:
-        self.table = tf.constant(scores, tf.float32)
-
-    def __call__(self, batch: EvaluationBatch) -> tf.Tensor:
-        return tf.gather(self.table, batch.train_rows)
-
-
-class Choosy(Whole):
+class CandidatesOnly(Table):
     """Scores candidates alone; NaN where there is none."""
 
-    def __call__(self, batch: EvaluationBatch) -> tf.Tensor:
+    def scores(self, histories: Histories) -> tf.Tensor:
         raise AssertionError("all items were scored")
 
-    def candidates(self, batch: EvaluationBatch) -> tf.Tensor:
-        scores = tf.gather(tf.gather(self.table, batch.train_rows), tf.maximum(batch.candidates, 0), batch_dims=1)
-        return tf.where(batch.candidates >= 0, scores, NAN)
+    def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
+        scores = tf.gather(tf.gather(self.table, histories.train_rows), tf.maximum(candidates, 0), batch_dims=1)
+        return tf.where(candidates >= 0, scores, NAN)
 
 
 def evaluate(
     candidates: npt.ArrayLike,
-    scorer: Whole,
+    scorer: Table,
     names: tuple[str, ...] = NAMES,
     world: World | None = None,
     block: int = 3,
@@ -72,7 +63,7 @@ def evaluate(
 
 def of_one(candidates: list[int], scores: list[float]) -> list[float]:
     """The metrics of NAMES for one user."""
-    result = evaluate([candidates], Whole([scores]))
+    result = evaluate([candidates], Table([scores]))
     return [result.metrics[name].mean for name in NAMES]
 
 
@@ -108,15 +99,15 @@ def test_gains_typed_in() -> None:
 )
 def test_one_user_by_hand(candidates: list[int], scores: list[float], rank: int) -> None:
     assert of_one(candidates, scores) == pytest.approx(at(rank))
-    with_choice = evaluate([candidates], Choosy([scores]))
+    with_choice = evaluate([candidates], CandidatesOnly([scores]))
     assert [with_choice.metrics[name].mean for name in NAMES] == pytest.approx(at(rank))
 
 
 def test_a_constant_scorer_finds_nothing() -> None:
     lists = [[k % ITEMS, *((k + j) % ITEMS for j in range(1, 8))] for k in range(10)]
-    result = evaluate(lists, Whole(np.zeros((10, ITEMS))), ("hr@7/sampled", "ndcg@7/sampled"))
+    result = evaluate(lists, Table(np.zeros((10, ITEMS))), ("hr@7/sampled", "ndcg@7/sampled"))
     assert [e.mean for e in result.metrics.values()] == [0, 0]
-    assert evaluate(lists, Whole(np.zeros((10, ITEMS))), ("hr@8/sampled",)).metrics["hr@8/sampled"].mean == 1
+    assert evaluate(lists, Table(np.zeros((10, ITEMS))), ("hr@8/sampled",)).metrics["hr@8/sampled"].mean == 1
 
 
 LISTS = [[2, 0, 1, 3], [0, 7, 7, 5], [4, 4, 1, 2], [6, 1, 2, 3], [3, 5, 6, 7]]
@@ -131,7 +122,7 @@ RANKS = [0, 2, 2, 1, 3]
 
 
 def test_means_and_standard_errors() -> None:
-    result = evaluate(LISTS, Whole(TABLE))
+    result = evaluate(LISTS, Table(TABLE))
     each = np.array([at(rank) for rank in RANKS])
     assert [e.mean for e in result.metrics.values()] == pytest.approx(each.mean(axis=0))
     expected = each.std(axis=0, ddof=1) / np.sqrt(5)
@@ -145,12 +136,12 @@ def test_both_kinds_of_scorer_agree() -> None:
     rng = np.random.default_rng(0)
     lists = rng.integers(0, ITEMS, (40, 6))
     scores = rng.integers(0, 5, (40, ITEMS))
-    assert evaluate(lists, Whole(scores)) == evaluate(lists, Choosy(scores))
+    assert evaluate(lists, Table(scores)) == evaluate(lists, CandidatesOnly(scores))
 
 
 @pytest.mark.parametrize("block", [1, 2, 100])
 def test_block_size_changes_nothing(block: int) -> None:
-    assert evaluate(LISTS, Whole(TABLE), block=block) == evaluate(LISTS, Whole(TABLE))
+    assert evaluate(LISTS, Table(TABLE), block=block) == evaluate(LISTS, Table(TABLE))
 
 
 class Part(World):
@@ -168,14 +159,14 @@ class Part(World):
 def test_ranks_together_send_exactly_what_one_sends(size: int) -> None:
     alone, parts = Part(0, 1), [Part(rank, size) for rank in range(size)]
     for part in (alone, *parts):
-        evaluate(LISTS, Choosy(TABLE), world=part, block=2)
+        evaluate(LISTS, CandidatesOnly(TABLE), world=part, block=2)
     assert (np.sum([part.sent for part in parts], axis=0) == alone.sent).all()
     assert alone.sent[:20].any()
 
 
 def test_both_protocols_in_one_evaluation() -> None:
     names = ("hr@2/sampled", "hr@2", "coverage@1", "ndcg@2/all", "ndcg@2/sampled")
-    result = evaluate(LISTS, Whole(TABLE), names)
+    result = evaluate(LISTS, Table(TABLE), names)
     assert tuple(result.metrics) == names
     assert result.metrics["hr@2/sampled"].mean == 0.4
     # among all items, of equals the lower first: places 4, 2, 2, 1 and 6 from 0
@@ -183,12 +174,12 @@ def test_both_protocols_in_one_evaluation() -> None:
     assert result.metrics["ndcg@2/all"].mean == pytest.approx(1 / math.log2(3) / 5)
     assert result.metrics["ndcg@2/sampled"].mean == pytest.approx((1 + 1 / math.log2(3)) / 5)
     assert result.metrics["coverage@1"].mean == 4 / 8  # 4, 7, 1, 1, 0 come first
-    assert result.metrics["hr@2/sampled"] == evaluate(LISTS, Whole(TABLE)).metrics["hr@2/sampled"]
+    assert result.metrics["hr@2/sampled"] == evaluate(LISTS, Table(TABLE)).metrics["hr@2/sampled"]
 
 
-@pytest.mark.parametrize("kind", [Whole, Choosy])
+@pytest.mark.parametrize("kind", [Table, CandidatesOnly])
 @pytest.mark.parametrize("item", [2, 3])
-def test_scores_that_are_not_numbers_fail(kind: type[Whole], item: int) -> None:
+def test_scores_that_are_not_numbers_fail(kind: type[Table], item: int) -> None:
     scores = np.array(TABLE)
     scores[0, item] = NAN  # the item to be found, or a negative
     with pytest.raises(SharedError, match="not numbers"):
@@ -198,9 +189,9 @@ def test_scores_that_are_not_numbers_fail(kind: type[Whole], item: int) -> None:
 def test_only_scores_that_count_are_looked_at() -> None:
     scores = np.array(TABLE)
     scores[0, 6] = NAN
-    assert evaluate(LISTS, Whole(scores)) == evaluate(LISTS, Whole(TABLE))
+    assert evaluate(LISTS, Table(scores)) == evaluate(LISTS, Table(TABLE))
     with pytest.raises(SharedError, match="not numbers"):
-        evaluate(LISTS, Whole(scores), ("hr@2/sampled", "hr@2/all"))
+        evaluate(LISTS, Table(scores), ("hr@2/sampled", "hr@2/all"))
 
 
 def test_without_candidates_there_are_no_sampled_metrics() -> None:
@@ -216,7 +207,7 @@ def test_absent_candidates_score_0() -> None:
         nothing, tf.constant([0, 1], tf.int64), nothing, nothing, nothing, nothing, candidates=lists
     )
     scores = np.arange(16).reshape(2, 8) + 0.5
-    for scorer in (Whole(scores), Choosy(scores)):
+    for scorer in (Table(scores), CandidatesOnly(scores)):
         got = candidate_scores(scorer, batch)
         assert got.dtype == tf.float32
         assert got.numpy().tolist() == [[2.5, 0, 5.5], [9.5, 8.5, 0]]

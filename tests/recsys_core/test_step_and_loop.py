@@ -1,28 +1,26 @@
-"""The step and the loop on a model of two numbers: updates, overflow, non-finite values, plans, interruption."""
+"""The training step on a model of one number: updates, overflow, non-finite values; the plan of a run."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys_core.distributed import World
 from recsys_core.errors import NonFiniteError
-from recsys_core.evaluation.evaluator import Estimate, Evaluation
-from recsys_core.training import loop
 from recsys_core.training.optimizer import Adam
+from recsys_core.training.state import Plan
 from recsys_core.training.step import TrainStep
+from recsys_core.world import World
 
 
 def make_step(values: list[float], scaled: bool = False) -> tuple[TrainStep, object, tf.Variable]:
     """A loss w * x with x from a list, so that the gradient is x."""
     weight = tf.Variable(1.0, name="weight")
 
-    def loss(batch: tf.Tensor, fraction: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        del fraction
+    def loss(batch: tf.Tensor, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        del progress
         return {"loss": weight * batch}
 
     step = TrainStep(
@@ -30,7 +28,7 @@ def make_step(values: list[float], scaled: bool = False) -> tuple[TrainStep, obj
         ("loss",),
         [weight],
         Adam([weight]),
-        lambda fraction: tf.constant(0.1),
+        lambda progress: tf.constant(0.1),
         total_steps=len(values),
         world=World(),
         scaled=scaled,
@@ -57,8 +55,8 @@ def test_a_non_finite_loss_names_step_and_quantity(bad: float) -> None:
 def test_a_non_finite_gradient_is_named() -> None:
     weight = tf.Variable(0.0, name="weight")
     step = TrainStep(
-        lambda batch, fraction: {"loss": tf.sqrt(weight * batch)},  # gradient at 0 is infinite, the value is not
-        ("loss",), [weight], Adam([weight]), lambda fraction: tf.constant(0.1), total_steps=1, world=World(),
+        lambda batch, progress: {"loss": tf.sqrt(weight * batch)},  # gradient at 0 is infinite, the value is not
+        ("loss",), [weight], Adam([weight]), lambda progress: tf.constant(0.1), total_steps=1, world=World(),
     )  # fmt: skip
     with pytest.raises(NonFiniteError, match="step 0: gradient of weight:0"):
         step.run(iter(tf.data.Dataset.from_tensors(np.float32(1.0))), 1)
@@ -75,6 +73,31 @@ def test_an_overflow_skips_the_step_and_halves_the_scale() -> None:
     assert float(weight) < before
 
 
+def test_a_skipped_step_is_no_update() -> None:
+    """Neither Adam's bias correction nor the schedules advance: the second step that is taken is Adam's second."""
+    step, batches, weight = make_step([1.0, float("1e38"), 1.0], scaled=True)
+    reference, others, expected = make_step([1.0, 1.0], scaled=True)
+    for s in (step, reference):
+        s.loss_scale.value.assign(1024.0)
+    step.run(batches, 3)
+    reference.run(others, 2)
+    assert (int(step.step), int(step.optimizer.updates)) == (3, 2)
+    assert float(weight) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_an_overflow_at_the_smallest_scale_is_an_error() -> None:
+    """All further steps would be skipped: the run would end without having learnt."""
+    weight = tf.Variable(0.0, name="weight")
+    only_gradient = TrainStep(
+        lambda batch, progress: {"loss": tf.sqrt(weight * batch)},
+        ("loss",), [weight], Adam([weight]), lambda progress: tf.constant(0.1), total_steps=1, world=World(),
+        scaled=True,
+    )  # fmt: skip
+    only_gradient.loss_scale.value.assign(1.0)
+    with pytest.raises(NonFiniteError, match="step 0: gradient of weight:0 is inf at the smallest loss scale"):
+        only_gradient.run(iter(tf.data.Dataset.from_tensors(np.float32(1.0))), 1)
+
+
 def test_the_scale_changes_nothing_else() -> None:
     plain, scaled = make_step([1.0, 2.0, -1.0, 3.0]), make_step([1.0, 2.0, -1.0, 3.0], scaled=True)
     for step, batches, _ in (plain, scaled):
@@ -83,65 +106,9 @@ def test_the_scale_changes_nothing_else() -> None:
 
 
 def test_plan_stops_at_evaluations_and_the_end() -> None:
-    plan = loop.Plan(total_steps=23, steps_per_epoch=5, evaluate_every=10, steps_per_call=4)
+    plan = Plan(total_steps=23, steps_per_epoch=5, evaluate_every=10, steps_per_call=4)
     stops = [0]
     while stops[-1] < 23:
         stops.append(plan.next_stop(stops[-1]))
     assert stops == [0, 4, 8, 10, 14, 18, 20, 23]
     assert [s for s in stops if s and plan.is_evaluated(s)] == [10, 20, 23]
-
-
-def run_loop(
-    values: list[float], patience: int = 0, stop_after: int | None = None, keep_last: bool = False
-) -> tuple[bool, loop.Progress, list]:
-    """A run of ten steps, evaluated every two; the metric follows `values`."""
-    step, batches, _ = make_step([1.0] * 10)
-    plan = loop.Plan(total_steps=10, steps_per_epoch=2, evaluate_every=2, steps_per_call=5)
-    progress, stop, metric, seen = (
-        loop.Progress(),
-        loop.StopSignal(),
-        itertools.chain(values, itertools.repeat(0.0)),
-        [],
-    )
-
-    def evaluate() -> Evaluation:
-        return Evaluation(metrics={"m@1": Estimate(mean=next(metric))}, users=1, users_without_relevant=0)
-
-    def act(moment: loop.Moment) -> None:
-        seen.append((moment.progress.step, moment.is_best))
-        stop.received = stop.received or moment.progress.step == stop_after
-
-    complete = loop.run(
-        step, batches, plan, progress, examples_per_step=1, unit="users", evaluate=evaluate, primary="m@1",
-        patience=patience, keep_last=keep_last,
-        actions=[act], on_interrupt=lambda p: seen.append("saved"), stop=stop, world=World(),
-    )  # fmt: skip
-    return complete, progress, seen
-
-
-def test_the_best_is_the_first_of_equals() -> None:
-    complete, progress, seen = run_loop([0.1, 0.3, 0.3, 0.2, 0.1])
-    assert complete
-    assert seen == [(2, True), (4, True), (6, False), (8, False), (10, False)]
-    assert (progress.best_step, progress.best_value) == (4, 0.3)
-
-
-def test_the_last_may_be_kept_instead() -> None:
-    _, progress, seen = run_loop([0.1, 0.3, 0.3, 0.2, 0.1], keep_last=True)
-    assert [is_best for _, is_best in seen] == [True] * 5
-    assert (progress.best_step, progress.best_value) == (10, 0.1)
-
-
-def test_patience_ends_a_run() -> None:
-    complete, progress, _ = run_loop([0.3, 0.2, 0.1], patience=2)
-    assert (complete, progress.step) == (True, 6)
-
-
-def test_a_stop_signal_saves_and_returns() -> None:
-    complete, progress, seen = run_loop([0.1, 0.2], stop_after=4)
-    assert (complete, progress.step, seen[-1]) == (False, 4, "saved")
-
-
-def test_the_loss_of_an_evaluation_is_the_mean_since_the_last() -> None:
-    _, progress, _ = run_loop([0.1] * 5)
-    assert [entry["loss"] for entry in progress.history][:2] == pytest.approx([0.95, 0.75], abs=1e-4)

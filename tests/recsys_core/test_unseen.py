@@ -48,7 +48,7 @@ def _draw(rng: np.random.Generator, n_items: int, users: int, most: int) -> tupl
 def test_by_hand() -> None:
     scores = tf.constant([[1.0, 3.0, 3.0, 2.0], [0.0, -1.0, 5.0, 5.0]])
     seen = tf.constant([[4, 1], [2, 4]], tf.int32)
-    for found in (topk.top_k_unseen(scores, seen, 2), topk.top_k_unseen_of_pool(scores, seen, 2, 4)):
+    for found in (topk.top_k_unseen(scores, seen, 2), topk.top_k_unseen_no_scatter(scores, seen, 2, 4)):
         assert found["items"].numpy().tolist() == [[2, 3], [3, 0]]
         assert found["scores"].numpy().tolist() == [[3.0, 2.0], [5.0, 0.0]]
 
@@ -73,13 +73,15 @@ def test_pool_against_a_sort(seed: int, whole: bool) -> None:
     pool = n_items if whole else k + most
     scores, seen = _draw(rng, n_items, users, most)
     block = _padded(rng, seen, n_items, max(most, 1))
-    _check(topk.top_k_unseen_of_pool(tf.constant(scores), tf.constant(block), k, pool), scores, seen, k)
+    _check(topk.top_k_unseen_no_scatter(tf.constant(scores), tf.constant(block), k, pool), scores, seen, k)
 
 
 @pytest.mark.parametrize("pool", [5, None])
 def test_everything_seen_leaves_nothing(pool: int | None) -> None:
     scores, everything = tf.constant([[1.0, 2.0, 3.0, 4.0, 5.0]]), tf.constant([[4, 3, 5, 2, 1, 0]], tf.int32)
-    found = topk.top_k_unseen_of_pool(scores, everything, 3, pool) if pool else topk.top_k_unseen(scores, everything, 3)
+    found = (
+        topk.top_k_unseen_no_scatter(scores, everything, 3, pool) if pool else topk.top_k_unseen(scores, everything, 3)
+    )
     assert found["items"].numpy().tolist() == [[-1, -1, -1]]
     assert np.isneginf(found["scores"].numpy()).all()
 
@@ -90,7 +92,7 @@ def test_rows_of_few_items(own: list[int]) -> None:
     block = np.array([[*own, 5, 5]], np.int32)
     for found in (
         topk.top_k_unseen(tf.constant(scores), tf.constant(block), 3),
-        topk.top_k_unseen_of_pool(tf.constant(scores), tf.constant(block), 3, 5),
+        topk.top_k_unseen_no_scatter(tf.constant(scores), tf.constant(block), 3, 5),
     ):
         _check(found, scores, [own], 3)
 
@@ -99,9 +101,9 @@ def test_no_rows_and_no_columns() -> None:
     nobody = tf.zeros([0, 7]), tf.zeros([0, 3], tf.int32)
     nothing = tf.constant([[0.0, 1.0]]), tf.zeros([1, 0], tf.int32)
     assert topk.top_k_unseen(*nobody, 2)["items"].shape == (0, 2)
-    assert topk.top_k_unseen_of_pool(*nobody, 2, 7)["items"].shape == (0, 2)
+    assert topk.top_k_unseen_no_scatter(*nobody, 2, 7)["items"].shape == (0, 2)
     assert topk.top_k_unseen(*nothing, 2)["items"].numpy().tolist() == [[1, 0]]
-    assert topk.top_k_unseen_of_pool(*nothing, 2, 2)["items"].numpy().tolist() == [[1, 0]]
+    assert topk.top_k_unseen_no_scatter(*nothing, 2, 2)["items"].numpy().tolist() == [[1, 0]]
 
 
 def test_what_is_given_is_not_changed_and_other_rows_are_not_touched() -> None:
@@ -115,6 +117,6 @@ def test_very_low_scores_are_not_hidden() -> None:
     scores = np.array([[-3e38, -1e30, -2e38]], np.float32)
     for found in (
         topk.top_k_unseen(tf.constant(scores), tf.constant([[1]], tf.int32), 3),
-        topk.top_k_unseen_of_pool(tf.constant(scores), tf.constant([[1]], tf.int32), 3, 3),
+        topk.top_k_unseen_no_scatter(tf.constant(scores), tf.constant([[1]], tf.int32), 3, 3),
     ):
         _check(found, scores, [[1]], 3)

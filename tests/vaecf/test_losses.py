@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from vaecf import losses
-from vaecf.losses import _even, kl_divergence, multinomial_nll
+from vaecf.losses import _even_chunk, kl_divergence, multinomial_nll
 
 USERS, HIDDEN, ITEMS = 11, 5, 17
 
@@ -47,7 +47,7 @@ def test_value_and_gradients_equal_the_dense_formula(chunk: int | None, monkeypa
     ("users", "most", "expected"), [(2000, 2500, 2000), (4000, 2500, 2000), (7, 3, 3), (9, 4, 3), (1, 1, 1), (0, 5, 1)]
 )
 def test_chunks_are_even(users: int, most: int, expected: int) -> None:
-    assert int(_even(tf.constant(users), most)) == expected
+    assert int(_even_chunk(tf.constant(users), most)) == expected
 
 
 def test_one_user_by_hand() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys_core.dataset import open_dataset
-from recsys_core.pipeline import Batch
+from recsys_core.dataset import Dataset
+from recsys_core.input.batches import Batch, Histories
 from recsys_core.rankings import answers_agree
-from vaecf.export import VaeRecommender
+from recsys_core.signatures import HistoryModule
+from tests.models import vae
 from vaecf.model import MultVae
 
 ITEMS = 23
@@ -23,7 +24,7 @@ def dense_forward(model: MultVae, dense: np.ndarray) -> np.ndarray:
     x = np.divide(dense, norms, out=np.zeros_like(dense), where=norms > 0)
     for k, (kernel, bias) in enumerate(model.encoder):
         x = (np.tanh(x) if k else x) @ kernel.numpy() + bias.numpy()
-    x = x[:, : model.latent] if model.variational else np.tanh(x)
+    x = x[:, : model.latent] if model.settings["model"].kind == "vae" else np.tanh(x)
     for k, (kernel, bias) in enumerate(model.decoder):
         x = x @ kernel.numpy() + bias.numpy()
         x = np.tanh(x) if k < len(model.decoder) - 1 else x
@@ -41,13 +42,15 @@ def histories(seed: int = 0) -> tuple[np.ndarray, tf.Tensor, tf.Tensor]:
 @pytest.mark.parametrize("kind", ["vae", "dae"])
 @pytest.mark.parametrize("hidden", [(), (12,), (14, 10)])
 def test_scores_equal_the_dense_forward_pass(kind: str, hidden: tuple[int, ...]) -> None:
-    model = MultVae(ITEMS, kind=kind, hidden=hidden, latent=6)
+    model = vae(ITEMS, kind=kind, hidden=hidden, latent=6)
     dense, item_ids, splits = histories()
-    assert model.scores(item_ids, splits).numpy() == pytest.approx(dense_forward(model, dense), abs=1e-5)
+    assert model.scores(Histories(item_ids, splits, splits[1:])).numpy() == pytest.approx(
+        dense_forward(model, dense), abs=1e-5
+    )
 
 
 def test_the_papers_shape() -> None:
-    model = MultVae(50)
+    model = vae(50)
     shapes = [tuple(k.shape) for k in model.kernels]
     assert shapes == [(50, 600), (600, 400), (200, 600), (600, 50)]
     biases = np.concatenate([b.numpy() for _, b in (*model.encoder, *model.decoder)])
@@ -64,7 +67,7 @@ def batch(users: np.ndarray, item_ids: tf.Tensor, splits: tf.Tensor, everyone: i
 @pytest.mark.parametrize("kind", ["vae", "dae"])
 def test_shares_of_two_ranks_add_up(kind: str) -> None:
     """The noise belongs to the users, so the loss and gradients of a batch are the sums over any division of it."""
-    model = MultVae(ITEMS, kind=kind, hidden=(12,), latent=6)
+    model = vae(ITEMS, kind=kind, hidden=(12,), latent=6)
     dense, item_ids, splits = histories()
 
     def gradients(rows: slice) -> tuple[dict, list[tf.Tensor]]:
@@ -83,30 +86,33 @@ def test_shares_of_two_ranks_add_up(kind: str) -> None:
 
 
 def test_the_kl_term_rises_to_its_cap() -> None:
-    model = MultVae(ITEMS, hidden=(12,), latent=6, anneal_cap=0.5, anneal_fraction=0.5)
+    model = vae(ITEMS, hidden=(12,), latent=6, anneal_cap=0.5, anneal_fraction=0.5)
     _, item_ids, splits = histories()
     own = batch(np.arange(9), item_ids, splits, 9)
-    for fraction, weight in ((0.0, 0.0), (0.25, 0.25), (0.5, 0.5), (0.9, 0.5)):
-        terms = model.loss(own, tf.constant(fraction))
+    for progress, weight in ((0.0, 0.0), (0.25, 0.25), (0.5, 0.5), (0.9, 0.5)):
+        terms = model.loss(own, tf.constant(progress))
         assert float(terms["loss"] - terms["nll"]) == pytest.approx(weight * float(terms["kl"]), abs=1e-4)
 
 
 def test_dropout_and_sampling_only_in_training() -> None:
-    model = MultVae(ITEMS, hidden=(12,), latent=6)
+    model = vae(ITEMS, hidden=(12,), latent=6)
     _, item_ids, splits = histories()
-    assert (model.scores(item_ids, splits).numpy() == model.scores(item_ids, splits).numpy()).all()
+    assert (
+        model.scores(Histories(item_ids, splits, splits[1:])).numpy()
+        == model.scores(Histories(item_ids, splits, splits[1:])).numpy()
+    ).all()
     other = batch(np.arange(9), item_ids, splits, 9)._replace(step=tf.constant(4, tf.int64))
     first = model.loss(batch(np.arange(9), item_ids, splits, 9), tf.constant(0.0))
     assert float(first["nll"]) != float(model.loss(other, tf.constant(0.0))["nll"])
 
 
 def recommend(model: MultVae, rows: list[list[int]], k: int = 5) -> dict[str, np.ndarray]:
-    recommender = VaeRecommender(model, k)
+    recommender = HistoryModule(model, k)
     return {n: t.numpy() for n, t in recommender.recommend(tf.constant(rows, tf.int32)).items()}
 
 
 def test_recommendations_exclude_what_was_given_and_ignore_padding() -> None:
-    model = MultVae(ITEMS, hidden=(12,), latent=6)
+    model = vae(ITEMS, hidden=(12,), latent=6)
     pad = ITEMS
     got = recommend(model, [[3, 5, pad, pad], [pad, 5, pad, 3], [pad] * 4])
     assert not set(got["items"][0]) & {3, 5, pad}
@@ -121,7 +127,7 @@ def test_recommendations_exclude_what_was_given_and_ignore_padding() -> None:
 
 
 def test_nothing_left_to_recommend_is_marked() -> None:
-    model = MultVae(4, hidden=(3,), latent=2)
+    model = vae(4, hidden=(3,), latent=2)
     got = recommend(model, [[0, 1, 2]], k=10)
     assert got["items"].tolist() == [[3, -1, -1, -1]]
     assert np.isneginf(got["scores"][0, 1:]).all()
@@ -166,7 +172,7 @@ def test_ties_may_change_places() -> None:
 
 
 def test_the_tiny_data_has_a_structure(tiny_data: Path) -> None:
-    counts = np.sort(open_dataset(tiny_data).train.item_counts())[::-1]
+    counts = np.sort(Dataset.open(tiny_data).train.item_counts())[::-1]
     assert (
         counts[: len(counts) // 10].sum() > 0.2 * counts.sum()
     )  # a long tail: a tenth of the items, a fifth of events

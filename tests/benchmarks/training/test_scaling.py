@@ -11,7 +11,7 @@ from benchmarks.measure import result_of
 from benchmarks.training.roofline import bound
 from benchmarks.training.scaling import Link, fitted, from_published, gpu_prediction, plan, predicted, split
 from benchmarks.training.shapes import SHAPES, ncf_operations, vae_operations
-from recsys_core.dataset import open_dataset
+from recsys_core.dataset import Dataset
 
 
 def test_what_is_left_out_is_what_it_cost() -> None:
@@ -107,5 +107,5 @@ def test_two_ranks_measure_themselves(tiny_data: Path) -> None:
     )
     assert all(s > 0 for values in found["seconds"].values() for s in values)
     assert [len(s["seconds"]) for s in found["sums"]] == [2] * 9
-    n = open_dataset(tiny_data).n_items
+    n = Dataset.open(tiny_data).n_items
     assert found["gradient_bytes"] == 4 * (2 * 600 * n + 600 * 400 + 200 * 600 + 600 + 400 + 600 + n)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from benchmarks.training.ladder import DenseBatch, dense_loss
 from benchmarks.training.speedup import CASE_STUDY, factors, ladder
-from recsys_core.pipeline import Batch
+from recsys_core.input.batches import Batch
 from vaecf.model import MultVae
 
 ITEMS = 13

@@ -1,4 +1,4 @@
-"""What is looked up for a batch: embeddings, or rows of tables that passed the first layer whole.
+"""Rows looked up for a batch: embeddings, or rows of tables that were multiplied by the first layer whole.
 
 Shape legend: P users, C items of each, F factors, E width of the MLP embeddings, H hidden units, R rows of a table.
 """
@@ -24,7 +24,7 @@ def rows_of(sums: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, Callable[..., A
 
 
 class Projected(NamedTuple):
-    """Which MLP tables go through the first layer whole, before rows are looked up.
+    """Which MLP tables are multiplied by the first layer whole, before rows are looked up.
 
     The same sums in another order: a product of R rows instead of one for each of L lookups, so it pays where R < L.
     """
@@ -36,25 +36,25 @@ class Projected(NamedTuple):
 AS_EMBEDDINGS = Projected()
 
 
-class Rows(NamedTuple):
-    """Embeddings looked up for P users and C items of each; None for a tower that is not there. float32."""
+class EmbeddingLookup(NamedTuple):
+    """Embeddings looked up for P users and C items of each; None for a tower that the model does not have. float32."""
 
     candidates: tf.Tensor
     """[] C"""
     gmf: tuple[tf.Tensor, tf.Tensor] | None
     """users [P, F] and items [P, C, F]"""
     mlp: tuple[tf.Tensor, tf.Tensor] | None
-    """users [P, E] and items [P, C, E], or [C, P, E] where `is_turned`; H instead of E where `projected`."""
+    """users [P, E] and items [P, C, E], or [C, P, E] where `items_major`; H instead of E where `projected`."""
     biases: tuple[tf.Tensor, tf.Tensor] | None
     """users [P, 1] and items [P, C, 1]"""
     projected: Projected = AS_EMBEDDINGS
-    is_turned: bool = False
+    items_major: bool = False
     """The items of the MLP lie [C, P]: the gradient of a user is a sum over its items, and sums over the outermost axis
     run through memory in order."""
 
     def squared_norms(self) -> tf.Tensor:
         """[] sum over samples (a user counts C times) of the squared norms of their embeddings."""
-        assert not any(self.projected), "embeddings that went through the first layer are not to be had"
+        assert not any(self.projected), "embeddings that went through the first layer are not available"
         times, parts = tf.cast(self.candidates, tf.float32), []
         for user, item in (part for part in (self.gmf, self.mlp, self.biases) if part is not None):
             parts.append(2.0 * (times * tf.nn.l2_loss(user) + tf.nn.l2_loss(item)))  # its gradient is one pass

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from recsys_core.distributed import World
+from recsys_core.world import World
 
-CHOICES = ("auto", "dense", "rows")
 ROWS_PER_LOOKUP = 5.0
 """A table is updated by rows if it has more than this many rows for each lookup of a global batch
 (`python -m benchmarks embeddings` measures where the two cost the same)."""
 
 
-def is_by_rows(choice: str, rows: int, lookups: int) -> bool:
+def is_sparse(choice: str, rows: int, lookups: int) -> bool:
     """Whether a table's gradient goes by rows.
 
     Args:

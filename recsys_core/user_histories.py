@@ -1,4 +1,4 @@
-"""What an export says about people: every known user's history, and held-out users to calibrate and to measure with.
+"""User histories stored with an export, and held-out users for calibration and evaluation.
 
 users.parquet       row, user_id: one line for each user that the data set knows
 histories.npz       indptr [U + 1], item_ids [E]: everything those users have, by row (never to be recommended to them)
@@ -15,21 +15,24 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
-from recsys_core.dataset import SPLITS, Csr, Dataset, HeldOut
+from recsys_core.dataset import SPLITS, Dataset
+from recsys_core.matrices import Csr, HeldOut
 
 CALIBRATION_USERS = 1_024
 TEST_USERS = 10_000
 
 
-def _both(held_out: HeldOut) -> sp.csr_matrix:
+def _all_items(held_out: HeldOut) -> sp.csr_matrix:
     return held_out.fold_in.to_scipy() + held_out.fold_out.to_scipy()
 
 
 def histories(data: Dataset) -> sp.csr_matrix:
     """[users, I] everything that each known user has; held-out users who are no training users come after those."""
     train = data.train.to_scipy()
+    if not data.is_split:
+        return train
     if not data.is_leave_one_out:
-        return sp.vstack([train, *(_both(data.held_out(split)) for split in SPLITS)], format="csr")
+        return sp.vstack([train, *(_all_items(data.held_out(split)) for split in SPLITS)], format="csr")
     for split in SPLITS:
         held_out = data.held_out(split)
         found = held_out.fold_out.to_scipy().tocoo()
@@ -42,13 +45,13 @@ def histories(data: Dataset) -> sp.csr_matrix:
 
 def users(data: Dataset) -> pd.DataFrame:
     """row (of `histories`) and user_id."""
-    table = pd.read_parquet(data.folder / "users.parquet")
+    table = data.users
     parts = [table[table["split"] == name].sort_values("index") for name in ("train", *SPLITS)]
-    ids = np.concatenate([part["user_id"].to_numpy(np.int64) for part in parts])
+    ids = pd.concat([part["user_id"] for part in parts], ignore_index=True)
     return pd.DataFrame({"row": np.arange(len(ids), dtype=np.int32), "user_id": ids})
 
 
-def _some(matrix: Csr, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def _first_rows(matrix: Csr, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """indptr and indices of the first rows."""
     indptr = np.asarray(matrix.indptr[: count + 1])
     return indptr, np.asarray(matrix.indices[: indptr[-1]])
@@ -57,7 +60,7 @@ def _some(matrix: Csr, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
 def _held_out(held_out: HeldOut, count: int, *, answers: bool) -> dict[str, npt.NDArray]:
     parts: dict[str, npt.NDArray] = {}
     for name in ("fold_in", "fold_out") if answers else ("fold_in",):
-        parts[f"{name}.indptr"], parts[f"{name}.item_ids"] = _some(getattr(held_out, name), count)
+        parts[f"{name}.indptr"], parts[f"{name}.item_ids"] = _first_rows(getattr(held_out, name), count)
     if held_out.train_rows is not None:
         parts["user_ids"] = np.asarray(held_out.train_rows[:count])
     return parts
@@ -73,5 +76,5 @@ def write(folder: Path, data: Dataset) -> None:
         indptr=everything.indptr.astype(np.int64),
         item_ids=everything.indices.astype(np.int32),
     )
-    np.savez(folder / "calibration.npz", **_held_out(data.valid, CALIBRATION_USERS, answers=False))
-    np.savez(folder / "test.npz", **_held_out(data.test, TEST_USERS, answers=True))
+    np.savez(folder / "calibration.npz", **_held_out(data.held_out("valid"), CALIBRATION_USERS, answers=False))
+    np.savez(folder / "test.npz", **_held_out(data.held_out("test"), TEST_USERS, answers=True))

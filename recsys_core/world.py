@@ -1,6 +1,6 @@
 """The ranks of a job: the one file that imports Horovod and mpi4py.
 
-Started by horovodrun or mpirun, a process joins the others; started plainly it is a world of one and neither library
+A process that horovodrun or mpirun started joins the others; any other process is a world of one, and neither library
 is imported. Order matters (docs/architecture.md, "Ranks"): mpi4py first so that MPI is finalised by it at the very
 end, not by Horovod's background thread under ranks that still run; then `hvd.init`; a barrier; then shutdown.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from recsys_core.errors import SharedError, SharedExit, UserError
+from recsys_core.errors import SharedError, SharedExit, UserError, os_message
 
 T = TypeVar("T")
 
@@ -35,14 +36,39 @@ def rank_hint() -> int:
     return int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("HOROVOD_RANK") or 0)
 
 
+def _affinity() -> frozenset[int]:
+    """Numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def cores_of_rank(affinities: Sequence[frozenset[int]], rank: int) -> int:
+    """Cores that one rank of a host may use, at least 1.
+
+    A launcher that binds ranks gives each its own cores, another gives all ranks the same: a core is divided among the
+    ranks that may run on it, so both cases come out right.
+
+    Args:
+        affinities: the cores that each rank of the host may run on.
+        rank: the place of the rank in `affinities`.
+    """
+    share = sum(1 / sum(core in other for other in affinities) for core in affinities[rank])
+    return max(1, int(share + 1e-6))
+
+
 class World:
     """A world of one: every exchange is the identity."""
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
     controller = "none"
 
+    def cores(self) -> int:
+        """Cores for this rank: each core it may run on, divided among the ranks of its host that may run on it too."""
+        return cores_of_rank([_affinity()], 0)
+
     @property
-    def is_first(self) -> bool:
+    def is_rank0(self) -> bool:
         return self.rank == 0
 
     def sum_in_graph(self, tensor: Any, name: str) -> Any:
@@ -76,18 +102,20 @@ class World:
     def abort(self, status: int) -> None:
         """End the whole job at once; returns only in a world of one."""
 
-    def on_first(self, work: Callable[[], T]) -> T:
-        """Run `work` on rank 0 only; every rank gets its result, or raises its ValueError.
+    def run_on_rank0(self, work: Callable[[], T]) -> T:
+        """Run `work` on rank 0 only; every rank gets its result, or raises its error.
 
         Raises:
-            SharedError: what rank 0's ValueError said.
+            SharedError: the ValueError or OSError of rank 0.
         """
         answer: tuple[bool, Any] = (True, None)
-        if self.is_first:
+        if self.is_rank0:
             try:
                 answer = (True, work())
             except ValueError as error:
                 answer = (False, str(error))
+            except OSError as error:
+                answer = (False, os_message(error))
         good, value = self.broadcast(answer)
         if not good:
             raise SharedError(value)
@@ -115,6 +143,19 @@ class HorovodWorld(World):
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.controller = "mpi" if self._mpi else "gloo"
+        self._cores = self._own_cores()
+
+    def cores(self) -> int:
+        return self._cores
+
+    def _own_cores(self) -> int:
+        """See `World.cores`; every rank takes part."""
+        if self._mpi is None:  # Gloo's launcher binds nothing: all ranks of a host may run on the same cores
+            return cores_of_rank([_affinity()] * self.local_size, 0)
+        own = (socket.gethostname(), self.rank, _affinity())
+        everyone = self._mpi.COMM_WORLD.allgather(own)  # not through Horovod, which would start TensorFlow
+        here = [(rank, cores) for host, rank, cores in everyone if host == own[0]]
+        return cores_of_rank([cores for _, cores in here], [rank for rank, _ in here].index(self.rank))
 
     def sum_in_graph(self, tensor: Any, name: str) -> Any:
         return self._hvd.allreduce(tensor, op=self._hvd.Sum, name=name)
@@ -153,24 +194,35 @@ class HorovodWorld(World):
         self._hvd.shutdown()
 
 
+_current = World()
+
+
+def current() -> World:
+    """The world of the `session` that is open, else a world of one."""
+    return _current
+
+
 @contextlib.contextmanager
 def session() -> Iterator[World]:
-    """The ranks for the length of a job. An exception on one rank ends the job on all, in bounded time.
+    """The ranks of this job, joined until the block ends. An exception on one rank ends the job on all ranks.
 
-    A `SharedError` is raised by all ranks alike, so they part in good order and the caller reports it.
+    A `SharedError` is raised by all ranks alike: they leave in good order and the caller reports it.
     """
+    global _current
     if not (launched_by_mpi() or launched_by_gloo()):
         yield World()
         return
     world = HorovodWorld()
+    _current = world
     try:
         yield world
     except SharedExit:
         world.close()
         raise
     except BaseException as error:
-        if isinstance(error, UserError):
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, UserError):  # found on this rank only: the others do not know of it
+            where = f" (rank {world.rank} on {socket.gethostname()})" if world.rank else ""
+            print(f"error{where}: {error}", file=sys.stderr, flush=True)
             world.abort(UserError.exit_status)
         print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
         traceback.print_exc()
@@ -178,6 +230,8 @@ def session() -> Iterator[World]:
         raise
     else:
         world.close()
+    finally:
+        _current = World()
 
 
 def self_test(world: World) -> bool:

@@ -1,4 +1,4 @@
-"""What a person sees: progress, the result table, the curves. Rank 0 only."""
+"""The progress of a training run on the screen, and its curves as a picture. Rank 0 only."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-from tqdm import tqdm
+from tqdm import notebook
+from tqdm.auto import tqdm
 
-from recsys_core.evaluation.evaluator import Estimate, Evaluation
-from recsys_core.evaluation.gate import Verdict
 from recsys_core.files import publish
 
 SECONDS_BETWEEN_LINES = 5.0
-"""Where the output is no terminal (horovodrun's is none) a line now and then replaces the bar."""
+"""Time between lines where the output is neither a terminal nor a notebook (horovodrun's is not): no bar there."""
+
+
+def _in_notebook() -> bool:
+    """Whether tqdm shows its bars as widgets of a notebook."""
+    return issubclass(tqdm, notebook.tqdm_notebook)
 
 
 def _clock(seconds: float) -> str:
@@ -35,7 +38,7 @@ class ProgressReport:
         self._first: tuple[int, float] | None = None
         """Step and time after the first inner loop, which compiled the graph and says nothing about the rest."""
         self._last_line = 0.0
-        self._lines = enabled and not sys.stderr.isatty()
+        self._lines = enabled and not sys.stderr.isatty() and not _in_notebook()
         self._bar = tqdm(
             total=total_steps, initial=start_step, unit="step", disable=not enabled or self._lines, dynamic_ncols=True
         )
@@ -65,32 +68,6 @@ class ProgressReport:
 
     def close(self) -> None:
         self._bar.close()
-
-
-def _cell(estimate: Estimate) -> str:
-    spread = f" ± {estimate.standard_error:.4f}" if estimate.standard_error is not None else ""
-    return f"{estimate.mean:.4f}{spread}"
-
-
-def result_table(model: Evaluation, baselines: Mapping[str, Evaluation]) -> str:
-    """metric | model ± standard error | each baseline | gain over popularity."""
-    rows = []
-    for name, estimate in model.metrics.items():
-        base = baselines["popularity"].metrics[name].mean
-        gain = f"{estimate.mean / base - 1:+.0%}" if base > 0 else "-"
-        rows.append([name, _cell(estimate), *(_cell(b.metrics[name]) for b in baselines.values()), gain])
-    headers = ["metric", "model", *baselines, "gain over popularity"]
-    left_out = model.users_without_relevant
-    note = f"{model.users:,} users" + (f", {left_out:,} left out with nothing to find" if left_out else "")
-    return tabulate(rows, headers, disable_numparse=True) + "\n" + note
-
-
-def gate_lines(verdicts: Sequence[Verdict]) -> str:
-    """One line a condition."""
-    return "\n".join(
-        f"gate {'passed' if v.passed else 'MISSED'}: {v.condition}: {v.reached:.4f} reached, {v.wanted:.4f} wanted"
-        for v in verdicts
-    )
 
 
 def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], primary: str, lines: Mapping[str, float]) -> None:

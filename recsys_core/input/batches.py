@@ -1,4 +1,4 @@
-"""From memory-mapped CSR to `tf.data`: sparse batches, one vectorised call each, prefetched.
+"""`tf.data` pipelines over CSR matrices: sparse batches, each loaded by one vectorised call, prefetched.
 
 The stream of training batches is a pure function of (seed, step): nothing is consumed, so a run resumes anywhere and
 any number of ranks cuts the same global batches among themselves.
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core.dataset import Csr, HeldOut
-from recsys_core.distributed import World
+from recsys_core.matrices import Csr, HeldOut
 from recsys_core.seeding import epoch_order
+from recsys_core.world import World
 
 PREFETCH = 4
 LOADED_PAIRS = 1 << 16
@@ -55,6 +55,17 @@ class PairBatch(NamedTuple):
     """[] float32 positives in the global batch."""
 
 
+class Histories(NamedTuple):
+    """The known items of B users: what scores are computed from."""
+
+    item_ids: tf.Tensor
+    """[N] int32 items of all users, one after another."""
+    row_splits: tf.Tensor
+    """[B + 1] int64 where each user's items begin."""
+    train_rows: tf.Tensor
+    """[B] int64 row in the training matrix, -1 for users the model never trained on."""
+
+
 class EvaluationBatch(NamedTuple):
     """A block of held-out users."""
 
@@ -72,6 +83,10 @@ class EvaluationBatch(NamedTuple):
     """[B + 1] int64"""
     candidates: tf.Tensor
     """[B, C] int32 the item to be found, then others; -1 where a list has none or holds an item again. C may be 0."""
+
+    @property
+    def histories(self) -> Histories:
+        return Histories(self.item_ids, self.row_splits, self.train_rows)
 
 
 def rows_of(row_splits: tf.Tensor) -> tf.Tensor:

@@ -14,8 +14,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from recsys_core.distributed import World
+from recsys_core.errors import SharedError
 from recsys_core.files import publish, write_json
+from recsys_core.world import World
+
+CHECKPOINT_VERSION = 2
+"""Format 1 has no `format_version`, and no count of updates in the optimizer."""
 
 
 class Checkpoints:
@@ -28,6 +32,7 @@ class Checkpoints:
             trackables: what is saved: modules and variables by name.
         """
         self._folder, self._keep, self._world = folder, keep, world
+        self._trackables = trackables
         self._checkpoint = tf.train.Checkpoint(**trackables)
         self._variables = [v for t in trackables.values() for v in _variables(t)]
 
@@ -52,14 +57,15 @@ class Checkpoints:
                 self._checkpoint.write(str(working / "variables"))
             except tf.errors.OpError as error:
                 raise OSError(str(error.message).splitlines()[0]) from error
-            (working / "state.json").write_text(json.dumps(dict(state)))
+            content = {"format_version": CHECKPOINT_VERSION, **state}
+            (working / "state.json").write_text(json.dumps(content))
 
         def work() -> None:
-            if not self._path(step).exists():
+            if not (self._path(step) / "state.json").is_file():
                 publish(self._path(step), write)
             self._prune()
 
-        self._world.on_first(work)
+        self._world.run_on_rank0(work)
 
     def _prune(self) -> None:
         kept = {*self.steps()[-self._keep :], self.best_step()}
@@ -69,14 +75,17 @@ class Checkpoints:
 
     def mark_best(self, step: int, value: float) -> None:
         """Record that the checkpoint of this step is the best so far (its files must be there)."""
-        if self._world.is_first:
+        if self._world.is_rank0:
             assert self._path(step).is_dir(), "a best checkpoint is marked after it was saved"
-        self._world.on_first(lambda: write_json(self._folder / "best.json", {"step": step, "value": value}))
+        self._world.run_on_rank0(lambda: write_json(self._folder / "best.json", {"step": step, "value": value}))
 
     def best_step(self) -> int | None:
         """Step of the best checkpoint, None if there is none yet (rank 0 only)."""
         path = self._folder / "best.json"
-        return int(json.loads(path.read_text())["step"]) if path.is_file() else None
+        try:
+            return int(json.loads(path.read_text())["step"]) if path.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SharedError(f"{path} is damaged ({error!r})") from None
 
     def restore(
         self, step: int | None = None, check: Callable[[dict[str, Any]], None] = lambda state: None
@@ -84,7 +93,7 @@ class Checkpoints:
         """Load a checkpoint (default: the last one) on every rank and return its state.
 
         Args:
-            check: called with the state before any variable is touched; may refuse it with a ValueError.
+            check: called with the state before any variable is changed; may refuse it with a ValueError.
 
         Raises:
             SharedError: there is none, its files are damaged, or `check` refused it.
@@ -94,31 +103,59 @@ class Checkpoints:
             known = self.steps()
             if not known:
                 raise ValueError(f"{self._folder} holds no checkpoint")
-            chosen = known[-1] if step is None else step
+            chosen = self._path(known[-1] if step is None else step)
             try:
-                state = json.loads((self._path(chosen) / "state.json").read_text())
+                state = json.loads((chosen / "state.json").read_text())
             except (OSError, json.JSONDecodeError) as error:
-                raise ValueError(f"checkpoint {self._path(chosen)} is damaged: {error}") from None
+                raise ValueError(f"checkpoint {chosen} is damaged: {error}") from None
             check(state)
             try:
-                status = self._checkpoint.read(str(self._path(chosen) / "variables"))
-                status.assert_existing_objects_matched().expect_partial()  # to evaluate, the model alone is read
+                self._read(chosen, state)
             except (tf.errors.OpError, AssertionError, ValueError) as error:
                 reason = str(error).splitlines()[0][:160]
-                raise ValueError(f"checkpoint {self._path(chosen)} is damaged or of another model: {reason}") from None
+                raise ValueError(f"checkpoint {chosen} is damaged or of another model: {reason}") from None
             return state
 
-        state = self._world.on_first(work)
+        state = self._world.run_on_rank0(work)
         self._world.broadcast_variables(self._variables)
         return state
 
+    def _read(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Read the variables of a checkpoint of any format."""
+        status = self._checkpoint.read(str(path / "variables"))
+        optimizer = self._trackables.get("optimizer")
+        if "format_version" in state or optimizer is None:
+            status.assert_existing_objects_matched().expect_partial()  # to evaluate, the model alone is read
+            return
+        status.expect_partial()
+        stored = {name for name, _ in tf.train.list_variables(str(path / "variables"))}
+        if not any(name.startswith("optimizer/first") for name in stored):
+            raise ValueError("it has no optimizer state")
+        optimizer.updates.assign(state["progress"]["step"])
+
     def any(self) -> bool:
         """Whether there is a complete checkpoint, on every rank."""
-        return bool(self._world.broadcast(self._world.is_first and self.steps()))
+        return bool(self._world.broadcast(self._world.is_rank0 and self.steps()))
 
     def restore_best(self, check: Callable[[dict[str, Any]], None] = lambda state: None) -> dict[str, Any]:
-        """Load the best checkpoint on every rank; see `restore`."""
-        return self.restore(self._world.broadcast(self.best_step() if self._world.is_first else None), check)
+        """Load the best checkpoint on every rank; see `restore`.
+
+        Raises:
+            SharedError: no checkpoint is marked as the best, or its folder is missing.
+        """
+        best = self._world.run_on_rank0(self._require_best)
+        return self.restore(best, check)
+
+    def _require_best(self) -> int:
+        best = self.best_step()
+        if best is None:
+            raise SharedError(
+                f"{self._folder} has no best checkpoint: the run was stopped before its first evaluation; go on with "
+                f"--resume {self._folder.parent}"
+            )
+        if best not in self.steps():
+            raise SharedError(f"{self._path(best)}, the best checkpoint, is missing")
+        return best
 
 
 def _variables(trackable: Any) -> list[tf.Variable]:

@@ -1,0 +1,1 @@
+"""Examples: the Python API in a few lines, and a model that is not part of the project."""

@@ -1,0 +1,109 @@
+"""A third model in one file: a low-rank linear auto-encoder, scores = (x E) D for a history x.
+
+It trains, resumes, is evaluated, exported and served like the models of the project, from Python and by a command:
+
+    python -m examples.linear_autoencoder --data data/ml-1m --run-dir runs/linear
+
+Shape legend: B users, I items, N interactions, R rank.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tyro
+
+from recsys_core import Dataset, Recommender, cli
+from recsys_core.config import ModelSpec, Preset, RunConfig, TrainingConfig
+from recsys_core.input.batches import Batch, Histories, rows_of
+from recsys_core.seeding import generator
+from vaecf.losses import multinomial_nll
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """The size of the model."""
+
+    rank: int = 64
+    """Width between the items and the items."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if self.rank < 1:
+            raise ValueError(f"--rank is {self.rank}, expected a whole number from 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Everything a run depends on."""
+
+    preset: str = "default"
+    """Named configuration to start from."""
+    model: LinearConfig = field(default_factory=LinearConfig)
+
+
+def _preset() -> Any:
+    training = TrainingConfig(epochs=40, batch_size=100, learning_rate=3e-3, l2=1e-4, evaluate_every=4)
+    return Config(data=tyro.MISSING, run_dir=tyro.MISSING, training=training)
+
+
+PRESETS = {"default": Preset(config=_preset(), about="a first look.")}
+
+
+class LinearAutoencoder(Recommender):
+    """Two matrices, learnt by the multinomial likelihood."""
+
+    family = "examples.linear_autoencoder"
+    presets = PRESETS
+    configs = {"model": LinearConfig}
+
+    def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
+        super().__init__(data, preset=preset, seed=seed, **changes)
+        shape = (self.n_items, self.settings["model"].rank)
+        scale = 1 / np.sqrt(shape[1])
+        self.encoder, self.decoder = (
+            tf.Variable(scale * generator(self.seed, f"init/{name}").standard_normal(shape, np.float32), name=name)
+            for name in ("encoder", "decoder")
+        )
+
+    @property
+    def kernels(self) -> list[tf.Variable]:
+        return [self.encoder, self.decoder]
+
+    def _code(self, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
+        """[B, R] sum of the encoder's rows of each user's items, divided by the root of their number."""
+        counts = tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
+        where = tf.stack([rows_of(row_splits), tf.cast(item_ids, tf.int64)], axis=1)
+        shape = tf.stack([tf.size(counts, tf.int64), self.n_items])
+        history = tf.SparseTensor(where, tf.gather(tf.math.rsqrt(counts), where[:, 0]), shape)
+        code = tf.sparse.sparse_dense_matmul(history, self.encoder)
+        code.set_shape([None, self.encoder.shape[1]])
+        return code
+
+    def scores(self, histories: Histories) -> tf.Tensor:
+        return tf.matmul(self._code(histories.item_ids, histories.row_splits), self.decoder, transpose_b=True)
+
+    def loss(self, batch: Batch, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        del progress
+        code, kernel = self._code(batch.item_ids, batch.row_splits), tf.transpose(self.decoder)
+        nll = multinomial_nll(code, kernel, tf.zeros([self.n_items]), batch.item_ids, batch.row_splits)
+        return {"loss": nll / batch.global_users}
+
+    def item_vectors(self) -> tf.Tensor:
+        return self.decoder
+
+
+SPEC = ModelSpec(
+    family="examples.linear_autoencoder",
+    model="examples.linear_autoencoder:LinearAutoencoder",
+    description="Train a low-rank linear auto-encoder on a prepared data set.",
+    presets=PRESETS,
+)
+
+if __name__ == "__main__":
+    sys.exit(cli.train(SPEC, sys.argv[1:]))

@@ -1,0 +1,191 @@
+"""Command lines and YAML files as configurations: defaults < preset < YAML file < flags; or a run to resume, and flags.
+
+tyro turns the configuration classes into flags and dacite reads the YAML; only the joining of the two is ours.
+Nothing here imports TensorFlow, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dacite
+import tyro
+import yaml
+
+from recsys_core import run_manifest
+from recsys_core.config import ModelSpec, check, differences, plain
+from recsys_core.run_manifest import RENAMED_SETTINGS
+
+C = TypeVar("C")
+
+RENAMED_FLAGS = {
+    **{f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}" for old, new in RENAMED_SETTINGS.items()},
+    "--amp": "--precision auto",
+}
+"""Old flag -> the flag to use instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What a training command line asks for."""
+
+    config: Any
+    resume: bool
+
+
+def to_yaml(config: Any) -> str:
+    """The whole configuration; reading it back gives an equal one."""
+    return yaml.safe_dump(plain(config), sort_keys=False)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = _merged(both[key], value) if nested else value
+    return both
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-3 as text and 1 as an integer; both are fine where a float is expected."""
+    try:
+        return float(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
+    except ValueError:
+        return value
+
+
+def from_plain(given: Mapping[str, Any], base: C, name: str) -> C:
+    """`base` with the values of dictionaries in its place.
+
+    Args:
+        name: what the values were read from, for the message.
+
+    Raises:
+        ValueError: something unknown, or a value of another type.
+    """
+    given = run_manifest.with_new_names(given)
+    required = [n for n in ("data", "run_dir") if getattr(base, n) is tyro.MISSING and n not in given]
+    values = _merged(plain(base), given) | dict.fromkeys(required, "")
+    try:
+        rules = dacite.Config(strict=True, cast=[Path, tuple], type_hooks={float: _number})
+        read = dacite.from_dict(type(base), values, rules)  # type: ignore[type-var]
+    except dacite.DaciteError as error:
+        raise ValueError(f"{name}: {' '.join(str(error).split())}") from None
+    return dataclasses.replace(read, **dict.fromkeys(required, tyro.MISSING))  # type: ignore[type-var]
+
+
+def from_yaml(path: Path, base: C) -> C:
+    """`base` with the values of a YAML file in its place.
+
+    Raises:
+        ValueError: the file is missing, not YAML, or holds something unknown or of another type.
+    """
+    try:
+        given = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"--config {path} does not exist") from None
+    except OSError as error:
+        raise ValueError(f"--config {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict):
+        raise ValueError(f"--config {path} holds {type(given).__name__}, expected names and values")
+    return from_plain(given, base, f"--config {path}")
+
+
+def _early_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """The flags that decide which configuration the others change, and the others."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--resume", nargs="?", type=Path, const=Path())
+    try:
+        known, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+    for word in rest:
+        flag = word.split("=", 1)[0].replace("_", "-")
+        if flag in RENAMED_FLAGS:
+            raise ValueError(f"{flag} is now {RENAMED_FLAGS[flag]}")
+    return known, rest
+
+
+def _run_to_resume(resume: Path, rest: Sequence[str]) -> Path:
+    """The run folder of `--resume RUN`, or of `--resume --run-dir RUN`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--run-dir", "--run_dir", type=Path)
+    also = parser.parse_known_args(list(rest))[0].run_dir
+    if resume == Path():
+        if also is None:
+            raise ValueError("--resume needs the folder of a run, as --resume runs/first")
+        return also
+    if also is not None and also.absolute() != resume.absolute():
+        raise ValueError(f"--resume is {resume} and --run-dir {also}; leave --run-dir out")
+    return resume
+
+
+def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
+    """The configuration that a training command line asks for, with absolute paths.
+
+    Raises:
+        ValueError: an unknown preset or an old flag (the known ones are listed), or a value that cannot be used; with
+            --resume a setting that is not the run's.
+        SystemExit: what the flag parser refuses (status 2) and `--help` (0).
+    """
+    early, rest = _early_arguments(argv)
+    if early.resume is not None:
+        return _resumed(spec, early, rest)
+    name = early.preset or next(iter(spec.presets))
+    if name not in spec.presets:
+        raise ValueError(f"unknown preset {name!r}, known are: {', '.join(spec.presets)}")
+    base = spec.presets[name].config
+    if early.config is not None:
+        base = from_yaml(early.config, base)
+    if early.preset:
+        base = dataclasses.replace(base, preset=name)
+    return TrainRequest(config=_with_flags(spec, base, rest), resume=False)
+
+
+def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) -> TrainRequest:
+    """The configuration of the run, changed by flags that may change."""
+    folder = _run_to_resume(early.resume, rest)
+    run = run_manifest.read(folder, "--resume", spec.family)
+    base = dataclasses.replace(next(iter(spec.presets.values())).config, data=Path(), run_dir=folder)
+    own = dataclasses.replace(from_plain(run.config, base, str(folder)), run_dir=folder.absolute())
+    if early.config is not None:
+        own_settings = dataclasses.replace(from_yaml(early.config, own), run_dir=own.run_dir)
+        _refuse_differences(own, own_settings, folder)
+    if early.preset is not None and early.preset != own.preset:
+        raise ValueError(f"--resume: --preset is {early.preset}, the run in {folder} has {own.preset}; leave it out")
+    config = dataclasses.replace(_with_flags(spec, own, rest), run_dir=own.run_dir)
+    _refuse_differences(own, config, folder)
+    return TrainRequest(config=config, resume=True)
+
+
+def _refuse_differences(own: Any, config: Any, folder: Path) -> None:
+    found = differences(own, config, own.FREE)
+    if found:
+        listed = "; ".join(
+            f"--{name.rpartition('.')[2].replace('_', '-')} is {new!r}, the run has {old!r}" for name, old, new in found
+        )
+        raise ValueError(f"--resume {folder}: {listed}. Leave out what the run was not started with")
+
+
+def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
+    listed = "\n\n".join(f"--preset {n}: {p.about}" for n, p in spec.presets.items())
+    config = tyro.cli(
+        type(base),
+        default=base,
+        args=list(rest),
+        prog=f"python -m {spec.family}.train",
+        description=f"{spec.description}\n\n--config FILE reads any of these from YAML; flags win over it.\n"
+        f"--resume RUN goes on with a stopped run; it needs no other flag.\n\n{listed}",
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    check(config)
+    return dataclasses.replace(config, data=config.data.absolute(), run_dir=config.run_dir.absolute())

@@ -1,0 +1,1 @@
+"""Training and evaluation batches: order, noise, and the `tf.data` pipelines that read a data set."""

@@ -1,0 +1,284 @@
+"""`Recommender`: everything that training, evaluation, baselines, export and serving ask of a model.
+
+Shape legend: B users, I items, N interactions, C candidates, D width of item vectors.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import tensorflow as tf
+
+from recsys_core import recommending, saving
+from recsys_core.config import EvaluationConfig, Preset, TrainingConfig, changed
+from recsys_core.dataset import Dataset
+from recsys_core.errors import UserError
+from recsys_core.input.batches import Histories, steps_per_epoch, train_batches
+from recsys_core.signatures import Exported, histories_of_padded, history_signatures
+from recsys_core.world import World
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def float32_scores(method: F) -> F:
+    """Have a model's method compute in float32, whatever `compute` the model trains in.
+
+    In bfloat16 a score of 3 has neighbours 0.016 away: items with unlike scores tie, and the tie rule ranks them.
+    """
+
+    @functools.wraps(method)
+    def in_float32(self: Any, *args: Any) -> Any:
+        narrow, self.compute = self.compute, tf.float32
+        try:
+            return method(self, *args)
+        finally:
+            self.compute = narrow
+
+    return in_float32  # type: ignore[return-value]
+
+
+class Recommender(tf.Module):
+    """A model over the users and items of a data set. A new model overrides `loss` and `scores`, or `solve`."""
+
+    family: ClassVar[str] = ""
+    """The package it belongs to, for run folders and exports."""
+    presets: ClassVar[Mapping[str, Preset]] = {}
+    """Named configurations; the first is the default."""
+    configs: ClassVar[Mapping[str, type]] = {}
+    """Component of the configuration -> its dataclass."""
+    unit: ClassVar[str] = "users"
+    """The examples of a training step, for reports."""
+    loss_names: ClassVar[Sequence[str]] = ("loss",)
+    """Names of the terms that `loss` returns, "loss" first."""
+    is_closed_form: ClassVar[bool] = False
+    """Whether `solve` computes the parameters, without training steps."""
+    needs_known_users: ClassVar[bool] = False
+    """Whether it can score only users that it was trained on."""
+
+    def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
+        """
+        Args:
+            data: gives the numbers of users and items, and the ids.
+            preset: named configuration to start from (default: the first).
+            seed: root seed of initial values, order, dropout and sampling (default: the preset's).
+            changes: settings of the model, by their names in its configuration.
+
+        Raises:
+            UserError: an unknown preset or setting (the known ones are listed), or a value that cannot be used.
+        """
+        super().__init__(name=type(self).__name__.lower())
+        if preset is not None and preset not in self.presets:
+            raise UserError(f"unknown preset {preset!r}, known are: {', '.join(self.presets)}")
+        if preset is None:
+            preset = next(iter(self.presets), "")
+        self.preset = preset
+        base = self.presets[self.preset].config if self.presets else None
+        try:
+            components = {name: getattr(base, name) if base else kind() for name, kind in self.configs.items()}
+            settings = changed(components, changes)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        self.training: TrainingConfig = base.training if base else TrainingConfig()
+        """The recommended training; a `Trainer` takes it where it is not told otherwise."""
+        self.evaluation: EvaluationConfig = base.evaluation if base else EvaluationConfig()
+        self.seed = self.training.seed if seed is None else seed
+        self.compute: tf.DType = tf.float32
+        """Type of the operands of matrix products in training."""
+        self._plain = _Untracked(data=data, settings=settings)
+
+    @property
+    def data(self) -> Dataset:
+        """The data set that it was made for."""
+        return self._plain.data
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Component -> its configuration."""
+        return self._plain.settings
+
+    @property
+    def n_items(self) -> int:
+        return self.data.n_items
+
+    # Training
+
+    @property
+    def parameters(self) -> list[tf.Variable]:
+        """Every trained variable, in a fixed order."""
+        return list(self.trainable_variables)
+
+    @property
+    def kernels(self) -> list[tf.Variable]:
+        """The parameters that L2 and weight decay act on."""
+        return []
+
+    @property
+    def sparse_tables(self) -> list[tf.Variable]:
+        """Embedding tables whose gradients are exchanged and applied by row; known after `prepare_training`."""
+        return []
+
+    def check_training(self, training: TrainingConfig, ranks: int) -> None:
+        """Refuse a training that cannot work.
+
+        Raises:
+            UserError: a batch smaller than the ranks, or a data set that the model cannot learn from.
+        """
+        if training.batch_size < ranks:
+            raise UserError(
+                f"--batch-size is {training.batch_size}, expected at least one user for each of the {ranks} ranks"
+            )
+
+    def prepare_training(self, training: TrainingConfig, world: World, *, xla: bool = False) -> None:
+        """Make whatever `loss` needs besides the parameters; called once, after `compute` is set.
+
+        Args:
+            xla: compile the dense part.
+        """
+
+    def initialise(self, trainer: Any) -> bool:
+        """Give the fresh parameters other values before the first step, as pre-training does.
+
+        Args:
+            trainer: the `Trainer` that is about to train this model.
+
+        Returns:
+            False when that was interrupted and the run has to end.
+        """
+        del trainer
+        return True
+
+    def steps_per_epoch(self, training: TrainingConfig) -> int:
+        """Global batches in an epoch."""
+        return steps_per_epoch(self.data.n_users, training.batch_size)
+
+    @property
+    def examples_per_epoch(self) -> int:
+        """Examples, in `unit`, in an epoch."""
+        return self.data.n_users
+
+    def batches(self, training: TrainingConfig, world: World, start_step: int, total_steps: int) -> tf.data.Dataset:
+        """This rank's training batches from one step to another."""
+        return train_batches(
+            self.data.train,
+            seed=self.seed,
+            batch_size=training.batch_size,
+            world=world,
+            start_step=start_step,
+            total_steps=total_steps,
+        )
+
+    def loss(self, batch: Any, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """This rank's share of each loss term [], "loss" being minimised; shares add up over ranks to the global mean.
+
+        Args:
+            batch: an element of `batches`.
+            progress: [] share of the run's updates that are done, for schedules.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not trained by steps")
+
+    def solve(self) -> None:
+        """Compute the parameters of a closed form."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed form")
+
+    # Scores
+
+    def scores(self, histories: Histories) -> tf.Tensor:
+        """[B, I] float32 score of every item for B users; no dropout, no noise."""
+        raise NotImplementedError
+
+    def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """`scores` of histories int32 [B, L] padded with I.
+
+        A model that is to be converted overrides this with operators that inference engines take.
+        """
+        return self.scores(histories_of_padded(item_ids, self.n_items))
+
+    def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
+        """[B, C] float32 scores of int32 candidates [B, C] (any value where a candidate is -1)."""
+        return tf.gather(self.scores(histories), tf.maximum(candidates, 0), batch_dims=1)
+
+    def item_vectors(self) -> tf.Tensor:
+        """[I, D] a vector of each item, close where items are alike."""
+        raise UserError(f"{type(self).__name__} has no item vectors")
+
+    def item_similarities(self, item: int) -> tf.Tensor:
+        """[I] similarity of every item to one: the cosine of their vectors."""
+        unit = tf.math.l2_normalize(self.item_vectors(), axis=1)
+        return tf.linalg.matvec(unit, unit[item])
+
+    # Use
+
+    def exported(self, data: Dataset, top_k: int) -> Exported:
+        """The module and the signatures that an export holds."""
+        return history_signatures(self, data, top_k)
+
+    def recommend(
+        self,
+        users: Sequence[Any] = (),
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Sequence[Any] | None = None,
+        deny: Sequence[Any] = (),
+        histories: Mapping[Any, Sequence[Any]] | None = None,
+    ) -> pd.DataFrame:
+        """The best items of each user, as a table of user, rank (from 1), item, score.
+
+        Args:
+            users: ids of users of the data set.
+            exclude_seen: leave out the items that a user has.
+            allow: ids of the only items to recommend (None: all).
+            deny: ids of items not to recommend.
+            histories: other users: any name -> ids of the items that this user has.
+
+        Raises:
+            UserError: a user or an item that the data set does not have, or k below 1.
+        """
+        return recommending.recommend(
+            self, users, k, exclude_seen=exclude_seen, allow=allow, deny=deny, histories=histories or {}
+        )
+
+    def similar_items(self, item: Any, k: int = 10) -> pd.DataFrame:
+        """The most similar items to one, as a table of item, rank (from 1), similar_item, score.
+
+        Raises:
+            UserError: an item that the data set does not have, or k below 1.
+        """
+        return recommending.similar_items(self, item, k)
+
+    def save(self, folder: Path | str) -> None:
+        """Write settings, parameters and item ids into a folder; `load` reads it.
+
+        Raises:
+            UserError: the place cannot be written.
+        """
+        saving.save(self, Path(folder))
+
+
+class _Untracked:
+    """Plain values beside a module's variables, which TensorFlow must neither track nor save."""
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+def load(folder: Path | str, data: Dataset | None = None) -> Recommender:
+    """A model that `Recommender.save` wrote.
+
+    Args:
+        data: the data set whose users it is to recommend for; without it the model knows its items, and takes
+            `histories`.
+
+    Raises:
+        UserError: the folder holds no model, a damaged one, or one of other items than the data set.
+    """
+    return saving.load(Path(folder), data)

@@ -1,0 +1,157 @@
+"""Evaluating a trained run offline: its best checkpoint on held-out users, of its own data set or of another."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from recsys_core import flags, run_manifest
+from recsys_core.config import ModelSpec, check
+from recsys_core.dataset import SPLITS, Dataset, verify_integrity
+from recsys_core.errors import UserError
+from recsys_core.evaluation import baselines
+from recsys_core.evaluation.criteria import criteria
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator
+from recsys_core.evaluation.tables import result_table
+from recsys_core.files import write_json
+from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.task import check_candidates
+from recsys_core.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """The evaluation that a command line asks for."""
+
+    config: Any
+    """The run's configuration, with the metrics and baselines of the command line."""
+    view: str
+    """The view of the data set that the run trained on."""
+    own_data: Path | None
+    """The run's data set; None for one in memory."""
+    other_data: Path | None
+    split: str
+    json: Path | None
+
+
+def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
+    """Read the run's manifest and the flags.
+
+    Raises:
+        ValueError: the folder holds no run of this family, or a flag cannot be used.
+    """
+    if args.split not in SPLITS:
+        raise UserError(f"unknown --split {args.split!r}, known are: {', '.join(SPLITS)}")
+    run = run_manifest.read(args.run_dir, "--run-dir", spec.family)
+    base = replace(next(iter(spec.presets.values())).config, data=Path(), run_dir=args.run_dir)
+    stored = {name: value for name, value in run.config.items() if value is not None}
+    config = replace(flags.from_plain(stored, base, str(args.run_dir)), run_dir=args.run_dir)
+    evaluation = config.evaluation
+    if args.metrics is not None:
+        evaluation = replace(
+            evaluation, metrics=tuple(args.metrics), primary=args.metrics[0], gate=(), final_metrics=(), target=""
+        )
+    if args.baselines is not None:
+        evaluation = replace(evaluation, baselines=tuple(args.baselines))
+    check(evaluation)
+    criteria(evaluation)
+    if run.data is None and args.data is None:
+        raise UserError(f"{args.run_dir} was trained on a data set in memory; name one on disk with --data")
+    return EvaluateRequest(
+        config=replace(config, evaluation=evaluation),
+        view=run.view,
+        own_data=run.data,
+        other_data=args.data,
+        split=args.split,
+        json=args.json,
+    )
+
+
+def evaluate_command(spec: ModelSpec, asked: EvaluateRequest, world: World) -> None:
+    """Evaluate, print the table, write the JSON file."""
+    model, found = evaluate(spec, asked, world)
+
+    def report() -> None:
+        print(result_table(model, found))
+        if asked.json is not None:
+            data = str(asked.other_data or asked.own_data)
+            content = {"split": asked.split, "data_set": data, "model": model.as_json()}
+            write_json(asked.json, content | {"baselines": {n: b.as_json() for n, b in found.items()}})
+
+    world.run_on_rank0(report)
+
+
+def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Evaluation, dict[str, Evaluation]]:
+    """Evaluate the best checkpoint, and the baselines of the data set's training users.
+
+    Raises:
+        UserError: the run has no best checkpoint, or the data set is damaged, another one, or has other ids.
+    """
+    config = asked.config
+    module, _, name = spec.model.partition(":")
+    kind = getattr(import_module(module), name)
+    folder = asked.other_data or asked.own_data
+    assert folder is not None, "request found a data set"
+    world.run_on_rank0(lambda: verify_integrity(folder))
+    data = Dataset.open(folder).viewed(asked.view)
+    if asked.other_data is not None and asked.own_data is not None:
+        world.run_on_rank0(lambda: check_ids(asked.own_data, data, with_users=kind.needs_known_users))  # type: ignore[arg-type]
+    wanted = criteria(config.evaluation)
+    world.run_on_rank0(lambda: check_candidates(wanted, data))
+    components = {component: getattr(config, component) for component in kind.configs}
+    model = kind(data, preset=config.preset or None, seed=config.training.seed, **components)
+    checkpoints = Checkpoints(config.run_dir / "checkpoints", keep=1, world=world, model=model)
+    checkpoints.restore_best(lambda state: None if asked.other_data else _check_data(state, data))
+    evaluator = Evaluator(
+        data.held_out(asked.split),
+        wanted.final_metrics,
+        world=world,
+        n_items=data.n_items,
+        block_size=config.evaluation.evaluation_block,
+    )
+    found = baselines.evaluate(
+        wanted.baselines,
+        data,
+        {asked.split: evaluator},
+        ease_regularization=config.evaluation.ease_regularization,
+        world=world,
+    )
+    return evaluator.evaluate(model), {baseline: splits[asked.split] for baseline, splits in found.items()}
+
+
+def check_ids(own: Path, other: Dataset, *, with_users: bool) -> None:
+    """Refuse a data set whose columns are other items than the model's, or whose rows are other users.
+
+    Args:
+        with_users: whether the model knows its users by row.
+
+    Raises:
+        UserError: names what differs.
+    """
+    ours = Dataset.open(own)
+    if not ours.items["item_id"].equals(other.items["item_id"]):
+        raise UserError(
+            f"--data {other.name} has other items than {own} ({other.n_items:,} and {ours.n_items:,}); "
+            "a model ranks the items it was trained on"
+        )
+    if with_users and not _train_users(ours).equals(_train_users(other)):
+        raise UserError(
+            f"--data {other.name} has other users than {own} ({other.n_users:,} and {ours.n_users:,}); "
+            "this model knows its users by row"
+        )
+
+
+def _train_users(data: Dataset) -> Any:
+    users = data.users
+    return users[users["split"] == "train"].sort_values("index")["user_id"].reset_index(drop=True)
+
+
+def _check_data(state: Mapping[str, Any], data: Dataset) -> None:
+    """Refuse a data set that was prepared again since: its test users may have been training users."""
+    identity = state["identity"]
+    if identity.get("data_set", identity.get("data set")) != data.fingerprint:
+        raise UserError(f"{data.name} is not the data set of this run any more; name the right one with --data")

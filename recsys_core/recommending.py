@@ -1,0 +1,143 @@
+"""Recommendations of a model in memory for users of its data set, in the original ids.
+
+Shape legend: B users, I items, K items of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+import tensorflow as tf
+
+from recsys_core import user_histories
+from recsys_core.errors import UserError
+from recsys_core.input.batches import Histories
+
+BLOCK = 512
+"""Users scored at once."""
+
+
+def _indices(ids: Sequence[Any], index: pd.Index, name: str) -> npt.NDArray[np.int64]:
+    """Places of ids in an index."""
+    places = index.get_indexer(pd.Index(list(ids), dtype=index.dtype if len(ids) == 0 else None))
+    if (unknown := np.flatnonzero(places < 0)).size:
+        raise UserError(f"unknown {name} {list(ids)[unknown[0]]!r}: it is not in the data set")
+    return places.astype(np.int64)
+
+
+def _check_count(k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise UserError(f"k is {k!r}, expected a whole number from 1")
+
+
+def _allowed(items: pd.Index, allow: Sequence[Any] | None, deny: Sequence[Any]) -> npt.NDArray[np.bool_]:
+    """[I] which items may be recommended; ids that the data set does not have are passed over."""
+    allowed = np.ones(len(items), bool) if allow is None else np.asarray(items.isin(list(allow)))
+    return allowed & ~np.asarray(items.isin(list(deny)))
+
+
+def _known_histories(model: Any, users: Sequence[Any]) -> tuple[sp.csr_matrix, npt.NDArray[np.int64]]:
+    """[B, I] everything that users have, and their rows [B] in the training matrix (-1 for others)."""
+    data = model.data
+    table = user_histories.users(data)
+    places = _indices(users, pd.Index(table["user_id"]), "user")
+    rows = np.where(places < data.n_users, places, -1)  # training users come first
+    return user_histories.histories(data)[places], rows
+
+
+def _given_histories(
+    histories: Mapping[Any, Sequence[Any]], items: pd.Index
+) -> tuple[sp.csr_matrix, npt.NDArray[np.int64]]:
+    parts = [np.unique(_indices(ids, items, "item")) for ids in histories.values()]
+    indptr = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    indices = np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int32)
+    matrix = sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), (len(parts), len(items)))
+    return matrix, np.full(len(parts), -1, np.int64)
+
+
+def recommend(
+    model: Any,
+    users: Sequence[Any],
+    k: int,
+    *,
+    exclude_seen: bool,
+    allow: Sequence[Any] | None,
+    deny: Sequence[Any],
+    histories: Mapping[Any, Sequence[Any]],
+) -> pd.DataFrame:
+    """See `Recommender.recommend`."""
+    _check_count(k)
+    if isinstance(users, str | bytes):
+        raise UserError(f"users is {users!r}, expected a list of ids, as [{users!r}]")
+    if model.needs_known_users and histories:
+        raise UserError(f"{type(model).__name__} knows only users that it was trained on; it takes no histories")
+    items = pd.Index(model.data.items["item_id"])
+    allowed = _allowed(items, allow, deny)
+    parts = []
+    if len(users):
+        parts.append((list(users), *_known_histories(model, users)))
+    if histories:
+        parts.append((list(histories), *_given_histories(histories, items)))
+    frames = [
+        _recommend_block(model, names[start : start + BLOCK], known[start : start + BLOCK],
+                         rows[start : start + BLOCK], k, exclude_seen, allowed, items)
+        for names, known, rows in parts
+        for start in range(0, len(names), BLOCK)
+    ]  # fmt: skip
+    columns = ["user", "rank", "item", "score"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
+
+
+def _recommend_block(
+    model: Any,
+    names: list[Any],
+    known: sp.csr_matrix,
+    rows: npt.NDArray[np.int64],
+    k: int,
+    exclude_seen: bool,
+    allowed: npt.NDArray[np.bool_],
+    items: pd.Index,
+) -> pd.DataFrame:
+    """The answer for some users, whose items are the rows of `known` [B, I]."""
+    if model.needs_known_users and (rows < 0).any():
+        name = names[int(np.flatnonzero(rows < 0)[0])]
+        raise UserError(f"{type(model).__name__} was not trained on user {name!r}")
+    known.sort_indices()
+    histories = Histories(
+        tf.constant(known.indices.astype(np.int32)), tf.constant(known.indptr.astype(np.int64)), tf.constant(rows)
+    )
+    scores = np.array(model.scores(histories), np.float32)
+    hidden = np.broadcast_to(~allowed, scores.shape).copy()
+    if exclude_seen:
+        hidden[known.nonzero()] = True
+    scores[hidden] = -np.inf
+    best = tf.math.top_k(scores, min(int(k), scores.shape[1]))
+    values, columns = best.values.numpy(), best.indices.numpy()
+    users, ranks = np.nonzero(values > -np.inf)
+    return pd.DataFrame(
+        {
+            "user": pd.Index(names)[users],
+            "rank": ranks + 1,
+            "item": items[columns[users, ranks]],
+            "score": values[users, ranks],
+        }
+    )
+
+
+def similar_items(model: Any, item: Any, k: int) -> pd.DataFrame:
+    """See `Recommender.similar_items`."""
+    _check_count(k)
+    items = pd.Index(model.data.items["item_id"])
+    place = int(_indices([item], items, "item")[0])
+    scores = np.array(model.item_similarities(place), np.float32)
+    scores[place] = -np.inf
+    best = tf.math.top_k(scores, min(int(k), len(scores) - 1))
+    found = best.indices.numpy()
+    return pd.DataFrame(
+        {"item": item, "rank": np.arange(1, len(found) + 1), "similar_item": items[found], "score": best.values.numpy()}
+    )

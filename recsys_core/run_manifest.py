@@ -1,0 +1,123 @@
+"""`run.json` of a run folder: everything that a resumed, evaluated or served run needs to know of it.
+
+Runs of format 1 have no `run.json`; their `config.yaml` and their checkpoints are read instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recsys_core.errors import UserError
+from recsys_core.files import write_json
+
+RUN_VERSION = 2
+MANIFEST = "run.json"
+RENAMED_SETTINGS = {"members": "ensemble_size", "embedding_deviation": "embedding_stddev"}
+"""Settings of format 1 -> their names today."""
+REMOVED_SETTINGS = ("resume", "amp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunManifest:
+    """What a run was started with."""
+
+    family: str
+    """The package of its model: vaecf or ncf_tf; "" where format 1 does not say."""
+    config: Mapping[str, Any]
+    """The configuration as plain values."""
+    data: Path | None
+    """The data set's folder; None for a data set in memory."""
+    fingerprint: str | None
+    """Of the data set as it was split; None where format 1 does not say."""
+    view: str
+    """See `dataset.Dataset.viewed`."""
+    environment: Mapping[str, Any]
+    """Versions, hardware and ranks."""
+
+    def write(self, folder: Path) -> None:
+        """Publish it in the folder of a run."""
+        data = {"folder": str(self.data) if self.data else None, "fingerprint": self.fingerprint, "view": self.view}
+        content = {"format_version": RUN_VERSION, "family": self.family, "data": data, "config": dict(self.config)}
+        write_json(folder / MANIFEST, content | {"environment": dict(self.environment)})
+
+
+def read(folder: Path, flag: str = "--run-dir", family: str = "") -> RunManifest:
+    """The manifest of a run.
+
+    Args:
+        flag: the flag that named the folder, for messages.
+        family: the family that is expected; "" for any.
+
+    Raises:
+        UserError: the folder holds no run, a damaged one, one of a newer format, or one of another family.
+    """
+    if not (folder / MANIFEST).is_file():
+        return _read_format_1(folder, flag)
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+        version = content["format_version"]
+        if version != RUN_VERSION:
+            raise UserError(f"{folder} has run format version {version}, this program reads 1 and {RUN_VERSION}")
+        data = content["data"]
+        found = RunManifest(
+            family=content["family"],
+            config=content["config"],
+            data=Path(data["folder"]) if data["folder"] else None,
+            fingerprint=data["fingerprint"],
+            view=data["view"],
+            environment=content["environment"],
+        )
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error!r})") from None
+    if family and found.family != family:
+        raise UserError(f"{flag} {folder} holds a run of {found.family}; use python -m {found.family}")
+    return found
+
+
+def _read_format_1(folder: Path, flag: str) -> RunManifest:
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{flag}: {folder} holds no run (no {MANIFEST})")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds {type(config).__name__}, expected names and values")
+    training = config.get("training") or {}
+    return RunManifest(
+        family="",
+        config=with_new_names(config),
+        data=Path(config["data"]) if config.get("data") else None,
+        fingerprint=None,
+        view="final-fit" if training.get("final_fit") else "",
+        environment={},
+    )
+
+
+def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of any format under the names of today."""
+    renamed: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in REMOVED_SETTINGS:
+            continue
+        renamed[RENAMED_SETTINGS.get(name, name)] = with_new_names(value) if isinstance(value, Mapping) else value
+    if settings.get("amp"):
+        renamed["precision"] = "auto"
+    return renamed
+
+
+def identity_of_format_1(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity in a checkpoint of format 1, as `training.task.TrainTask.identity` writes it today."""
+    renamed = with_new_names(identity)
+    renamed["data_set"] = renamed.pop("data set", None)
+    return renamed

@@ -1,0 +1,88 @@
+"""Saving a `Recommender` and loading it again.
+
+FOLDER/model.json        format version, class, settings, shape
+FOLDER/parameters.npz    the parameters, by their place in `Recommender.parameters`
+FOLDER/items.parquet     index, item_id, title, count
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import dacite
+import numpy as np
+import pandas as pd
+
+from recsys_core.config import plain
+from recsys_core.dataset import Dataset
+from recsys_core.errors import UserError
+from recsys_core.files import publish, write_json
+
+MODEL_VERSION = 1
+
+
+def save(model: Any, folder: Path) -> None:
+    """See `Recommender.save`."""
+
+    def write(working: Path) -> None:
+        working.mkdir(parents=True)
+        np.savez(working / "parameters.npz", **{str(k): v.numpy() for k, v in enumerate(model.parameters)})
+        model.data.items.to_parquet(working / "items.parquet", index=False)
+        content = {
+            "format_version": MODEL_VERSION,
+            "class": f"{type(model).__module__}:{type(model).__qualname__}",
+            "seed": model.seed,
+            "users": model.data.n_users,
+            "settings": {name: plain(component) for name, component in model.settings.items()},
+        }
+        write_json(working / "model.json", content)
+
+    publish(folder, write)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], pd.DataFrame]:
+    try:
+        content = json.loads((folder / "model.json").read_text())
+        if content["format_version"] != MODEL_VERSION:
+            raise UserError(
+                f"{folder} has model format version {content['format_version']}, this program reads {MODEL_VERSION}"
+            )
+        with np.load(folder / "parameters.npz", allow_pickle=False) as file:
+            parameters = {name: file[name] for name in file.files}
+        return content, parameters, pd.read_parquet(folder / "items.parquet")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} holds no saved model ({Path(error.filename or 'model.json').name} is missing)"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
+        raise UserError(f"{folder} holds a damaged model ({error!r})") from None
+
+
+def load(folder: Path, data: Dataset | None) -> Any:
+    """See `model.load`."""
+    content, parameters, items = _read(folder)
+    module, _, name = content["class"].partition(":")
+    kind = getattr(import_module(module), name)
+    if data is None:
+        data = replace(Dataset.empty(content["users"], len(items)), item_frame=items)
+    elif not data.items["item_id"].reset_index(drop=True).equals(items["item_id"]):
+        raise UserError(f"{data.name} has other items than the model in {folder} ({data.n_items:,} and {len(items):,})")
+    elif kind.needs_known_users and data.n_users != content["users"]:
+        raise UserError(f"{data.name} has {data.n_users:,} users, the model in {folder} has {content['users']:,}")
+    settings = {
+        component: dacite.from_dict(config, content["settings"][component], dacite.Config(cast=[tuple]))
+        for component, config in kind.configs.items()
+    }
+    model = kind(data, seed=content["seed"], **settings)
+    if model.is_closed_form:
+        model.allocate()
+    for k, variable in enumerate(model.parameters):
+        if parameters[str(k)].shape != tuple(variable.shape):
+            raise UserError(f"{folder} holds a damaged model: parameter {k} has shape {parameters[str(k)].shape}")
+        variable.assign(parameters[str(k)])
+    return model

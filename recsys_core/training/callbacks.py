@@ -1,0 +1,116 @@
+"""Callbacks of a training run: progress on the screen, log, checkpoints, curves, stopping early.
+
+Each is called on every rank; what touches the screen or the disk does nothing except on rank 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from recsys_core.training import progress
+from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.log import RunLog
+from recsys_core.training.state import EvalEvent, TrainState
+from recsys_core.world import World
+
+
+class Callback:
+    """A callback that does nothing; override what is needed."""
+
+    def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
+        """After each inner loop.
+
+        Args:
+            values: means of the loss terms over its steps, and examples a second.
+        """
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        """After each evaluation on the validation users."""
+
+    def wants_stop(self, state: TrainState) -> bool:
+        """Whether training is to end; asked before each inner loop, on a resumed run too."""
+        del state
+        return False
+
+    def on_end(self) -> None:
+        """After the last step, or when the run is interrupted."""
+
+
+class ShowProgress(Callback):
+    """A progress bar, and a line for each evaluation."""
+
+    def __init__(self, bar: progress.ProgressReport) -> None:
+        self._bar = bar
+
+    def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
+        self._bar.update(state.step, values)
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        shown = "  ".join(f"{n} {e.mean:.4f}" for n, e in event.evaluation.metrics.items())
+        epoch = event.state.history[-1]["epoch"]
+        self._bar.say(f"epoch {epoch:.0f}  validation: {shown}{'  (best)' if event.is_best else ''}")
+
+    def on_end(self) -> None:
+        self._bar.close()
+
+
+class WriteLog(Callback):
+    """Lines in `metrics.jsonl`, and TensorBoard."""
+
+    def __init__(self, log: RunLog) -> None:
+        self._log = log
+
+    def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
+        self._log.write("train", state.step, values)
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        values = {n: e.mean for n, e in event.evaluation.metrics.items()}
+        self._log.write("validation", event.state.step, values)
+
+    def on_end(self) -> None:
+        self._log.close()
+
+
+class SaveCheckpoint(Callback):
+    """A checkpoint after each evaluation; the best is marked once it is on the disk."""
+
+    def __init__(self, save: Callable[[TrainState], None], checkpoints: Checkpoints, primary: str) -> None:
+        self._save, self._checkpoints, self._primary = save, checkpoints, primary
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        self._save(event.state)
+        if event.is_best:
+            self._checkpoints.mark_best(event.state.step, event.evaluation.metrics[self._primary].mean)
+
+
+class DrawCurves(Callback):
+    """The picture of loss and validation metric."""
+
+    def __init__(self, path: Path, primary: str, lines: Mapping[str, float], world: World) -> None:
+        """
+        Args:
+            lines: name -> value of horizontal lines, as of baselines.
+        """
+        self._path, self._primary, self._lines, self._drawing = path, primary, lines, world.is_rank0
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        if self._drawing:
+            progress.draw_curves(self._path, event.state.history, self._primary, self._lines)
+
+
+class StopEarly(Callback):
+    """Ends training when a target is reached, or when no evaluation was better for some time."""
+
+    def __init__(self, patience: int = 0, target: tuple[str, float] | None = None) -> None:
+        """
+        Args:
+            patience: evaluations without a better one (0: any number).
+            target: metric and least value.
+        """
+        self._patience, self._target = patience, target
+
+    def wants_stop(self, state: TrainState) -> bool:
+        if self._target is not None and state.first_reaching(*self._target) is not None:
+            return True
+        return bool(self._patience) and state.evaluations_since_best() >= self._patience

@@ -1,0 +1,139 @@
+"""The result of a training run: `result.json`, and the object that `Trainer.fit` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys_core.evaluation.evaluator import Evaluation
+from recsys_core.evaluation.gate import Verdict
+from recsys_core.training.state import TrainState
+from recsys_core.training.task import TrainTask
+
+GATE_MISSED = 3
+"""Exit status of a run whose model is not good enough."""
+CONVERSION_FAILED = 5
+"""Exit status of a run whose model is good, but could not be converted as asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A metric of the model, with the baselines beside it."""
+
+    value: float
+    standard_error: float | None
+    baselines: Mapping[str, float]
+
+
+class Metrics(Mapping[str, Measured]):
+    """The metrics of one split by name; the protocol may be left out of a name, as "hr@10" for "hr@10/sampled"."""
+
+    def __init__(self, model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> None:
+        """
+        Args:
+            model, baselines: evaluations as `result.json` holds them.
+        """
+        self._found = {
+            name: Measured(
+                value=entry["mean"],
+                standard_error=entry["standard_error"],
+                baselines={b: evaluation["metrics"][name]["mean"] for b, evaluation in baselines.items()},
+            )
+            for name, entry in model["metrics"].items()
+        }
+
+    def __getitem__(self, name: str) -> Measured:
+        if name in self._found:
+            return self._found[name]
+        longer = [known for known in self._found if known.split("/")[0] == name]
+        if len(longer) != 1:
+            raise KeyError(f"{name!r} was not evaluated once; evaluated were: {', '.join(self._found)}")
+        return self._found[longer[0]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """How a run ended."""
+
+    complete: bool
+    """False when it was interrupted by a signal."""
+    passed: bool = False
+    """Whether the gate was passed and the model exported."""
+    converted: bool = True
+    """False when a conversion that was asked for failed."""
+    content: Mapping[str, Any] | None = None
+    """`result.json`; None when the run was interrupted."""
+    run_dir: Path | None = None
+
+    @property
+    def exit_status(self) -> int:
+        if self.complete and not self.passed:
+            return GATE_MISSED
+        return 0 if self.converted else CONVERSION_FAILED
+
+    def _metrics(self, split: str) -> Metrics:
+        if self.content is None:
+            raise ValueError("the run was interrupted and has no result yet")
+        baselines = {name: evaluations[split] for name, evaluations in self.content["baselines"].items()}
+        return Metrics(self.content[split], baselines)
+
+    @property
+    def valid(self) -> Metrics:
+        """Metrics of the validation users, for the best checkpoint."""
+        return self._metrics("validation")
+
+    @property
+    def test(self) -> Metrics:
+        """Metrics of the test users, for the best checkpoint."""
+        return self._metrics("test")
+
+
+def result_content(
+    task: TrainTask,
+    state: TrainState,
+    evaluations: Mapping[str, Evaluation],
+    baselines: Mapping[str, Mapping[str, Evaluation]],
+    verdicts: tuple[Verdict, ...],
+    world_size: int,
+) -> dict[str, Any]:
+    """The content of `result.json`.
+
+    Args:
+        evaluations: "valid" and "test" -> the best checkpoint's.
+    """
+    per_epoch = max(task.plan.steps_per_epoch, 1)
+    unit = task.model.unit
+    return {
+        "validation": evaluations["valid"].as_json(),
+        "test": evaluations["test"].as_json(),
+        "baselines": {
+            name: {"validation": b["valid"].as_json(), "test": b["test"].as_json()} for name, b in baselines.items()
+        },
+        "gate": {"passed": all(v.passed for v in verdicts), "conditions": [asdict(v) for v in verdicts]},
+        "best_step": state.best_step,
+        "best_epoch": (state.best_step or 0) / per_epoch,
+        "steps": state.step,
+        "trained_seconds": state.trained_seconds,
+        "seconds": state.seconds,
+        f"{unit}_per_second": state.step * task.examples_per_step / max(state.trained_seconds, 1e-9),
+        "target": _target_report(task, state),
+        "world_size": world_size,
+        "data_set": task.data.fingerprint,
+    }
+
+
+def _target_report(task: TrainTask, state: TrainState) -> dict[str, Any] | None:
+    """When the target was reached: seconds of training steps, and with evaluations; None without a target."""
+    if task.target is None:
+        return None
+    entry = state.first_reaching(*task.target) or {}
+    times = {name: entry.get(name) for name in ("epoch", "trained_seconds", "seconds")}
+    return {"condition": str(task.criteria.target), "reached": bool(entry), **times}

@@ -1,0 +1,246 @@
+"""The parts of a training run, made and joined: step, optimizer, checkpoints, evaluators. `Trainer.fit` uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
+from recsys_core.dataset import Dataset
+from recsys_core.errors import SharedError
+from recsys_core.evaluation import baselines
+from recsys_core.evaluation.criteria import Criteria, criteria
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator
+from recsys_core.model import Recommender
+from recsys_core.run_manifest import identity_of_format_1
+from recsys_core.training import precision
+from recsys_core.training.averaging import Averages
+from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.optimizer import Adam
+from recsys_core.training.schedules import learning_rate
+from recsys_core.training.state import Plan, TrainState
+from recsys_core.training.step import TrainStep
+from recsys_core.world import World
+
+FREE_OF_IDENTITY = ("keep_checkpoints", "steps_per_call")
+"""Training settings that change no number of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a model is to be trained and evaluated."""
+
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    hardware: HardwareConfig
+
+
+def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: int) -> Criteria:
+    """Refuse a training that cannot work, before anything is written.
+
+    Returns:
+        The parsed evaluation settings.
+
+    Raises:
+        ValueError: a data set that is not split or not the model's, metrics that it cannot have, or what the model
+            refuses.
+    """
+    if not data.is_split:
+        data.held_out("valid")  # raises
+    if data is not model.data and data.fingerprint != model.data.fingerprint:
+        raise ValueError(f"{data.name} is not the data set that the model was made for")
+    wanted = criteria(settings.evaluation)
+    check_candidates(wanted, data)
+    model.check_training(settings.training, ranks)
+    return wanted
+
+
+def check_candidates(wanted: Criteria, data: Dataset) -> None:
+    """Refuse sampled metrics where there are no candidates.
+
+    Raises:
+        ValueError: names the metric and how to prepare such a data set.
+    """
+    sampled = [m for m in wanted.final_metrics if m.is_sampled]
+    if sampled and not data.is_leave_one_out:
+        raise ValueError(
+            f"{sampled[0]} needs lists of candidates, which {data.name} has not; prepare it with "
+            f"--protocol leave-one-out, or use {sampled[0].name}@{sampled[0].k}/all"
+        )
+
+
+class TrainTask:
+    """The parts of one run of a model on a data set."""
+
+    def __init__(
+        self, model: Recommender, data: Dataset, run_dir: Path, settings: RunSettings, wanted: Criteria, world: World
+    ) -> None:
+        """
+        Args:
+            wanted: the parsed evaluation settings (`check_task`).
+        """
+        self.model, self.data, self.run_dir, self.settings = model, data, run_dir, settings
+        self.criteria, self._world = wanted, world
+        training = settings.training
+        self.precision = precision.resolve(settings.hardware.precision, world)
+        model.compute = self.precision.compute
+        if not model.is_closed_form:
+            model.prepare_training(training, world, xla=settings.hardware.xla)
+        per_epoch = 0 if model.is_closed_form else model.steps_per_epoch(training)
+        self.plan = Plan(
+            total_steps=training.epochs * per_epoch,
+            steps_per_epoch=per_epoch,
+            evaluate_every=max(training.evaluate_every * per_epoch, 1),
+            steps_per_call=training.steps_per_call,
+        )
+        self.train_step = self._make_step(training)
+        self._averages = Averages(model.parameters, training.average) if training.average else None
+        self.checkpoints = Checkpoints(
+            run_dir / "checkpoints",
+            keep=training.keep_checkpoints,
+            world=world,
+            model=model,
+            optimizer=self.train_step.optimizer,
+            loss_scale=self.train_step.loss_scale,
+            step=self.train_step.step,
+            **({"averages": self._averages} if self._averages else {}),
+        )
+        self._evaluator = self._make_evaluator("valid", wanted.metrics)
+        self._final_evaluators = {
+            split: self._make_evaluator(split, wanted.final_metrics) for split in ("valid", "test")
+        }
+
+    def _make_step(self, training: TrainingConfig) -> TrainStep:
+        model = self.model
+        adam = Adam(
+            model.parameters,
+            beta1=training.beta1,
+            beta2=training.beta2,
+            epsilon=training.epsilon,
+            l2=training.l2,
+            weight_decay=training.weight_decay,
+            decayed=model.kernels,
+        )
+        return TrainStep(
+            model.loss,
+            model.loss_names,
+            model.parameters,
+            adam,
+            lambda p: learning_rate(p, training.learning_rate, training.learning_rate_schedule, training.warmup),
+            total_steps=max(self.plan.total_steps, 1),
+            world=self._world,
+            scaled=self.precision.scaled,
+            sparse_tables=model.sparse_tables,
+        )
+
+    def _make_evaluator(self, split: str, metrics: Any) -> Evaluator:
+        return Evaluator(
+            self.data.held_out(split),
+            metrics,
+            world=self._world,
+            n_items=self.data.n_items,
+            block_size=self.settings.evaluation.evaluation_block,
+        )
+
+    @property
+    def primary(self) -> str:
+        """The metric that decides which checkpoint is best."""
+        return str(self.criteria.primary)
+
+    @property
+    def target(self) -> tuple[str, float] | None:
+        """Metric and value at which training stops."""
+        wanted = self.criteria.target
+        return (str(wanted.metric), wanted.value) if wanted else None
+
+    @property
+    def examples_per_step(self) -> float:
+        return self.model.examples_per_epoch / max(self.plan.steps_per_epoch, 1)
+
+    def batches(self, start_step: int) -> Any:
+        """Iterator over this rank's training batches."""
+        return iter(self.model.batches(self.settings.training, self._world, start_step, self.plan.total_steps))
+
+    def solve(self) -> None:
+        """Compute the parameters of a closed form on rank 0, and send them to the others."""
+        self._world.run_on_rank0(self.model.solve)
+        if not self._world.is_rank0:
+            self.model.allocate()
+        self._world.broadcast_variables(self.model.parameters)
+
+    def start_fresh(self) -> TrainState:
+        """The state of a new run; every rank gets the parameters of rank 0."""
+        self._world.broadcast_variables(self.model.variables)
+        return TrainState()
+
+    def restore(self) -> TrainState:
+        """The state of the last checkpoint.
+
+        Raises:
+            SharedError: the checkpoint is of a run with other settings, or damaged.
+        """
+        stored = self.checkpoints.restore(check=self.check_identity)["progress"]
+        state = TrainState(**stored)
+        if self._averages:
+            self._averages.swap()  # see `save`
+        if state.best_step is not None and state.best_value is not None:
+            self.checkpoints.mark_best(state.best_step, state.best_value)  # a kill may have come before this
+        return state
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that changes the numbers of this run, as JSON values."""
+        training = {k: v for k, v in asdict(self.settings.training).items() if k not in FREE_OF_IDENTITY}
+        components = {name: plain(component) for name, component in self.model.settings.items()}
+        data = {"precision": self.precision.name, "primary": self.primary, "data_set": self.data.fingerprint}
+        return {**components, **training, **data, "seed": self.model.seed}
+
+    def check_identity(self, state: Mapping[str, Any]) -> None:
+        """Refuse the checkpoint of a run with other settings.
+
+        Raises:
+            ValueError: names the first setting that differs.
+        """
+        then, now = state["identity"], self.identity()
+        if "format_version" not in state:
+            then = identity_of_format_1(then)
+        for name in sorted(now):
+            if name in then and then[name] != now[name]:
+                raise SharedError(
+                    f"--resume: {name} is {now[name]!r}, the run in {self.run_dir} has {then[name]!r}; "
+                    "resume with the settings it was started with"
+                )
+
+    def _evaluated_parameters(self) -> AbstractContextManager[None]:
+        """The parameters that are evaluated and kept stand in the model while the block runs."""
+        return self._averages.in_place() if self._averages else nullcontext()
+
+    def evaluate(self) -> Evaluation:
+        """The model on the validation users, with the mean of its parameters where averaging is on."""
+        if self._averages:
+            if self.train_step.step <= self.settings.training.average_from * self.plan.steps_per_epoch:
+                self._averages.restart()
+            self._averages.update()
+        with self._evaluated_parameters():
+            return self._evaluator.evaluate(self.model)
+
+    def evaluate_final(self) -> dict[str, Evaluation]:
+        """ "valid" and "test" -> the model, as it is, on these users."""
+        return {split: evaluator.evaluate(self.model) for split, evaluator in self._final_evaluators.items()}
+
+    def evaluate_baselines(self) -> dict[str, dict[str, Evaluation]]:
+        """Baseline -> split -> evaluation."""
+        return baselines.evaluate(
+            self.criteria.baselines,
+            self.data,
+            self._final_evaluators,
+            ease_regularization=self.settings.evaluation.ease_regularization,
+            world=self._world,
+        )
+
+    def save(self, state: TrainState) -> None:
+        """Save a checkpoint: the evaluated parameters as the model, and beside them those that steps go on from."""
+        with self._evaluated_parameters():
+            self.checkpoints.save(state.step, {"identity": self.identity(), "progress": asdict(state)})
