@@ -6,6 +6,16 @@ import argparse
 import sys
 from importlib import import_module
 
+MODULES = {
+    "convert": "convert.conversion",
+    "verify": "convert.verify",
+    "check": "convert.check",
+    "recommend": "recommend.command",
+    "infer": "infer.processes",
+    "triton": "triton.commands",
+    "client": "triton.client",
+    "publish": "release",
+}
 ACTIONS = {
     "convert": "to ONNX, TensorRT, TF-TRT or SavedModel, each verified",
     "verify": "a converted model against the exported one",
@@ -35,7 +45,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         if chosen in ACTIONS and name != chosen:
             actions.add_parser(name, help=text)
             continue
-        module = import_module("serving.triton.commands" if name == "triton" else f"serving.{name}")
+        module = import_module(f"serving.{MODULES[name]}")
         action = actions.add_parser(name, help=text, description=module.__doc__,
                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         module.add_arguments(action)

@@ -16,9 +16,10 @@ import numpy as np
 
 from benchmarks.results import tables
 from benchmarks.results.records import record
-from serving import variants, verify
+from serving import targets as variants
+from serving.convert import verify
+from serving.engines.engine import Runner, in_blocks, open_runner, reference_runner
 from serving.export_folder import SERVING, Arrays, ExportFolder, Rows, open_export
-from serving.runners import Runner, in_blocks, open_runner, reference_runner
 
 TENSORFLOW = "tensorflow"
 RECOMMEND = "recommend"

@@ -31,7 +31,7 @@ def engines_of(subject: Subject) -> list[str]:
     """What can run it; TensorFlow first, which is the measure."""
     if subject.export is None:
         return [TENSORFLOW, XLA, ONNX, ONNX_INT8]
-    from serving import variants
+    from serving import targets as variants
 
     folder = subject.converted or variants.default_folder(subject.export)
     known = ("savedmodel-fp32", "onnx-fp32", "onnx-fp16", "onnx-int8", "tf-trt-fp32", "tf-trt-fp16", "tensorrt-fp16")

@@ -118,7 +118,7 @@ class _OfZoo:
         self._configuration = scaled(CONFIGURATIONS[subject.model], subject.table_bytes)
         self._kept: Arrays = {}
         if subject.engine.startswith("onnx"):
-            from serving.runners import OnnxRunner
+            from serving.engines.engine import OnnxRunner
 
             self.runner: Callable[[Arrays], Any] = OnnxRunner(subject.onnx_file(subject.engine), threads, profile)
         else:
@@ -161,9 +161,9 @@ class _Exported:
     """A trained model, asked with histories of its test users."""
 
     def __init__(self, subject: Subject, threads: int, profile: Path | None) -> None:
-        from serving import variants
+        from serving import targets as variants
+        from serving.engines.engine import OnnxRunner, SavedModelRunner, open_runner
         from serving.export_folder import SERVING, open_export
-        from serving.runners import OnnxRunner, SavedModelRunner, open_runner
 
         assert subject.export is not None
         export = open_export(subject.export)
@@ -180,6 +180,6 @@ class _Exported:
         return self._audience.requests(rng.integers(0, len(self._audience.fold_in), size), self._padding)
 
     def __call__(self, inputs: Arrays) -> Any:
-        from serving.runners import in_blocks
+        from serving.engines.engine import in_blocks
 
         return in_blocks(self.runner, inputs, self._padding)

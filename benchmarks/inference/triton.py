@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.traffic.queries import Done, Query
-from serving.client import Client, ServerError
 from serving.export_folder import open_export
+from serving.triton.client import Client, ServerError
 
 CONNECTIONS = 64
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving import asked as requests
-from serving import variants
-from serving.asked import Asked, RequestError
+from serving import targets as variants
+from serving.engines.engine import in_blocks, open_runner
 from serving.export_folder import open_export
-from serving.recommender import Recommendation, Recommender
-from serving.runners import in_blocks, open_runner
+from serving.recommend import requests
+from serving.recommend.recommender import Recommendation, Recommender
+from serving.recommend.requests import Asked, RequestError
 from serving.triton import repository
 
 PADDING = -1

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving import publish, variants
+from serving import release as publish
+from serving import targets as variants
 from serving.export_folder import open_export
 from serving.triton import repository, server
 from serving.triton.config import Service

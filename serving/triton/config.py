@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from serving.export_folder import ExportFolder
-from serving.variants import Variant
+from serving.targets import Variant
 
 BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt", "savedmodel": "tensorflow", "tf-trt": "tensorflow"}
 """Format -> Triton's backend."""

@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving import variants
+from serving import targets as variants
 from serving.export_folder import ExportFolder
+from serving.targets import FILES, Converted
 from serving.triton import config as configuration
 from serving.triton.config import Service
-from serving.variants import FILES, Converted
 
 KEY_FILE = ".control-key"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.client import KEY_HEADER
 from serving.triton import repository as model_repository
+from serving.triton.client import KEY_HEADER
 
 INSTALLED_BACKENDS = Path("/opt/tritonserver/backends")
 READY_SECONDS = 120.0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from serving import variants
+from serving import targets as variants
 from serving.export_folder import digest
-from serving.variants import Converted
+from serving.targets import Converted
 
 
 def damage_parameters(made: Converted) -> None:

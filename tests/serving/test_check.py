@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from serving import check, convert, variants
-from serving.check import Finding, Graph, judge
+from serving import targets as variants
+from serving.convert import check
+from serving.convert import conversion as convert
+from serving.convert.check import Finding, Graph, judge
+from serving.convert.operators import TENSORRT, TF_TRT
 from serving.export_folder import ExportFolder
-from serving.operators import TENSORRT, TF_TRT
-from serving.variants import Variant
+from serving.targets import Variant
 
 
 def _graph(operators: dict[str, int], *top_k: int | None, **wrong_types: str) -> Graph:

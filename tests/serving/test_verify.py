@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import variants, verify
+from serving import targets as variants
+from serving.convert import verify
+from serving.engines.engine import open_runner
 from serving.export_folder import Arrays, ExportFolder, Rows
-from serving.runners import open_runner
 
 
 def test_metrics_by_hand() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from serving.conversions import gpu
+from serving.convert import gpu
+from serving.convert.options import Options
 from serving.export_folder import POOL, Arrays, ExportFolder
-from serving.options import Options
-from serving.variants import Variant
+from serving.targets import Variant
 
 LINKED_TENSORRT = "8.6"
 """What TensorFlow 2.17's own wheels are linked against."""

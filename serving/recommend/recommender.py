@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving.asked import Asked
+from serving.engines.engine import Runner
 from serving.export_folder import Arrays, ExportFolder
-from serving.runners import Runner
+from serving.recommend.requests import Asked
 
 MODEL, POPULAR = "model", "popular"
 

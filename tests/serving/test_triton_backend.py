@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.asked import RequestError
-from serving.recommender import Recommendation
+from serving.recommend.recommender import Recommendation
+from serving.recommend.requests import RequestError
 from serving.triton.backend import as_arrays, asked_of
 
 

@@ -12,10 +12,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from serving import variants
-from serving.client import Client
+from serving import targets as variants
 from serving.export_folder import ExportFolder, open_export
 from serving.triton import repository
+from serving.triton.client import Client
 
 WORSE = 1
 KEPT_VERSIONS = 3

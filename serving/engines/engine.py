@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.export_folder import Arrays, ExportFolder
-from serving.variants import Converted
+from serving.targets import Converted
 
 BLOCK = 128
 """Requests that `in_blocks` asks at once."""
@@ -85,7 +85,7 @@ def open_runner(made: Converted, threads: int = 0) -> Runner:
     if made.variant.format == "onnx":
         return OnnxRunner(made.model, threads)
     if made.variant.format == "tensorrt":
-        from serving.conversions.tensorrt import TensorRtRunner
+        from serving.convert.tensorrt import TensorRtRunner
 
         return TensorRtRunner(made.model)
     return SavedModelRunner(made.model, made.variant.signature, threads)

@@ -21,13 +21,13 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from recsys_core.rankings import answers_agree
-from serving import variants
-from serving.asked import checked
-from serving.client import Answer, Client, ServerError
+from serving import targets as variants
+from serving.engines.engine import open_runner
 from serving.export_folder import ExportFolder
-from serving.recommender import MODEL, POPULAR, Recommender
-from serving.runners import open_runner
+from serving.recommend.recommender import MODEL, POPULAR, Recommender
+from serving.recommend.requests import checked
 from serving.triton import repository, server
+from serving.triton.client import Answer, Client, ServerError
 from serving.triton.server import Ports
 from tests.serving.processes import of_repository, shared_memory, soon
 

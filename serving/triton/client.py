@@ -219,7 +219,7 @@ def main(args: argparse.Namespace) -> int:
     """0 answered, 1 not ready, 2 refused."""
     from tabulate import tabulate
 
-    from serving.asked import numbers
+    from serving.recommend.requests import numbers
 
     user = numbers(args.user, "--user") if args.user is not None else []
     if args.user is not None and len(user) != 1:

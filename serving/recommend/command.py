@@ -13,11 +13,11 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from serving import asked as requests
-from serving import variants
+from serving import targets as variants
+from serving.engines.engine import Runner, open_runner, reference_runner
 from serving.export_folder import SERVING, ExportFolder, open_export
-from serving.recommender import POPULAR, Recommendation, Recommender
-from serving.runners import Runner, open_runner, reference_runner
+from serving.recommend import requests
+from serving.recommend.recommender import POPULAR, Recommendation, Recommender
 
 
 def open_model(export: ExportFolder, models: Path | None, name: str | None) -> tuple[Runner, int | None]:

@@ -18,11 +18,12 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from serving import options as conversion_options
-from serving import variants, verify
+from serving import targets as variants
+from serving.convert import options as conversion_options
+from serving.convert import verify
+from serving.convert.options import Options
 from serving.export_folder import ExportFolder, open_export
-from serving.options import Options
-from serving.variants import Converted, Variant
+from serving.targets import Converted, Variant
 
 MODULES = {"savedmodel": "savedmodel", "onnx": "onnx", "tensorrt": "tensorrt", "tf-trt": "tf_trt"}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime", "tensorrt", "numpy")
@@ -31,7 +32,7 @@ STATUS = {"OK": 0, "FAILED": 1, "SKIPPED": NOTHING_MADE}
 
 
 def _module(variant: Variant) -> Any:
-    return import_module(f"serving.conversions.{MODULES[variant.format]}")
+    return import_module(f"serving.convert.{MODULES[variant.format]}")
 
 
 def preflight(variant: Variant) -> str | None:

@@ -22,13 +22,13 @@ import pytest
 
 from recsys_core.rankings import answers_agree
 from serving.__main__ import main
-from serving.asked import checked
-from serving.client import Answer, Client
+from serving.engines.engine import open_runner
 from serving.export_folder import open_export
-from serving.publish import metrics_of
-from serving.recommender import Recommender
-from serving.runners import open_runner
+from serving.recommend.recommender import Recommender
+from serving.recommend.requests import checked
+from serving.release import metrics_of
 from serving.triton import repository, server
+from serving.triton.client import Answer, Client
 from serving.triton.config import Service
 from serving.triton.server import Ports
 from tests.conftest import ROOT

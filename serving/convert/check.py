@@ -16,10 +16,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from serving import convert, variants
+from serving import targets as variants
+from serving.convert import conversion as convert
+from serving.convert.operators import LARGEST_TOP_K, STRUCTURAL, TENSORRT, TF_TRT
 from serving.export_folder import POOL, ExportFolder, open_export
-from serving.operators import LARGEST_TOP_K, STRUCTURAL, TENSORRT, TF_TRT
-from serving.variants import Variant
+from serving.targets import Variant
 
 FOUND_OUTSIDE = 1
 

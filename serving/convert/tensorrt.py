@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.conversions import gpu, onnx
+from serving.convert import gpu, onnx
+from serving.convert.options import Options
 from serving.export_folder import SERVING, Arrays, ExportFolder
-from serving.options import Options
-from serving.variants import Variant
+from serving.targets import Variant
 
 LARGEST_TOP_K = 3840
 

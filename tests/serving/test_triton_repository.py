@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
-from serving import variants
+from serving import targets as variants
 from serving.__main__ import main
 from serving.export_folder import ExportFolder, open_export
+from serving.targets import Converted
 from serving.triton import config, repository
 from serving.triton.config import Service
-from serving.variants import Converted
 
 pytestmark = pytest.mark.slow
 

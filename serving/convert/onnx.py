@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from serving.convert.options import Options
 from serving.export_folder import SERVING, Arrays, ExportFolder
-from serving.options import Options
-from serving.variants import Variant
+from serving.targets import Variant
 
 CALIBRATION_BLOCK = 32
 

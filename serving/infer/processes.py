@@ -28,11 +28,13 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from serving import convert, mps, variants
+from serving import targets as variants
+from serving.convert import conversion as convert
+from serving.convert.options import Options
+from serving.engines.engine import OnnxRunner, Runner
 from serving.export_folder import Arrays, ExportFolder, open_export
-from serving.options import Options
-from serving.runners import OnnxRunner, Runner
-from serving.variants import Converted, Variant
+from serving.infer import mps
+from serving.targets import Converted, Variant
 
 TIES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": 1e-1}
 """How far below the expected item's score, relative to max(1, |score|), another best item's may lie."""
@@ -62,7 +64,7 @@ class Engine:
     def runner(self, threads: int) -> Runner:
         if self.format == "onnx":
             return OnnxRunner(self.content, threads)
-        from serving.conversions.tensorrt import TensorRtRunner
+        from serving.convert.tensorrt import TensorRtRunner
 
         return TensorRtRunner(self.content)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from serving.convert.options import Options
 from serving.export_folder import ExportFolder
-from serving.options import Options
-from serving.variants import Variant
+from serving.targets import Variant
 
 
 def missing(variant: Variant) -> list[str]:

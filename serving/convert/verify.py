@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving import variants
+from serving import targets as variants
+from serving.engines.engine import Runner, in_blocks, open_runner, reference_runner
 from serving.export_folder import Arrays, ExportFolder, Rows, digest, open_export
-from serving.runners import Runner, in_blocks, open_runner, reference_runner
-from serving.variants import Converted
+from serving.targets import Converted
 
 SCORE_TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": None}
 """Relative to max(1, |score|); None: scores are not compared, rankings are."""

@@ -1,0 +1,1 @@
+"""Inference engines: TensorFlow, ONNX Runtime and TensorRT behind one interface."""

@@ -1,0 +1,1 @@
+"""Recommendations for users and items of a data set, by their original ids."""
