@@ -1,5 +1,5 @@
-"""From an export to verified models in other formats; one module a format.
+"""Converts an export to other formats, and verifies the results.
 
-The module of a format has two functions: `missing_requirements` lists the packages and the hardware that this machine
-lacks, `convert` writes the model.
+Each format has a module with two functions: `missing_requirements` lists the packages and the hardware that this
+machine lacks, and `convert` writes the model.
 """

@@ -1,4 +1,4 @@
-"""What a conversion for GPUs needs of the machine."""
+"""The hardware that the conversions to TensorRT need."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shutil
 import subprocess
 
 
-def missing() -> list[str]:
-    """One line for each part of the machine that is not there."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+def missing_requirements() -> list[str]:
+    """One line if the machine has no NVIDIA GPU."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
         return ["no NVIDIA GPU: nvidia-smi is not there"]
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
     if listed.returncode or "GPU" not in listed.stdout:
         return [f"no NVIDIA GPU: nvidia-smi -L says: {(listed.stdout + listed.stderr).strip() or 'nothing'}"]
     return []

@@ -1,15 +1,16 @@
-"""Which operators TF-TRT (TensorFlow 2.17, TensorRT 8.6) and TensorRT's ONNX parser take.
+"""The operators that TF-TRT (TensorFlow 2.17, TensorRT 8.6) and TensorRT's ONNX parser support.
 
 Sources: the converters registered in tensorflow/compiler/tf2tensorrt/convert (convert_nodes.cc and ops/), and
-docs/operators.md of onnx-tensorrt. TensorRT's TopK takes K up to 3,840.
+docs/operators.md of onnx-tensorrt. ONNX Runtime supports every standard operator, so it needs no list.
 """
 
 from __future__ import annotations
 
 LARGEST_TOP_K = 3840
+"""Largest K of TensorRT's TopK."""
 
 STRUCTURAL = {"Placeholder", "Const", "Identity", "NoOp", "PartitionedCall", "StatefulPartitionedCall"}
-"""Not work: inputs, constants, calls that are inlined before conversion."""
+"""Nodes that need no converter: inputs, constants, and calls that are inlined before conversion."""
 
 TF_TRT = {
     *("Abs", "Add", "AddN", "AddV2", "ArgMax", "ArgMin", "BatchMatMul", "BatchMatMulV2", "BiasAdd"),
@@ -29,5 +30,3 @@ TENSORRT = {
     *("ReduceProd", "ReduceSum", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Slice"),
     *("Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"),
 }
-
-ONNX_RUNTIME_IS_REFERENCE = "ONNX Runtime takes every standard operator; that it does is proven by `verify`"

@@ -1,4 +1,4 @@
-"""Options of conversions that engines are built with."""
+"""Options of a conversion, and their flags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What TensorRT and TF-TRT build for. ONNX takes any batch and history."""
+    """Options of TensorRT and TF-TRT; ONNX uses `opset` only, and its models take any batch and any history."""
 
     max_batch: int = 1024
     optimal_batch: int = 32
@@ -16,11 +16,12 @@ class Options:
     optimal_history: int = 128
     workspace_mib: int = 4096
     dla_core: int = -1
+    """DLA core that runs the engine; -1 for the GPU."""
     opset: int = 17
 
-    def arguments(self) -> list[str]:
-        """As flags."""
-        return [part for name, value in vars(self).items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    def to_flags(self) -> list[str]:
+        """The options as words of a command line."""
+        return [word for name, value in vars(self).items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def from_arguments(args: argparse.Namespace) -> Options:
     """
     Raises:
-        ValueError: an option that cannot be used.
+        ValueError: a value is out of range.
     """
     options = Options(**{name: getattr(args, name) for name in vars(Options())})
-    for least, name in ((1, "max_batch"), (1, "optimal_batch"), (1, "max_history"), (1, "optimal_history"),
-                        (1, "workspace_mib"), (-1, "dla_core"), (13, "opset")):  # fmt: skip
-        if getattr(options, name) < least:
+    for smallest, name in ((1, "max_batch"), (1, "optimal_batch"), (1, "max_history"), (1, "optimal_history"),
+                           (1, "workspace_mib"), (-1, "dla_core"), (13, "opset")):  # fmt: skip
+        if getattr(options, name) < smallest:
             flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} is {getattr(options, name)}, expected a whole number from {least}")
+            raise ValueError(f"--{flag} is {getattr(options, name)}, expected a whole number from {smallest}")
     if options.optimal_batch > options.max_batch or options.optimal_history > options.max_history:
         raise ValueError("--optimal-batch and --optimal-history must not be above --max-batch and --max-history")
     return options

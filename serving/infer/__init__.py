@@ -1,1 +1,1 @@
-"""`python -m serving infer`: the same requests in several processes on one device at the same time."""
+"""Runs the same requests in several processes on one device at the same time (NVIDIA's sampleMovieLensMPS)."""

@@ -1,7 +1,7 @@
-"""A CUDA MPS daemon of our own: kernels of several processes on one GPU at the same time.
+"""A CUDA MPS daemon for one command: kernels of several processes run on one GPU at the same time.
 
-Its pipes and logs lie in a private directory, so that another user's daemon is never touched. Not run by us on a GPU;
-starting, stopping and failing are tested with a program in the daemon's place.
+Its pipes and logs lie in a private directory, so that it does not use the daemon of another user. It has not been run
+on a GPU. Tests start and stop it with a shell script in place of NVIDIA's program.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ VARIABLES = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
 
 @contextlib.contextmanager
 def daemon() -> Iterator[str]:
-    """Run the daemon while the block runs; child processes find it by their environment.
+    """Run the daemon while the block runs, and set the environment variables by which child processes find it.
 
     Raises:
-        RuntimeError: it is not installed, or does not start (with what it said).
+        RuntimeError: the program is not installed, or does not start; the message holds its output.
     """
     if shutil.which(CONTROL) is None:
         raise RuntimeError(f"--mps: {CONTROL} is not there; it comes with NVIDIA's driver, on machines with a GPU")
@@ -35,8 +35,8 @@ def daemon() -> Iterator[str]:
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise RuntimeError(f"--mps: {CONTROL} -d: {error}") from None
             if started.returncode:
-                said = (started.stdout + started.stderr).strip() or f"status {started.returncode}"
-                raise RuntimeError(f"--mps: {CONTROL} -d: {said}")
+                output = (started.stdout + started.stderr).strip() or f"status {started.returncode}"
+                raise RuntimeError(f"--mps: {CONTROL} -d: {output}")
             try:
                 yield folder
             finally:

@@ -1,1 +1,1 @@
-"""Recommendations for users and items of a data set, by their original ids."""
+"""Recommendations for requests that hold original user and item ids."""

@@ -12,16 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving import targets as variants
-from serving.engines.engine import open_runner
+from serving import targets
+from serving.engines.engine import open_engine
 from serving.export_folder import ExportFolder
 from serving.recommend.recommender import MODEL, POPULAR, Recommendation, Recommender
-from serving.recommend.requests import RequestError, checked
+from serving.recommend.requests import RequestError, check_request
 
 TOP_K = 100
 FUZZED = int(os.environ.get("RECSYS_FUZZED_REQUESTS", "2000"))
 """Requests of the fuzz run; a thorough one makes 10,000 and more."""
-"""Of the tiny exports."""
 
 
 def _around(export: ExportFolder, models: Path) -> SimpleNamespace:
@@ -34,18 +33,18 @@ def _around(export: ExportFolder, models: Path) -> SimpleNamespace:
         for row, user in zip(export.users["row"], export.users["user_id"], strict=True)
     }
     counts = dict(zip(ids, export.items["count"].tolist(), strict=True))
-    recommender = Recommender(export, open_runner(variants.converted(models, "onnx-fp32")))
+    recommender = Recommender(export, open_engine(targets.artifact(models, "onnx-fp32")))
     return SimpleNamespace(recommender=recommender, ids=ids, has=has, counts=counts)
 
 
 @pytest.fixture(scope="module")
-def vae_world(vae: ExportFolder, exact: dict[str, Path]) -> SimpleNamespace:
-    return _around(vae, exact["vae"])
+def vae_world(vae: ExportFolder, artifacts: dict[str, Path]) -> SimpleNamespace:
+    return _around(vae, artifacts["vae"])
 
 
 @pytest.fixture(scope="module")
-def ncf_world(ncf: ExportFolder, exact: dict[str, Path]) -> SimpleNamespace:
-    return _around(ncf, exact["ncf"])
+def ncf_world(ncf: ExportFolder, artifacts: dict[str, Path]) -> SimpleNamespace:
+    return _around(ncf, artifacts["ncf"])
 
 
 def _is_id(value: object) -> bool:
@@ -125,17 +124,17 @@ def test_thousands_of_odd_requests(vae_world: SimpleNamespace) -> None:
     @given(st.lists(_requests(vae_world), min_size=10, max_size=16))
     def fuzz(batch: list[dict[str, Any]]) -> None:
         counted["made"] += len(batch)
-        good, asked = [], []
+        good, requests = [], []
         for words in batch:
             if _is_allowed(words):
-                asked.append(checked(**words, top_k=TOP_K))
+                requests.append(check_request(**words, top_k=TOP_K))
                 good.append(words)
                 continue
             counted["refused"] += 1
             with pytest.raises(RequestError) as refused:
-                checked(**words, top_k=TOP_K)
+                check_request(**words, top_k=TOP_K)
             assert 0 < len(str(refused.value)) < 200
-        answers = vae_world.recommender.recommend(asked)
+        answers = vae_world.recommender.recommend(requests)
         assert len(answers) == len(good)
         for words, answer in zip(good, answers, strict=True):
             counted[answer.source] += 1
@@ -149,21 +148,21 @@ def test_thousands_of_odd_requests(vae_world: SimpleNamespace) -> None:
 @pytest.mark.slow
 def test_a_request_is_answered_the_same_alone_and_among_others(vae_world: SimpleNamespace) -> None:
     users = sorted(vae_world.has)[:40]
-    asked = [checked(user_id=u, k=20, top_k=TOP_K) for u in users] + [checked(k=5, top_k=TOP_K)]
-    together = vae_world.recommender.recommend(asked)
-    for one, answer in zip(asked, together, strict=True):
-        (alone,) = vae_world.recommender.recommend([one])
+    requests = [check_request(user_id=u, k=20, top_k=TOP_K) for u in users] + [check_request(k=5, top_k=TOP_K)]
+    together = vae_world.recommender.recommend(requests)
+    for request, answer in zip(requests, together, strict=True):
+        (alone,) = vae_world.recommender.recommend([request])
         np.testing.assert_allclose(alone.scores, answer.scores, atol=1e-5)
         assert alone.source == answer.source
 
 
 @pytest.mark.slow
 def test_an_answer_that_a_cut_history_shortens_says_so(
-    vae: ExportFolder, exact: dict[str, Path], vae_world: SimpleNamespace
+    vae: ExportFolder, artifacts: dict[str, Path], vae_world: SimpleNamespace
 ) -> None:
-    limited = Recommender(vae, open_runner(variants.converted(exact["vae"], "onnx-fp32")), history_limit=5)
+    limited = Recommender(vae, open_engine(targets.artifact(artifacts["vae"], "onnx-fp32")), history_limit=5)
     users = sorted(vae_world.has)[:50]
-    answers = limited.recommend([checked(user_id=u, k=TOP_K, top_k=TOP_K) for u in users])
+    answers = limited.recommend([check_request(user_id=u, k=TOP_K, top_k=TOP_K) for u in users])
     for user, answer in zip(users, answers, strict=True):
         assert not set(answer.item_ids.tolist()) & vae_world.has[user]
         assert len(answer.item_ids) == TOP_K or answer.note, f"user {user}: {len(answer.item_ids)} of {TOP_K}"
@@ -173,7 +172,7 @@ def test_an_answer_that_a_cut_history_shortens_says_so(
 def test_a_known_user_in_ncf_is_asked_of_the_model(ncf_world: SimpleNamespace) -> None:
     user = sorted(ncf_world.has)[3]
     words: dict[str, Any] = {"user_id": user, "item_ids": ncf_world.ids[:9], "k": 100, "deny": [], "allow": None}
-    (answer,) = ncf_world.recommender.recommend([checked(**words, top_k=TOP_K)])
+    (answer,) = ncf_world.recommender.recommend([check_request(**words, top_k=TOP_K)])
     _check_answer(ncf_world, words, answer)
     assert answer.note == ""
 
@@ -181,9 +180,9 @@ def test_a_known_user_in_ncf_is_asked_of_the_model(ncf_world: SimpleNamespace) -
 @pytest.mark.slow
 def test_ncf_gives_an_unknown_user_what_is_popular_and_says_why(ncf_world: SimpleNamespace) -> None:
     liked = max(ncf_world.ids, key=lambda i: ncf_world.counts[i])
-    stranger = checked(user_id=10**12, k=7, top_k=TOP_K)
-    with_items = checked(item_ids=[liked, 10**12], k=7, top_k=TOP_K)
-    nobody = checked(k=7, top_k=TOP_K)
+    stranger = check_request(user_id=10**12, k=7, top_k=TOP_K)
+    with_items = check_request(item_ids=[liked, 10**12], k=7, top_k=TOP_K)
+    nobody = check_request(k=7, top_k=TOP_K)
     first, second, third = ncf_world.recommender.recommend([stranger, with_items, nobody])
     assert first.source == second.source == third.source == POPULAR
     assert "user 1000000000000 is not known" in first.note

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.recommend.requests import LARGEST_ID, MOST_ITEMS, RequestError, checked, named, numbers
+from serving.recommend.requests import MAX_ID, MAX_IDS, RequestError, check_request, find_titles, parse_ids
 
 TOP_K = 100
 
@@ -17,42 +17,42 @@ TOP_K = 100
 def test_numbers_beyond_all_size_are_refused_in_one_line(place: str, number: int) -> None:
     words: dict[str, Any] = {place: number if place in ("user_id", "k") else [1, number]}
     with pytest.raises(RequestError) as refused:
-        checked(**words, top_k=TOP_K)
+        check_request(**words, top_k=TOP_K)
     assert len(str(refused.value)) < 200
 
 
 def test_limits_are_taken_and_one_beyond_is_not() -> None:
-    asked = checked(user_id=LARGEST_ID, item_ids=range(MOST_ITEMS), k=TOP_K, allow=[], top_k=TOP_K)
-    assert (asked.user_id, len(asked.item_ids), asked.k, asked.allow) == (2**63 - 1, 10_000, 100, frozenset())
+    request = check_request(user_id=MAX_ID, item_ids=range(MAX_IDS), k=TOP_K, allow=[], top_k=TOP_K)
+    assert (request.user_id, len(request.item_ids), request.k, request.allow) == (2**63 - 1, 10_000, 100, frozenset())
     for wrong in ({"k": 101}, {"k": 0}, {"k": True}, {"k": 3.0}, {"k": "3"}, {"k": None}, {"item_ids": "12"}):
         with pytest.raises(RequestError):
-            checked(**wrong, top_k=TOP_K)  # type: ignore[arg-type]
+            check_request(**wrong, top_k=TOP_K)  # type: ignore[arg-type]
 
 
 def test_a_million_ids_are_refused_by_their_number() -> None:
     with pytest.raises(RequestError, match=r"items holds 1,000,000 ids, at most 10,000 are taken"):
-        checked(item_ids=np.arange(1_000_000), top_k=TOP_K)
+        check_request(item_ids=np.arange(1_000_000), top_k=TOP_K)
 
 
 def test_an_item_named_twice_counts_once() -> None:
-    assert checked(item_ids=[7, 3, np.int32(7), 3], top_k=TOP_K).item_ids == (7, 3)
+    assert check_request(item_ids=[7, 3, np.int32(7), 3], top_k=TOP_K).item_ids == (7, 3)
 
 
 def test_numbers_are_read_from_a_flag() -> None:
-    assert numbers(" 1, 2,,3 ,", "--items") == [1, 2, 3]
-    assert numbers("", "--items") == numbers(" , ", "--items") == []
-    assert numbers("-4", "--items") == [-4]
+    assert parse_ids(" 1, 2,,3 ,", "--items") == [1, 2, 3]
+    assert parse_ids("", "--items") == parse_ids(" , ", "--items") == []
+    assert parse_ids("-4", "--items") == [-4]
     for text in ("1;2", "one", "1.5", "1e3", "0x10", "NaN", "9" * 5000, "1 2", "\0"):
         with pytest.raises(RequestError, match="--items is .* expected whole numbers separated by commas"):
-            numbers(text, "--items")
+            parse_ids(text, "--items")
 
 
 def test_titles_are_found_exactly_or_by_their_only_beginning() -> None:
     known = ["Heat (1995)", "Heat", "Toy Story (1995)", "Toy Story 2", "ÉTÉ", None, ""]
-    assert named(["heat", " TOY STORY 2 ", "été", "toy story ("], known) == ([1, 3, 4, 2], [])
-    assert named(["Toy", "Alien", "", "  "], known) == ([], ["Toy (2 titles begin so)", "Alien"])
-    assert named([], known) == ([], [])
-    assert named(["None"], known) == ([], ["None"])
+    assert find_titles(["heat", " TOY STORY 2 ", "été", "toy story ("], known) == ([1, 3, 4, 2], [])
+    assert find_titles(["Toy", "Alien", "", "  "], known) == ([], ["Toy (2 titles begin so)", "Alien"])
+    assert find_titles([], known) == ([], [])
+    assert find_titles(["None"], known) == ([], ["None"])
 
 
 def test_the_client_refuses_a_user_that_is_none(python: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from serving.recommend.recommender import Recommendation
 from serving.recommend.requests import RequestError
-from serving.triton.backend import as_arrays, asked_of
+from serving.triton.backend import read_requests, to_arrays
 
 
 def _ids(*rows: list[int]) -> np.ndarray:
@@ -17,19 +17,19 @@ def _ids(*rows: list[int]) -> np.ndarray:
 def test_each_row_is_a_request() -> None:
     given = {"user_id": _ids([5], [-1]), "item_ids": _ids([7, -1, 3, 7], [-1] * 4), "k": np.array([[2], [9]], np.int32)}
     given |= {"deny": _ids([1, -1], [4, 1]), "allow": None}
-    first, second = asked_of(given, 100)
+    first, second = read_requests(given, 100)
     assert (first.user_id, first.item_ids, first.k, first.deny, first.allow) == (5, (7, 3), 2, {1}, None)
     assert (second.user_id, second.item_ids, second.k, second.deny) == (None, (), 9, {4, 1})
 
 
 def test_k_is_ten_unless_the_model_gives_fewer() -> None:
-    assert asked_of({"item_ids": _ids([1])}, 100)[0].k == 10
-    assert asked_of({"item_ids": _ids([1])}, 4)[0].k == 4
+    assert read_requests({"item_ids": _ids([1])}, 100)[0].k == 10
+    assert read_requests({"item_ids": _ids([1])}, 4)[0].k == 4
 
 
 def test_an_allow_list_of_no_ids_is_no_permission_for_all() -> None:
-    (asked,) = asked_of({"item_ids": _ids([1]), "allow": np.zeros((1, 0), np.int64)}, 100)
-    assert asked.allow == frozenset()
+    (request,) = read_requests({"item_ids": _ids([1]), "allow": np.zeros((1, 0), np.int64)}, 100)
+    assert request.allow == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_allow_list_of_no_ids_is_no_permission_for_all() -> None:
 )
 def test_what_is_wrong_is_refused(given: dict[str, np.ndarray], why: str) -> None:
     with pytest.raises(RequestError, match=why):
-        asked_of(given, 100)
+        read_requests(given, 100)
 
 
 def _answer(items: list[int], **words: object) -> Recommendation:
@@ -57,7 +57,7 @@ def _answer(items: list[int], **words: object) -> Recommendation:
 
 
 def test_answers_of_different_lengths_are_filled_up() -> None:
-    found = as_arrays([_answer([4, 9]), _answer([], note="0 of 5", unknown=(8, 6)), _answer([3])])
+    found = to_arrays([_answer([4, 9]), _answer([], note="0 of 5", unknown=(8, 6)), _answer([3])])
     assert found["items"].tolist() == [[4, 9], [-1, -1], [3, -1]]
     assert found["scores"].tolist() == [[1.0, 0.5], [-np.inf, -np.inf], [1.0, -np.inf]]
     assert found["titles"].tolist()[0] == ["Müller 4".encode(), "Müller 9".encode()]
@@ -69,19 +69,19 @@ def test_answers_of_different_lengths_are_filled_up() -> None:
 
 
 def test_an_answer_of_nothing_still_has_a_place() -> None:
-    found = as_arrays([_answer([])])
+    found = to_arrays([_answer([])])
     assert found["items"].tolist() == [[-1]]
 
 
 def test_a_note_names_ten_unknown_ids_at_most() -> None:
-    note = as_arrays([_answer([1], unknown=tuple(range(10_000)))])["note"][0, 0].decode()
+    note = to_arrays([_answer([1], unknown=tuple(range(10_000)))])["note"][0, 0].decode()
     assert len(note) < 80
 
 
 def test_a_batch_of_no_rows_is_refused_or_answered_with_none() -> None:
     try:
-        asked = asked_of({"item_ids": np.zeros((0, 3), np.int64)}, 100)
+        requests = read_requests({"item_ids": np.zeros((0, 3), np.int64)}, 100)
     except RequestError:
         return
-    assert asked == []
-    assert len(as_arrays([])["items"]) == 0
+    assert requests == []
+    assert len(to_arrays([])["items"]) == 0

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
-from serving import targets as variants
+from serving import targets
 from serving.__main__ import main
 from serving.export_folder import ExportFolder, open_export
-from serving.targets import Converted
+from serving.targets import Artifact
 from serving.triton import config, repository
 from serving.triton.config import Service
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def made(exact: dict[str, Path]) -> Converted:
-    return variants.converted(exact["vae"], "onnx-fp32")
+def made(artifacts: dict[str, Path]) -> Artifact:
+    return targets.artifact(artifacts["vae"], "onnx-fp32")
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def rated(vae_export: Path, tmp_path: Path) -> Callable[[float], Path]:
 
 
 @pytest.fixture
-def publish(exact: dict[str, Path], tmp_path: Path) -> Callable[..., int]:
+def publish(artifacts: dict[str, Path], tmp_path: Path) -> Callable[..., int]:
     """Run `publish` with the real conversion; returns its status."""
 
     def run(*words: str | Path) -> int:
-        where = ("--repository", tmp_path / "models", "--name", "films", "--models", exact["vae"])
+        where = ("--repository", tmp_path / "models", "--name", "films", "--models", artifacts["vae"])
         return main([str(w) for w in ("publish", *where, *words)])
 
     return run
@@ -54,20 +54,20 @@ def publish(exact: dict[str, Path], tmp_path: Path) -> Callable[..., int]:
 
 def _state(folder: Path) -> tuple[list[int], int | None]:
     """Versions that are there, and the one that is served."""
-    return repository.versions(folder), repository.served(folder)
+    return repository.versions(folder), repository.served_version(folder)
 
 
 WRONG_NAMES = ("", ".", "..", "../out", "a/b", "/tmp/out", "a b", "-a", "_a", "é", "a" * 65, "a\n", "a\0", "a.b", "~")
 
 
 @pytest.mark.parametrize("name", WRONG_NAMES, ids=ascii)
-def test_a_name_stays_in_the_repository(name: str, vae: ExportFolder, made: Converted, tmp_path: Path) -> None:
+def test_a_name_stays_in_the_repository(name: str, vae: ExportFolder, made: Artifact, tmp_path: Path) -> None:
     inside = tmp_path / "deep" / "models"
     for act in (
-        lambda: repository.add_version(inside, name, vae, made, {}),
+        lambda: repository.add_version(inside, name, vae, made),
         lambda: repository.add_native(inside, name, vae, made, Service()),
         lambda: repository.serve_version(inside, name, 1),
-        lambda: repository.keep(inside, name, 1),
+        lambda: repository.remove_old_versions(inside, name, 1),
     ):
         with pytest.raises(ValueError, match="expected up to 64 letters"):
             act()
@@ -75,27 +75,27 @@ def test_a_name_stays_in_the_repository(name: str, vae: ExportFolder, made: Conv
     assert list(tmp_path.iterdir()) == []
 
 
-def test_versions_are_numbered_and_whole(vae: ExportFolder, made: Converted, tmp_path: Path) -> None:
+def test_versions_are_numbered_and_whole(vae: ExportFolder, made: Artifact, tmp_path: Path) -> None:
     for expected in (1, 2, 3):
-        assert repository.add_version(tmp_path, "films", vae, made, {"ndcg@100": {"mean": 0.5}}) == expected
-    assert {p.name for p in (tmp_path / "films").iterdir()} == {"1", "2", "3"}, "served is what is asked for"
-    assert repository.served(tmp_path / "films") is None
+        assert repository.add_version(tmp_path, "films", vae, made) == expected
+    assert {p.name for p in (tmp_path / "films").iterdir()} == {"1", "2", "3"}, "add_version serves nothing"
+    assert repository.served_version(tmp_path / "films") is None
     inside = {p.name for p in (tmp_path / "films" / "2").iterdir()}
     assert inside == {"model.py", "export", "onnx-fp32", "published.json"}
     assert not (tmp_path / "films" / "2" / "export" / "saved_model").exists()
-    about = repository.published(tmp_path / "films", 2)
-    assert (about["model"], about["metrics"]) == ("onnx-fp32", {"ndcg@100": {"mean": 0.5}})
+    about = repository.read_published(tmp_path / "films", 2)
+    assert (about["model"], about["metrics"]) == ("onnx-fp32", vae.test_metrics)
     assert about["export"] == vae.identity
-    variants.converted(tmp_path / "films" / "2", "onnx-fp32").require_verified(vae.identity)
+    targets.artifact(tmp_path / "films" / "2", "onnx-fp32").require_verified(vae.identity)
     shutil.rmtree(tmp_path / "films" / "2")
-    assert repository.add_version(tmp_path, "films", vae, made, {}) == 4, "a number is never given twice in a row"
+    assert repository.add_version(tmp_path, "films", vae, made) == 4, "a number is never given twice in a row"
 
 
-def test_the_configuration_is_tritons(vae: ExportFolder, made: Converted, tmp_path: Path) -> None:
-    version = repository.add_version(tmp_path, "films", vae, made, {})
+def test_the_configuration_is_tritons(vae: ExportFolder, made: Artifact, tmp_path: Path) -> None:
+    version = repository.add_version(tmp_path, "films", vae, made)
     service = Service(max_batch=7, instances=3, gpu=True, queue_delay_us=9, queue_size=5, queue_timeout_ms=2)
     repository.serve_version(tmp_path, "films", version, service)
-    read = config.read(tmp_path / "films" / "config.pbtxt")
+    read = config.read_config(tmp_path / "films" / "config.pbtxt")
     assert (read.name, read.backend, read.max_batch_size) == ("films", "python", 7)
     assert [(g.kind, g.count) for g in read.instance_group] == [(pb.ModelInstanceGroup.KIND_GPU, 3)]
     assert read.dynamic_batching.max_queue_delay_microseconds == 9
@@ -104,8 +104,8 @@ def test_the_configuration_is_tritons(vae: ExportFolder, made: Converted, tmp_pa
     assert [i.name for i in read.input] == ["user_id", "item_ids", "k", "deny", "allow"]
     assert all(i.optional for i in read.input)
     assert [o.name for o in read.output] == ["items", "scores", "titles", "source", "note"]
-    repository.serve_version(tmp_path, "films", repository.add_version(tmp_path, "films", vae, made, {}))
-    after = config.read(tmp_path / "films" / "config.pbtxt")
+    repository.serve_version(tmp_path, "films", repository.add_version(tmp_path, "films", vae, made))
+    after = config.read_config(tmp_path / "films" / "config.pbtxt")
     assert config.served_versions(after) == [2]
     after.version_policy.specific.versions[:] = [1]
     assert after == read, "another version is served in the same way"
@@ -117,7 +117,7 @@ def test_the_configuration_is_tritons(vae: ExportFolder, made: Converted, tmp_pa
 def test_a_configuration_that_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "config.pbtxt").write_bytes(content)
     with pytest.raises(ValueError):
-        config.read(tmp_path / "config.pbtxt")
+        config.read_config(tmp_path / "config.pbtxt")
 
 
 @pytest.mark.parametrize(("count", "left"), [(3, [1, 3, 4, 5]), (1, [1, 5]), (0, [1, 5]), (-3, [1, 5]), (9, None)])
@@ -126,7 +126,7 @@ def test_the_served_version_is_never_removed(count: int, left: list[int] | None,
         (tmp_path / "films" / str(version)).mkdir(parents=True)
     repository.serve_version(tmp_path, "films", 1)
     everything = {1, 2, 3, 4, 5}
-    removed = repository.keep(tmp_path, "films", count)
+    removed = repository.remove_old_versions(tmp_path, "films", count)
     assert _state(tmp_path / "films") == (left or sorted(everything), 1)
     assert removed == sorted(everything - set(left or everything))
 
@@ -172,7 +172,7 @@ def test_back_and_no_further(publish: Any, rated: Any, tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize("fault", ["not there", "not verified", "failed", "changed"])
 def test_what_is_not_verified_is_refused(
-    fault: str, vae_export: Path, made: Converted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fault: str, vae_export: Path, made: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = Path(shutil.copytree(made.folder, tmp_path / "converted" / "onnx-fp32"))
     if fault == "not there":
@@ -192,7 +192,7 @@ def test_what_is_not_verified_is_refused(
 
 
 def test_a_conversion_of_another_model_is_refused(
-    vae_export: Path, ncf_export: Path, made: Converted, tmp_path: Path
+    vae_export: Path, ncf_export: Path, made: Artifact, tmp_path: Path
 ) -> None:
     """Its metrics are not this run's: a conversion that was left from an earlier training, or of another model."""
     retrained = Path(shutil.copytree(vae_export, tmp_path / "export"))
@@ -217,19 +217,21 @@ def test_a_served_version_without_metrics_is_not_taken_for_none(
 
 
 @pytest.mark.parametrize("model", ["vae", "ncf"])
-def test_native_models(model: str, vae_export: Path, ncf_export: Path, exact: Any, python: Any, tmp_path: Path) -> None:
+def test_native_models(
+    model: str, vae_export: Path, ncf_export: Path, artifacts: Any, python: Any, tmp_path: Path
+) -> None:
     folder, source = tmp_path / "converted", {"vae": vae_export, "ncf": ncf_export}[model]
     export = open_export(source)
-    shutil.copytree(exact[model], folder)
+    shutil.copytree(artifacts[model], folder)
     done = python("serving", "convert", "--export", source, "--to", "savedmodel", "--models", folder)
     assert done.returncode == 0, done.stdout
     for name, full, backend, file in (
         ("onnx-fp32", "films_onnx_fp32", "onnxruntime", "model.onnx"),
         ("savedmodel-fp32", "films_savedmodel_fp32", "tensorflow", "model.savedmodel/saved_model.pb"),
     ):
-        converted = variants.converted(folder, name)
+        converted = targets.artifact(folder, name)
         assert repository.add_native(tmp_path / "models", "films", export, converted, Service()) == full
-        read = config.read(tmp_path / "models" / full / "config.pbtxt")
+        read = config.read_config(tmp_path / "models" / full / "config.pbtxt")
         assert (tmp_path / "models" / full / "1" / file).is_file()
         assert (read.name, read.backend, config.served_versions(read)) == (full, backend, [1])
         given = {i.name: (i.data_type, list(i.dims), i.HasField("reshape")) for i in read.input}
