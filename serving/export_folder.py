@@ -1,6 +1,6 @@
 """Reads an export folder: signatures, golden requests, items, known users and held-out users.
 
-Version 2 is read. It has another name for one signature, see `stored_signature`.
+Versions 2 and 3 are read. They differ in the name of one signature, see `stored_signature`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pandas as pd
 
-EXPORT_VERSIONS = (2,)
+EXPORT_VERSIONS = (2, 3)
 SERVING = "serving"
 """The signature that ONNX, TensorRT and SavedModel are converted from."""
 NO_SCATTER = "serving_no_scatter"
