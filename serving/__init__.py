@@ -1,6 +1,17 @@
-"""From an export folder to verified TopK inference: convert, check, verify, recommend, infer, Triton.
+"""Convert, verify and serve an exported model.
 
-Reads what training exported and nothing else of it: no model class, no checkpoint, no data set.
+This package reads an export folder. It imports no model class and reads no checkpoint and no data set.
+
+A module imports only modules of its own folder and of the folders and modules that stand before it here:
+
+    export_folder   the files that training exported
+    targets         formats and precisions, and the folder of a converted model
+    engines/        run a model: TensorFlow, ONNX Runtime, TensorRT
+    convert/        convert to other formats, check the operators, verify the results
+    infer/          run the same requests in several processes at once
+    recommend/      requests with original ids, and their recommendations
+    triton/         Triton's model repository, server and client
+    release         publish a new version of a model, or roll back to an earlier one
 """
 
-import recsys_core  # noqa: F401 - sets what TensorFlow reads from the environment
+import recsys_core  # noqa: F401 - sets the environment variables that TensorFlow reads when it is imported

@@ -7,15 +7,16 @@ import sys
 from importlib import import_module
 
 ACTIONS = {
-    "convert": "to ONNX, TensorRT, TF-TRT or SavedModel, each verified",
-    "verify": "a converted model against the exported one",
-    "check": "what TF-TRT and TensorRT take of the graph, operator by operator",
-    "recommend": "for a user, a few items or titles, or nobody known",
-    "infer": "many processes on one device, as NVIDIA's sampleMovieLensMPS",
-    "triton": "build a model repository, serve it",
-    "client": "ask a Triton server over HTTP or gRPC",
-    "publish": "a new version into a repository, or back to an older one",
+    "convert": ("serving.convert.command", "convert to ONNX, TensorRT, TF-TRT or SavedModel, and verify each result"),
+    "verify": ("serving.convert.verify", "compare a converted model with the exported one"),
+    "check": ("serving.convert.check", "list the operators that TF-TRT and TensorRT do not support"),
+    "recommend": ("serving.recommend.command", "recommend items for a user, for items or for titles"),
+    "infer": ("serving.infer.command", "run several processes on one device, as NVIDIA's sampleMovieLensMPS"),
+    "triton": ("serving.triton.commands", "build a model repository, or serve it"),
+    "client": ("serving.triton.client", "send a request to a Triton server over HTTP or gRPC"),
+    "publish": ("serving.release", "publish a new version into a repository, or roll back to an earlier one"),
 }
+"""Action -> its module, which has `add_arguments` and `main`, and its line in the help."""
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -23,19 +24,19 @@ INTERRUPTED = 130
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """
     Args:
-        chosen: the only action whose module is imported (they are slow to import); None for all.
+        chosen: the only action whose module is imported; None for all.
     """
     parser = argparse.ArgumentParser(
         prog="python -m serving",
-        description="From an export folder to verified TopK inference.",
+        description="Convert, verify and serve an exported model.",
         epilog="example: python -m serving convert --export runs/first/export --to onnx --precision fp32,fp16,int8",
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    for name, text in ACTIONS.items():
+    for name, (module_name, text) in ACTIONS.items():
         if chosen in ACTIONS and name != chosen:
             actions.add_parser(name, help=text)
             continue
-        module = import_module("serving.triton.commands" if name == "triton" else f"serving.{name}")
+        module = import_module(module_name)
         action = actions.add_parser(name, help=text, description=module.__doc__,
                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         module.add_arguments(action)
@@ -44,7 +45,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 found wanting or failed, 2 bad input, 3 nothing could be made here."""
+    """Exit status: 0 done, 1 failed or rejected, 2 bad input, 3 this machine can convert nothing of the request."""
     words = sys.argv[1:] if argv is None else argv
     args = build_parser(words[0] if words else None).parse_args(words)
     try:

@@ -1,30 +1,45 @@
-"""Reading an export folder: the model's signatures, golden requests, items, known users, users to measure with."""
+"""Reads an export folder: signatures, golden requests, items, known users and held-out users.
+
+Versions 2 and 3 are read. They differ in the name of one signature, see `stored_signature`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-EXPORT_VERSION = 2
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPORT_VERSIONS = (2, 3)
 SERVING = "serving"
-"""The signature that is converted; POOL is its twin for TF-TRT."""
-POOL = "serving_pool"
+"""The signature that ONNX, TensorRT and SavedModel are converted from."""
+NO_SCATTER = "serving_no_scatter"
+"""The signature for TF-TRT, which has no scatter operator. It gives the same answers."""
+FORMER_NAMES = {NO_SCATTER: "serving_pool"}
+"""Signature -> its name in exports of version 2 and in the models that were converted from them."""
 
 Arrays = dict[str, npt.NDArray]
 
 
+def stored_signature(signature: str, names: Collection[str]) -> str:
+    """The name of a signature in a model that has signatures of these names."""
+    former = FORMER_NAMES.get(signature, signature)
+    return signature if signature in names or former not in names else former
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Lists of item indices, one after another (CSR)."""
+    """Lists of item indices in one array (CSR). U rows, E items in all rows together."""
 
     indptr: npt.NDArray[np.int64]
     """[U + 1]"""
@@ -43,7 +58,7 @@ class Rows:
         return np.diff(self.indptr)
 
     def padded(self, rows: npt.NDArray[np.int64], padding: int) -> npt.NDArray[np.int32]:
-        """int32 [B, L] some rows, the longest deciding L (at least 1)."""
+        """int32 [B, L]: the given rows, filled up to the length L of the longest (at least 1)."""
         lengths = self.lengths[rows]
         block = np.full((len(rows), max(int(lengths.max(initial=1)), 1)), padding, np.int32)
         for k, row in enumerate(rows):
@@ -52,21 +67,23 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audience:
-    """Held-out users: what a model is given, and what it has to find."""
+class HeldOutUsers:
+    """Users that the model was not trained on (NCF: whose last items it was not trained on)."""
 
     fold_in: Rows
+    """The items that a request holds."""
     fold_out: Rows | None
+    """The items that the model should find; None for the calibration users."""
     user_ids: npt.NDArray[np.int32] | None
-    """[S] where the model knows users by row."""
+    """[U] rows of `ExportFolder.users`; None where the model takes no users."""
 
     def requests(self, rows: npt.NDArray[np.int64], padding: int) -> Arrays:
-        """The inputs of `serving` for some of these users."""
+        """The inputs of `serving` for the users of these rows."""
         inputs: Arrays = {"item_ids": self.fold_in.padded(rows, padding)}
         return inputs if self.user_ids is None else {"user_ids": self.user_ids[rows], **inputs}
 
 
-def _arrays(path: Path) -> Arrays:
+def _read_arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -77,7 +94,7 @@ def _arrays(path: Path) -> Arrays:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files and their names."""
+    """SHA-256 of a file, or of the files of a folder and their names."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
@@ -90,7 +107,7 @@ def digest(path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFolder:
-    """What training left for serving."""
+    """An exported model and the files beside it."""
 
     folder: Path
     content: dict[str, Any]
@@ -102,7 +119,7 @@ class ExportFolder:
 
     @property
     def top_k(self) -> int:
-        """Items an answer holds."""
+        """Number of items in an answer."""
         return int(self.content["top_k"])
 
     @property
@@ -111,54 +128,73 @@ class ExportFolder:
 
     @property
     def knows_users(self) -> bool:
-        """Whether the model is asked by user (NCF) and not by history alone (VAE-CF)."""
+        """Whether a request names a user (NCF); else it holds a history only (VAE-CF)."""
         return "user_ids" in self.inputs(SERVING)
 
     @property
     def identity(self) -> str:
-        """Digest of the model: which export something was made from."""
+        """Digest of the SavedModel. It tells one export from another."""
         return digest(self.saved_model)
 
+    @property
+    def test_metrics(self) -> dict[str, Any]:
+        """Metrics of the run on its test users: name -> mean and standard error."""
+        found = self.content["test"]
+        return {name: value for name, value in found.get("metrics", found).items() if isinstance(value, dict)}
+
+    def stored_signature(self, signature: str) -> str:
+        """The name of a signature in the files of this export."""
+        return stored_signature(signature, self.content["signatures"])
+
     def inputs(self, signature: str) -> dict[str, Any]:
-        """name -> dtype and shape.
+        """Input name -> dtype and shape.
 
         Raises:
-            ValueError: no such signature.
+            ValueError: the export has no such signature.
         """
         signatures = self.content["signatures"]
-        if signature not in signatures:
+        stored = self.stored_signature(signature)
+        if stored not in signatures:
             raise ValueError(f"{self.folder} has no signature {signature!r}, it has: {', '.join(signatures)}")
-        return signatures[signature]["inputs"]
+        return signatures[stored]["inputs"]
 
     def history_limit(self, signature: str) -> int | None:
-        """Items a row of item_ids may hold, None for any number."""
-        return self.content["history_limits"].get(signature)
+        """Largest number of items in a row of item_ids; None for no limit."""
+        return self.content["history_limits"].get(self.stored_signature(signature))
 
     def golden(self, signature: str) -> tuple[Arrays, Arrays]:
-        """Real requests and the trained model's answers."""
-        names = self.inputs(signature)
-        every = _arrays(self.folder / "golden.npz")
-        own = {k.split("/", 1)[1]: v for k, v in every.items() if k.split("/", 1)[0] == signature}
-        return {k: v for k, v in own.items() if k in names}, {k: v for k, v in own.items() if k not in names}
+        """Golden requests, and the answers that the trained model gave to them."""
+        names, prefix = self.inputs(signature), f"{self.stored_signature(signature)}/"
+        arrays = _read_arrays(self.folder / "golden.npz")
+        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        inputs = {name: array for name, array in own.items() if name in names}
+        return inputs, {name: array for name, array in own.items() if name not in names}
 
     @cached_property
     def items(self) -> pd.DataFrame:
         """[I] index, item_id, title, count."""
+        import pandas as pd
+
         return pd.read_parquet(self.folder / "items.parquet")
 
     @cached_property
     def users(self) -> pd.DataFrame:
         """[U] row, user_id."""
+        import pandas as pd
+
         return pd.read_parquet(self.folder / "users.parquet")
 
     @cached_property
     def histories(self) -> Rows:
-        """By row of `users`: everything the user has."""
-        return Rows(**_arrays(self.folder / "histories.npz"))
+        """All items of each user, by row of `users`."""
+        return Rows(**_read_arrays(self.folder / "histories.npz"))
 
-    def audience(self, name: str) -> Audience:
-        """The "test" users, or those for "calibration"."""
-        arrays = _arrays(self.folder / f"{name}.npz")
+    def held_out_users(self, name: str) -> HeldOutUsers:
+        """
+        Args:
+            name: "test" or "calibration".
+        """
+        arrays = _read_arrays(self.folder / f"{name}.npz")
 
         def rows(part: str) -> Rows | None:
             if f"{part}.indptr" not in arrays:
@@ -167,14 +203,14 @@ class ExportFolder:
 
         fold_in = rows("fold_in")
         assert fold_in is not None
-        return Audience(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=arrays.get("user_ids"))
+        return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=arrays.get("user_ids"))
 
 
 def open_export(folder: Path) -> ExportFolder:
-    """Read an export folder's description.
+    """Read the description of an export.
 
     Raises:
-        ValueError: the folder is none, or of another version.
+        ValueError: the folder is no export, is damaged, or has a version that is not known.
     """
     path = folder / "export.json"
     if not path.is_file():
@@ -186,6 +222,7 @@ def open_export(folder: Path) -> ExportFolder:
         version = content["format_version"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); train again") from None
-    if version != EXPORT_VERSION:
-        raise ValueError(f"{folder} has export version {version}, this program reads {EXPORT_VERSION}; train again")
+    if version not in EXPORT_VERSIONS:
+        known = " and ".join(map(str, EXPORT_VERSIONS))
+        raise ValueError(f"{folder} has export version {version}, this program reads {known}; train again")
     return ExportFolder(folder=folder, content=content)

@@ -16,9 +16,11 @@ import numpy as np
 
 from benchmarks.results import tables
 from benchmarks.results.records import record
-from serving import variants, verify
+from serving import targets
+from serving.convert import verify
+from serving.engines.blocks import in_blocks
+from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, Arrays, ExportFolder, Rows, open_export
-from serving.runners import Runner, in_blocks, open_runner, reference_runner
 
 TENSORFLOW = "tensorflow"
 RECOMMEND = "recommend"
@@ -40,35 +42,35 @@ def _size(path: Path) -> float:
     return sum(p.stat().st_size for p in files) / 2**20
 
 
-def _engines(export: ExportFolder, args: argparse.Namespace) -> tuple[dict[str, Runner], dict[str, float]]:
-    """Runners and sizes in MiB by name; TensorFlow first, which is the reference."""
-    folder = args.models or variants.default_folder(args.export)
+def _engines(export: ExportFolder, args: argparse.Namespace) -> tuple[dict[str, Engine], dict[str, float]]:
+    """Engines and sizes in MiB by name; TensorFlow first, which is the reference."""
+    folder = args.models or targets.default_folder(args.export)
     # TensorFlow's own best: the sparse kernels of `recommend`, where that takes what `serving` takes.
     same = export.inputs(RECOMMEND).keys() == export.inputs(SERVING).keys()
-    engines: dict[str, Runner] = {TENSORFLOW: reference_runner(export, RECOMMEND if same else SERVING)}
+    engines: dict[str, Engine] = {TENSORFLOW: reference_engine(export, RECOMMEND if same else SERVING)}
     sizes = {TENSORFLOW: _size(export.saved_model)}
     for name in args.variants:
-        made = variants.converted(folder, name)
+        made = targets.artifact(folder, name)
         made.require_verified(export.identity)
-        engines[name], sizes[name] = open_runner(made, args.threads), _size(made.model)
+        engines[name], sizes[name] = open_engine(made, args.threads), _size(made.model)
     return engines, sizes
 
 
 def _test_users(export: ExportFolder) -> tuple[Arrays, Rows]:
-    audience = export.audience("test")
+    audience = export.held_out_users("test")
     rows = np.arange(len(audience.fold_in))
     assert audience.fold_out is not None
     return audience.requests(rows, export.n_items), audience.fold_out
 
 
-def quality(export: ExportFolder, engines: Mapping[str, Runner], sizes: Mapping[str, float]) -> list[dict[str, Any]]:
+def quality(export: ExportFolder, engines: Mapping[str, Engine], sizes: Mapping[str, float]) -> list[dict[str, Any]]:
     """Agreement with TensorFlow's lists over all test users, and the ranking metrics of each."""
     inputs, wanted = _test_users(export)
     answers = {name: in_blocks(engine, inputs, export.n_items) for name, engine in engines.items()}
     lines = []
     for name, found in answers.items():
-        tolerance = None if name == TENSORFLOW else verify.SCORE_TOLERANCE[variants.parse(name).precision]
-        same = verify.difference(answers[TENSORFLOW], found, tolerance)
+        tolerance = None if name == TENSORFLOW else verify.SCORE_TOLERANCE[targets.parse_target(name).precision]
+        same = verify.compare_answers(answers[TENSORFLOW], found, tolerance)
         lines.append({"engine": name, "MiB": sizes[name], **same, **verify.ranking_metrics(found["items"], wanted)})
     return lines
 
@@ -82,7 +84,7 @@ def _batch(inputs: Arrays, size: int, padding: int, rng: np.random.Generator) ->
     return some
 
 
-def latency(export: ExportFolder, engines: Mapping[str, Runner], args: argparse.Namespace) -> list[dict[str, Any]]:
+def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Percentiles over all windows, in ms, for every engine and batch size."""
     inputs, _ = _test_users(export)
     lines = []

@@ -31,11 +31,11 @@ def engines_of(subject: Subject) -> list[str]:
     """What can run it; TensorFlow first, which is the measure."""
     if subject.export is None:
         return [TENSORFLOW, XLA, ONNX, ONNX_INT8]
-    from serving import variants
+    from serving import targets
 
-    folder = subject.converted or variants.default_folder(subject.export)
+    folder = subject.converted or targets.default_folder(subject.export)
     known = ("savedmodel-fp32", "onnx-fp32", "onnx-fp16", "onnx-int8", "tf-trt-fp32", "tf-trt-fp16", "tensorrt-fp16")
-    return [TENSORFLOW, *(name for name in known[1:] if variants.converted(folder, name).model.exists())]
+    return [TENSORFLOW, *(name for name in known[1:] if targets.artifact(folder, name).model.exists())]
 
 
 def window(servable: Servable, batch: int, seconds: float, seed: int) -> list[float]:

@@ -118,9 +118,9 @@ class _OfZoo:
         self._configuration = scaled(CONFIGURATIONS[subject.model], subject.table_bytes)
         self._kept: Arrays = {}
         if subject.engine.startswith("onnx"):
-            from serving.runners import OnnxRunner
+            from serving.engines.onnx import OnnxEngine
 
-            self.runner: Callable[[Arrays], Any] = OnnxRunner(subject.onnx_file(subject.engine), threads, profile)
+            self.runner: Callable[[Arrays], Any] = OnnxEngine(subject.onnx_file(subject.engine), threads, profile)
         else:
             self.runner = _keras(subject, threads)
 
@@ -161,25 +161,27 @@ class _Exported:
     """A trained model, asked with histories of its test users."""
 
     def __init__(self, subject: Subject, threads: int, profile: Path | None) -> None:
-        from serving import variants
+        from serving import targets
+        from serving.engines.engine import open_engine
+        from serving.engines.onnx import OnnxEngine
+        from serving.engines.savedmodel import SavedModelEngine
         from serving.export_folder import SERVING, open_export
-        from serving.runners import OnnxRunner, SavedModelRunner, open_runner
 
         assert subject.export is not None
         export = open_export(subject.export)
-        self._audience, self._padding = export.audience("test"), export.n_items
+        self._audience, self._padding = export.held_out_users("test"), export.n_items
         if subject.engine == TENSORFLOW:
             same = export.inputs("recommend").keys() == export.inputs(SERVING).keys()
-            self.runner: Any = SavedModelRunner(export.saved_model, "recommend" if same else SERVING, threads)
+            self.runner: Any = SavedModelEngine(export.saved_model, "recommend" if same else SERVING, threads)
         else:
-            made = variants.converted(subject.converted or variants.default_folder(subject.export), subject.engine)
+            made = targets.artifact(subject.converted or targets.default_folder(subject.export), subject.engine)
             made.require_verified(export.identity)
-            self.runner = OnnxRunner(made.model, threads, profile) if profile else open_runner(made, threads)
+            self.runner = OnnxEngine(made.model, threads, profile) if profile else open_engine(made, threads)
 
     def examples(self, size: int, rng: np.random.Generator) -> Arrays:
         return self._audience.requests(rng.integers(0, len(self._audience.fold_in), size), self._padding)
 
     def __call__(self, inputs: Arrays) -> Any:
-        from serving.runners import in_blocks
+        from serving.engines.blocks import in_blocks
 
         return in_blocks(self.runner, inputs, self._padding)

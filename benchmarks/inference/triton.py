@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.traffic.queries import Done, Query
-from serving.client import Client, ServerError
 from serving.export_folder import open_export
+from serving.triton.client import Client, ServerError
 
 CONNECTIONS = 64
 
@@ -94,7 +94,7 @@ class _Requests:
 
     def __init__(self, folder: Path) -> None:
         export = open_export(folder)
-        self._audience = export.audience("test")
+        self._audience = export.held_out_users("test")
         self._ids = np.append(export.items["item_id"].to_numpy(np.int64), -1)  # the padding is index I
         self._users = export.users["user_id"].to_numpy(np.int64) if export.knows_users else None
 

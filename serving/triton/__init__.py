@@ -1,1 +1,1 @@
-"""A real Triton server: its model repository, its configuration, starting it, and the model that runs in it."""
+"""Triton: the model repository, its configuration, the Python backend's model, the server and a client."""

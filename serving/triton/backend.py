@@ -1,6 +1,6 @@
-"""The model that Triton's Python backend runs: requests as people make them, many of them in one call of the engine.
+"""The model that Triton's Python backend runs: original ids in, recommendations out.
 
-Whatever is wrong with one request is that request's error; the others are answered.
+An error in one request is answered to that request only; the other requests of the batch get their answers.
 """
 
 from __future__ import annotations
@@ -13,34 +13,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving import asked as requests
-from serving import variants
-from serving.asked import Asked, RequestError
+from serving import targets
+from serving.engines.blocks import in_blocks
+from serving.engines.engine import open_engine
 from serving.export_folder import open_export
-from serving.recommender import Recommendation, Recommender
-from serving.runners import in_blocks, open_runner
+from serving.recommend.recommender import Recommendation, Recommender
+from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
 from serving.triton import repository
 
 PADDING = -1
-"""Of id lists in a batch."""
+"""Fills up the id lists of a batch."""
 DEFAULT_K = 10
+INPUTS = ("user_id", "item_ids", "k", "deny", "allow")
 
 
-def _tensor(request: Any, name: str, utils: Any) -> npt.NDArray | None:
+def _input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
+    """An input of one of Triton's requests; None if the request does not have it."""
     found = utils.get_input_tensor_by_name(request, name)
     return None if found is None else found.as_numpy()
 
 
-def asked_of(given: dict[str, npt.NDArray | None], top_k: int) -> list[Asked]:
-    """The rows of one request's tensors, checked.
+def read_requests(arrays: dict[str, npt.NDArray | None], top_k: int) -> list[Request]:
+    """One request for each row of the input arrays.
 
     Args:
-        given: by input name; [B, ...] each, None for what the request has not.
+        arrays: by input name; [B, ...] each, None if the input is missing.
 
     Raises:
-        RequestError: rows of different numbers, or a row that `asked.checked` refuses.
+        RequestError: the arrays have different numbers of rows, or `check_request` refuses a row.
     """
-    present = {name: values for name, values in given.items() if values is not None}
+    present = {name: values for name, values in arrays.items() if values is not None}
     sizes = {len(values) for values in present.values()}
     if len(sizes) != 1:
         raise RequestError(f"inputs have {sorted(sizes)} rows, expected the same number of each")
@@ -49,18 +51,18 @@ def asked_of(given: dict[str, npt.NDArray | None], top_k: int) -> list[Asked]:
         values = present.get(name)
         if values is None:
             return None
-        if values.shape[1] > requests.MOST_ITEMS:  # before a million ids become Python numbers
-            raise RequestError(f"{name} holds {values.shape[1]:,} ids, at most {requests.MOST_ITEMS:,} are taken")
+        if values.shape[1] > MAX_IDS:  # checked here, before a long array becomes a list of Python numbers
+            raise RequestError(f"{name} holds {values.shape[1]:,} ids, at most {MAX_IDS:,} are taken")
         return [v for v in values[k].tolist() if v != PADDING or name == "k"]
 
-    # A list of no ids allows nothing; a row of padding alone is one that has no list in a batch of those that have.
+    # An array without columns is an empty list. In an array with columns, a row of padding only means: no list.
     empty = {name for name, values in present.items() if values.shape[1] == 0}
-    rows = []
+    requests = []
     for k in range(sizes.pop()):
         user, count = row("user_id", k), row("k", k)
         allow = row("allow", k)
-        rows.append(
-            requests.checked(
+        requests.append(
+            check_request(
                 user_id=user[0] if user else None,
                 item_ids=row("item_ids", k) or [],
                 k=count[0] if count else min(DEFAULT_K, top_k),
@@ -69,11 +71,11 @@ def asked_of(given: dict[str, npt.NDArray | None], top_k: int) -> list[Asked]:
                 top_k=top_k,
             )
         )
-    return rows
+    return requests
 
 
-def as_arrays(answers: list[Recommendation]) -> dict[str, npt.NDArray]:
-    """[B, k] items (-1 where nothing is left), scores, titles; [B, 1] source and note."""
+def to_arrays(answers: list[Recommendation]) -> dict[str, npt.NDArray]:
+    """The output arrays: items, scores and titles [B, k], source and note [B, 1]. Short rows are filled up with -1."""
     width = max((len(a.item_ids) for a in answers), default=1) or 1
     items = np.full((len(answers), width), PADDING, np.int64)
     scores = np.full((len(answers), width), -np.inf, np.float32)
@@ -96,54 +98,55 @@ def as_arrays(answers: list[Recommendation]) -> dict[str, npt.NDArray]:
 
 
 class TritonPythonModel:
-    """What the Python backend calls."""
+    """The class that the Python backend looks for in model.py."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load a version: its export, and its conversion, which must be the verified one."""
+        """Load a version: its export and its converted model, which must be the verified one."""
         import triton_python_backend_utils as utils
 
         self._utils = utils
         folder = Path(args["model_repository"]) / args["model_version"]
-        made = variants.converted(folder, repository.published(folder.parent, int(folder.name))["model"])
-        repository.require_whole(folder.parent, int(args["model_version"]))
+        name = repository.read_published(folder.parent, int(folder.name))["model"]
+        artifact = targets.artifact(folder, name)
+        repository.require_verified_version(folder.parent, int(args["model_version"]))
         export = open_export(folder / "export")
         self._top_k = export.top_k
         config = json.loads(args["model_config"])
         instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
-        runner = open_runner(made, threads=max(1, len(os.sched_getaffinity(0)) // instances))
-        runner(export.golden(made.variant.signature)[0])  # warm
+        engine = open_engine(artifact, threads=max(1, len(os.sched_getaffinity(0)) // instances))
+        engine(export.golden(artifact.target.signature)[0])  # warm-up
         padding, block = export.n_items, int(config["max_batch_size"])
         self._recommender = Recommender(
             export,
-            lambda inputs: in_blocks(runner, inputs, padding, block),
-            export.history_limit(made.variant.signature),
+            lambda inputs: in_blocks(engine, inputs, padding, block),
+            export.history_limit(artifact.target.signature),
         )
 
     def execute(self, batch: list[Any]) -> list[Any]:
         """One response for each request of a dynamic batch."""
         utils = self._utils
         responses: list[Any] = [None] * len(batch)
-        rows: list[Asked] = []
-        places: list[tuple[int, int, int]] = []
-        for k, request in enumerate(batch):
+        requests: list[Request] = []
+        ranges: list[tuple[int, int, int]] = []  # position in the batch, first row, end of its rows
+        for k, triton_request in enumerate(batch):
             try:
-                names = ("user_id", "item_ids", "k", "deny", "allow")
-                own = asked_of({name: _tensor(request, name, utils) for name in names}, self._top_k)
+                arrays = {name: _input_array(triton_request, name, utils) for name in INPUTS}
+                rows = read_requests(arrays, self._top_k)
             except RequestError as error:
-                responses[k] = self._failed(str(error), utils.TritonError.INVALID_ARG)
+                responses[k] = self._error_response(str(error), utils.TritonError.INVALID_ARG)
                 continue
-            places.append((k, len(rows), len(rows) + len(own)))
-            rows += own
+            ranges.append((k, len(requests), len(requests) + len(rows)))
+            requests += rows
         try:
-            answers = self._recommender.recommend(rows) if rows else []
-        except Exception as error:  # an engine's own error: told to those who asked, and service goes on
-            for k, _, _ in places:
-                responses[k] = self._failed(f"the engine failed: {error}", utils.TritonError.INTERNAL)
+            answers = self._recommender.recommend(requests) if requests else []
+        except Exception as error:  # any error of an engine; the model stays loaded and answers the next batch
+            for k, _, _ in ranges:
+                responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
-        for k, start, end in places:
-            arrays = as_arrays(answers[start:end])
-            responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in arrays.items()])
+        for k, start, end in ranges:
+            outputs = to_arrays(answers[start:end])
+            responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])
         return responses
 
-    def _failed(self, message: str, code: Any) -> Any:
+    def _error_response(self, message: str, code: Any) -> Any:
         return self._utils.InferenceResponse(error=self._utils.TritonError(message, code))

@@ -1,4 +1,4 @@
-"""Build a model repository from verified conversions, and serve it with a real Triton server.
+"""Build a model repository from verified converted models, or serve it with Triton.
 
 python -m serving triton build --export runs/first/export --repository models --name vaecf
 python -m serving triton serve --repository models
@@ -13,15 +13,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving import publish, variants
+from serving import targets
 from serving.export_folder import open_export
 from serving.triton import repository, server
 from serving.triton.config import Service
 from serving.triton.server import Ports
 
 LOG = "server.log"
-RESTARTS = 10
-"""Ends of the server that `serve` answers with a new one."""
+MAX_RESTARTS = 10
+"""How often `serve` starts the server again after it has ended."""
+DEAD_BACKEND_CHECKS = 4
+"""Checks, 0.5 s apart, that must all find a dead backend process. One that ends normally is gone by the next check."""
 
 
 def add_service_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,26 +33,30 @@ def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     add("--instances", type=int, default=default.instances, help="copies of the model (default: %(default)s)")
     add("--queue-delay-us", type=int, default=default.queue_delay_us, help="wait for a batch (default: %(default)s)")
     add("--queue-size", type=int, default=default.queue_size, help="requests that may wait (default: %(default)s)")
-    add("--queue-timeout-ms", type=int, default=default.queue_timeout_ms, help="and how long (default: %(default)s)")
+    add("--queue-timeout-ms", type=int, default=default.queue_timeout_ms, help="longest wait (default: %(default)s)")
     add("--gpu", action="store_true", help="place instances on the GPU")
 
 
-def service_of(args: argparse.Namespace) -> Service:
+def service_from_arguments(args: argparse.Namespace) -> Service:
+    """
+    Raises:
+        ValueError: a value is out of range.
+    """
     service = Service(**{name: getattr(args, name) for name in vars(Service())})
     service.check()
     return service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="what", required=True)
+    actions = parser.add_subparsers(dest="triton_action", required=True)
     build = actions.add_parser("build", help="write a model repository")
     build.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
-    build.add_argument("--models", type=Path, help="folder of the conversions (default: converted/ beside the export)")
+    build.add_argument("--models", type=Path, help="folder of converted models (default: converted/ beside the export)")
     build.add_argument("--repository", type=Path, required=True, help="folder to write to")
     build.add_argument("--name", default="recommender", help="of the model (default: %(default)s)")
-    build.add_argument("--model", default="onnx-fp32", help="what the recommender runs (default: %(default)s)")
+    build.add_argument("--model", default="onnx-fp32", help="the converted model to serve (default: %(default)s)")
     build.add_argument(
-        "--native", default="", metavar="VARIANT,...", help="also models of tensors for Triton's own backends"
+        "--native", default="", metavar="TARGET,...", help="also serve these with Triton's own backends, by item index"
     )
     add_service_arguments(build)
     serve = actions.add_parser("serve", help="start the server on a repository")
@@ -59,58 +65,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, port in vars(Ports()).items():
         serve.add_argument(f"--{name}-port", type=int, default=port, help="(default: %(default)s)")
     serve.add_argument("--load", default="*", help="models to load (default: all)")
-    serve.add_argument("--verbose", action="store_true", help="all of Triton's own words")
+    serve.add_argument("--verbose", action="store_true", help="log all of Triton's messages")
 
 
 def _build(args: argparse.Namespace) -> int:
-    export, service = open_export(args.export), service_of(args)
-    folder = args.models or variants.default_folder(args.export)
-    made = variants.converted(folder, args.model)
-    version = repository.add_version(args.repository, args.name, export, made, publish.metrics_of(export))
+    export, service = open_export(args.export), service_from_arguments(args)
+    folder = args.models or targets.default_folder(args.export)
+    artifact = targets.artifact(folder, args.model)
+    version = repository.add_version(args.repository, args.name, export, artifact)
     repository.serve_version(args.repository, args.name, version, service)
-    print(f"{args.repository / args.name}: version {version}, {made.variant.name}")
+    print(f"{args.repository / args.name}: version {version}, {artifact.target.name}")
     for name in [part for part in args.native.split(",") if part]:
-        full = repository.add_native(args.repository, args.name, export, variants.converted(folder, name), service)
-        print(f"{args.repository / full}: for Triton's own backend")
+        native = repository.add_native(args.repository, args.name, export, targets.artifact(folder, name), service)
+        print(f"{args.repository / native}: for Triton's own backend")
     print(f"serve it with: python -m serving triton serve --repository {args.repository}")
     return 0
 
 
 def _serve(args: argparse.Namespace) -> int:
+    """Run the server, and start it again after it has ended, at most MAX_RESTARTS times."""
     ports = Ports(http=args.http_port, grpc=args.grpc_port, metrics=args.metrics_port)
 
-    def leave(signum: int, frame: Any) -> None:
+    def interrupt(signum: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, interrupt)
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"note: listening on {args.host}, without authentication", file=sys.stderr)
-    for _ in range(RESTARTS):
+    for _ in range(MAX_RESTARTS):
         try:
-            why = _serve_once(args, ports)
+            reason = _serve_once(args, ports)
         except KeyboardInterrupt:
             return 0
-        print(f"error: {why}; starting again", file=sys.stderr, flush=True)
-    print(f"error: {RESTARTS} ends in a row; log: {args.repository / LOG}", file=sys.stderr)
+        print(f"error: {reason}; starting again", file=sys.stderr, flush=True)
+    print(f"error: {MAX_RESTARTS} ends in a row; log: {args.repository / LOG}", file=sys.stderr)
     return 1
 
 
 def _serve_once(args: argparse.Namespace, ports: Ports) -> str:
-    """Run a server; returns why it ended."""
+    """Run a server until it ends; returns why it ended."""
     log = args.repository / LOG
     with server.running(
         args.repository, host=args.host, ports=ports, load=args.load, verbose=args.verbose, log=log
     ) as (process, _):
         print(f"ready: http {args.host}:{ports.http}, grpc {args.host}:{ports.grpc}; log: {log}", flush=True)
-        lost = 0
-        while process.poll() is None and lost < 4:  # a version that is unloaded ends, too, but is not left a zombie
+        dead = 0
+        while process.poll() is None and dead < DEAD_BACKEND_CHECKS:
             time.sleep(0.5)
-            lost = lost + 1 if server.lost_backend(process) else 0
-        if lost:
+            dead = dead + 1 if server.has_dead_backend(process) else 0
+        if dead:
             return "a process that runs a model was killed"
         return f"the server ended with status {process.returncode}"
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 done, 1 the server ended by itself."""
-    return _build(args) if args.what == "build" else _serve(args)
+    """0 done, 1 the server ended MAX_RESTARTS times."""
+    return _build(args) if args.triton_action == "build" else _serve(args)

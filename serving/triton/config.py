@@ -1,4 +1,4 @@
-"""config.pbtxt, made of Triton's own protobuf messages: what is not in its schema cannot be written."""
+"""config.pbtxt, written and read with Triton's protobuf messages, so that it has no field that Triton does not know."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2 as pb
-
 from serving.export_folder import ExportFolder
-from serving.variants import Variant
+from serving.targets import Target
 
 BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt", "savedmodel": "tensorflow", "tf-trt": "tensorflow"}
 """Format -> Triton's backend."""
@@ -19,20 +16,20 @@ BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt", "savedmodel": "tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """How a model is served."""
+    """Options of a served model."""
 
     max_batch: int = 64
     instances: int = 1
     gpu: bool = False
     queue_delay_us: int = 500
-    """How long a request waits for others to share a batch with."""
+    """Longest time that a request waits for other requests of its batch."""
     queue_size: int = 1024
-    """Requests that may wait; more are refused at once."""
+    """Largest number of waiting requests; further requests are refused."""
     queue_timeout_ms: int = 5_000
-    """A request that waited so long is refused."""
+    """A request that has waited for so long is refused."""
 
     def check(self) -> None:
-        """Raise ValueError for a value that cannot be used."""
+        """Raise ValueError for a value that is out of range."""
         for name in ("max_batch", "instances", "queue_size", "queue_timeout_ms"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}, expected 1 or more")
@@ -40,7 +37,10 @@ class Service:
             raise ValueError(f"--queue-delay-us is {self.queue_delay_us}, expected 0 or more")
 
 
-def _common(name: str, backend: str, versions: Sequence[int], service: Service) -> Any:
+def _base_config(name: str, backend: str, versions: Sequence[int], service: Service) -> Any:
+    """The fields that all models have."""
+    from tritonclient.grpc import model_config_pb2 as pb
+
     kind = pb.ModelInstanceGroup.KIND_GPU if service.gpu else pb.ModelInstanceGroup.KIND_CPU
     queue = pb.ModelQueuePolicy(
         timeout_action=pb.ModelQueuePolicy.REJECT,
@@ -59,10 +59,12 @@ def _common(name: str, backend: str, versions: Sequence[int], service: Service) 
     )
 
 
-def recommender(name: str, versions: Sequence[int], service: Service) -> Any:
-    """The model that people ask: original ids in, ids and titles out (Python backend)."""
-    config = _common(name, "python", versions, service)
-    for given, kind, dims in (
+def recommender_config(name: str, versions: Sequence[int], service: Service) -> Any:
+    """The configuration of the recommender (Python backend): original ids in, original ids and titles out."""
+    from tritonclient.grpc import model_config_pb2 as pb
+
+    config = _base_config(name, "python", versions, service)
+    for input_name, dtype, dims in (
         ("user_id", pb.TYPE_INT64, [1]),
         ("item_ids", pb.TYPE_INT64, [-1]),
         ("k", pb.TYPE_INT32, [1]),
@@ -70,54 +72,60 @@ def recommender(name: str, versions: Sequence[int], service: Service) -> Any:
         ("allow", pb.TYPE_INT64, [-1]),
     ):
         config.input.append(
-            pb.ModelInput(name=given, data_type=kind, dims=dims, optional=True, allow_ragged_batch=dims == [-1])
+            pb.ModelInput(name=input_name, data_type=dtype, dims=dims, optional=True, allow_ragged_batch=dims == [-1])
         )
-    for answer, kind, dims in (
+    for output_name, dtype, dims in (
         ("items", pb.TYPE_INT64, [-1]),
         ("scores", pb.TYPE_FP32, [-1]),
         ("titles", pb.TYPE_STRING, [-1]),
         ("source", pb.TYPE_STRING, [1]),
         ("note", pb.TYPE_STRING, [1]),
     ):
-        config.output.append(pb.ModelOutput(name=answer, data_type=kind, dims=dims))
+        config.output.append(pb.ModelOutput(name=output_name, data_type=dtype, dims=dims))
     zeros = pb.ModelWarmup.Input(data_type=pb.TYPE_INT64, dims=[1], zero_data=True)
     config.model_warmup.append(pb.ModelWarmup(name="cold start", batch_size=1, inputs={"item_ids": zeros}))
     return config
 
 
-def tensors(name: str, export: ExportFolder, variant: Variant, versions: Sequence[int], service: Service) -> Any:
-    """The bare model: indices in, indices out, by Triton's own backend of the format."""
-    config = _common(name, BACKENDS[variant.format], versions, service)
-    if variant.format == "savedmodel" or variant.format == "tf-trt":
+def native_config(name: str, export: ExportFolder, target: Target, versions: Sequence[int], service: Service) -> Any:
+    """The configuration of a converted model that one of Triton's own backends runs: item indices in and out."""
+    from tritonclient.grpc import model_config_pb2 as pb
+
+    config = _base_config(name, BACKENDS[target.format], versions, service)
+    if target.format == "savedmodel" or target.format == "tf-trt":
         config.platform = "tensorflow_savedmodel"
-        config.parameters["TF_SIGNATURE_DEF"].string_value = variant.signature
-    ids = pb.ModelWarmup.Input(data_type=pb.TYPE_INT32, dims=[1], zero_data=True)
-    warm: dict[str, Any] = {}
-    for given, about in export.inputs(variant.signature).items():
-        # A batch of shape [B] is one number each: Triton wants a dimension, and reshapes it away.
-        one = len(about["shape"]) == 1
-        reshape = pb.ModelTensorReshape(shape=[]) if one else None
-        config.input.append(
-            pb.ModelInput(name=given, data_type=pb.TYPE_INT32, dims=[1] if one else [-1], reshape=reshape)
-        )
-        warm[given] = ids
-    for answer, kind in (("items", pb.TYPE_INT32), ("scores", pb.TYPE_FP32)):
-        config.output.append(pb.ModelOutput(name=answer, data_type=kind, dims=[export.top_k]))
-    config.model_warmup.append(pb.ModelWarmup(name="one", batch_size=1, inputs=warm))
+        config.parameters["TF_SIGNATURE_DEF"].string_value = export.stored_signature(target.signature)
+    zeros = pb.ModelWarmup.Input(data_type=pb.TYPE_INT32, dims=[1], zero_data=True)
+    warm_up_inputs: dict[str, Any] = {}
+    for input_name, about in export.inputs(target.signature).items():
+        # Triton wants at least one dimension besides the batch; `reshape` removes it again for an input of shape [B].
+        is_vector = len(about["shape"]) == 1
+        reshape = pb.ModelTensorReshape(shape=[]) if is_vector else None
+        dims = [1] if is_vector else [-1]
+        config.input.append(pb.ModelInput(name=input_name, data_type=pb.TYPE_INT32, dims=dims, reshape=reshape))
+        warm_up_inputs[input_name] = zeros
+    for output_name, dtype in (("items", pb.TYPE_INT32), ("scores", pb.TYPE_FP32)):
+        config.output.append(pb.ModelOutput(name=output_name, data_type=dtype, dims=[export.top_k]))
+    config.model_warmup.append(pb.ModelWarmup(name="one", batch_size=1, inputs=warm_up_inputs))
     return config
 
 
-def text(config: Any) -> str:
-    """As config.pbtxt has it."""
+def to_text(config: Any) -> str:
+    """The content of config.pbtxt."""
+    from google.protobuf import text_format
+
     return text_format.MessageToString(config)
 
 
-def read(path: Path) -> Any:
+def read_config(path: Path) -> Any:
     """Parse a config.pbtxt.
 
     Raises:
-        ValueError: it is none of Triton's.
+        ValueError: it is no configuration of Triton.
     """
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2 as pb
+
     try:
         return text_format.Parse(path.read_text(), pb.ModelConfig())
     except text_format.ParseError as error:

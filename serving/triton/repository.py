@@ -1,10 +1,12 @@
-"""A model repository: versions that are written whole, never changed, and named by the configuration that serves them.
+"""A model repository: adds versions, chooses the served one, removes old ones.
 
-REPOSITORY/NAME/config.pbtxt             which version is served
-REPOSITORY/NAME/N/model.py               two lines: the class that Triton's Python backend runs
-REPOSITORY/NAME/N/export/                what the recommender needs of the export (no saved_model unless it runs it)
-REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified conversion
-REPOSITORY/NAME/N/published.json         where it came from, its metrics, when
+A version is written as a whole and never changes afterwards. The configuration names the version that is served.
+
+REPOSITORY/NAME/config.pbtxt             the configuration
+REPOSITORY/NAME/N/model.py               imports the class that Triton's Python backend runs
+REPOSITORY/NAME/N/export/                the files of the export that the recommender reads (without the SavedModel)
+REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified converted model
+REPOSITORY/NAME/N/published.json         its export, its metrics, the time, and the version that was served before
 """
 
 from __future__ import annotations
@@ -18,47 +20,53 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving import variants
+from serving import targets
 from serving.export_folder import ExportFolder
+from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
 from serving.triton.config import Service
-from serving.variants import FILES, Converted
 
 KEY_FILE = ".control-key"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-PROGRAM = '''"""Run by Triton's Python backend."""
+MODEL_PY = '''"""Run by Triton's Python backend."""
 
 from serving.triton.backend import TritonPythonModel  # noqa: F401
 '''
-KEPT_OF_EXPORT = ("export.json", "items.parquet", "users.parquet", "histories.npz", "golden.npz", "test.npz")
-NATIVE_FILES = {"onnx": "model.onnx", "tensorrt": "model.plan", "savedmodel": "model.savedmodel"}
-NATIVE_FILES["tf-trt"] = NATIVE_FILES["savedmodel"]
+EXPORT_FILES = ("export.json", "items.parquet", "users.parquet", "histories.npz", "golden.npz", "test.npz")
+"""Files of the export that a version holds."""
+NATIVE_FILES = {
+    "onnx": "model.onnx",
+    "tensorrt": "model.plan",
+    "savedmodel": "model.savedmodel",
+    "tf-trt": "model.savedmodel",
+}
+"""Format -> the file or folder that Triton's own backend loads."""
 
 
 def check_name(name: str) -> str:
-    """The name of a model, which is a folder's.
+    """The name of a model, which becomes a folder name.
 
     Raises:
-        ValueError: it could be another folder than one of the repository.
+        ValueError: the name has other characters than those allowed, so it could be a path outside the repository.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"--name is {name[:80]!r}, expected up to 64 letters, digits, _ and -, the first no sign")
     return name
 
 
-def key(repository: Path) -> str | None:
-    """What a server on this repository wants to hear before it loads models; None where none was started yet."""
+def read_key(repository: Path) -> str | None:
+    """The key that the running server requires from clients that load models; None if no server was started yet."""
     path = repository / KEY_FILE
     return path.read_text().strip() if path.is_file() else None
 
 
-def new_key(repository: Path) -> str:
-    """Make such a key, for its owner only to read."""
-    made, path = secrets.token_hex(16), repository / KEY_FILE
+def write_new_key(repository: Path) -> str:
+    """Make a new key and write it to a file that only its owner can read."""
+    key, path = secrets.token_hex(16), repository / KEY_FILE
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(made)
-    return made
+        file.write(key)
+    return key
 
 
 def versions(model: Path) -> list[int]:
@@ -68,20 +76,20 @@ def versions(model: Path) -> list[int]:
     return sorted(int(p.name) for p in model.iterdir() if p.is_dir() and p.name.isdecimal())
 
 
-def served(model: Path) -> int | None:
-    """The version that the configuration names, or None."""
+def served_version(model: Path) -> int | None:
+    """The version that the configuration names; None if there is no configuration."""
     path = model / "config.pbtxt"
     if not path.is_file():
         return None
-    named = configuration.served_versions(configuration.read(path))
+    named = configuration.served_versions(configuration.read_config(path))
     return named[-1] if named else None
 
 
-def published(model: Path, version: int) -> dict[str, Any]:
+def read_published(model: Path, version: int) -> dict[str, Any]:
     """published.json of a version.
 
     Raises:
-        ValueError: it is not there, or cannot be read.
+        ValueError: the file is missing or damaged.
     """
     path = model / str(version) / "published.json"
     try:
@@ -91,95 +99,98 @@ def published(model: Path, version: int) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({error}); take --force to publish all the same") from None
 
 
-def require_whole(model: Path, version: int) -> None:
-    """Raise ValueError unless a version holds the model that was verified for its export."""
-    about = published(model, version)
-    variants.converted(model / str(version), about["model"]).require_verified(about["export"])
+def require_verified_version(model: Path, version: int) -> None:
+    """Raise ValueError unless the converted model of a version was verified and has not changed since."""
+    about = read_published(model, version)
+    targets.artifact(model / str(version), about["model"]).require_verified(about["export"])
 
 
-def _replace(path: Path, content: str) -> None:
-    """Write a file whole."""
-    working = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    working.write_text(content)
-    working.replace(path)
+def _write_whole(path: Path, content: str) -> None:
+    """Write a file under a temporary name and rename it."""
+    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    temporary.write_text(content)
+    temporary.replace(path)
 
 
-def _copy_export(export: ExportFolder, target: Path) -> None:
-    target.mkdir()
-    for name in KEPT_OF_EXPORT:
-        shutil.copy2(export.folder / name, target / name)
+def _copy_export(export: ExportFolder, folder: Path) -> None:
+    folder.mkdir()
+    for name in EXPORT_FILES:
+        shutil.copy2(export.folder / name, folder / name)
 
 
-def add_version(repository: Path, name: str, export: ExportFolder, made: Converted, metrics: dict[str, Any]) -> int:
-    """Write the next version of the recommender; it is not served yet.
+def add_version(repository: Path, name: str, export: ExportFolder, artifact: Artifact) -> int:
+    """Write the next version of the recommender; returns its number. `serve_version` makes it the served one.
 
     Raises:
-        ValueError: the name is no name, or the conversion was not verified.
+        ValueError: the name is not valid, or the converted model was not verified.
     """
-    made.require_verified(export.identity)
+    artifact.require_verified(export.identity)
     model = repository / check_name(name)
     model.mkdir(parents=True, exist_ok=True)
     version = max(versions(model), default=0) + 1
-    working = model / f".writing-{os.getpid()}"
+    temporary = model / f".writing-{os.getpid()}"
     try:
-        working.mkdir()
-        (working / "model.py").write_text(PROGRAM)
-        _copy_export(export, working / "export")
-        shutil.copytree(made.folder, working / made.folder.name)
+        temporary.mkdir()
+        (temporary / "model.py").write_text(MODEL_PY)
+        _copy_export(export, temporary / "export")
+        shutil.copytree(artifact.folder, temporary / artifact.folder.name)
         about = {
-            "model": made.variant.name,
-            "before": served(model),
-            "metrics": metrics,
+            "model": artifact.target.name,
+            "before": served_version(model),
+            "metrics": export.test_metrics,
             "export": export.identity,
             "data_set": export.content["data_set"],
             "published_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        (working / "published.json").write_text(json.dumps(about, indent=2) + "\n")
-        working.rename(model / str(version))
+        (temporary / "published.json").write_text(json.dumps(about, indent=2) + "\n")
+        temporary.rename(model / str(version))
     finally:
-        shutil.rmtree(working, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return version
 
 
 def serve_version(repository: Path, name: str, version: int, service: Service | None = None) -> None:
-    """Make the configuration name a version. How it is served stays as it was unless `service` says otherwise."""
+    """Write a version into the configuration.
+
+    Args:
+        service: options of the served model; None to keep those of the configuration.
+    """
     model = repository / check_name(name)
     if version not in versions(model):
         raise ValueError(f"{model} has no version {version}, it has: {', '.join(map(str, versions(model))) or 'none'}")
     path = model / "config.pbtxt"
     if path.is_file() and service is None:
-        config = configuration.read(path)
+        config = configuration.read_config(path)
         config.version_policy.specific.versions[:] = [version]
     else:
-        config = configuration.recommender(name, [version], service or Service())
-    _replace(path, configuration.text(config))
+        config = configuration.recommender_config(name, [version], service or Service())
+    _write_whole(path, configuration.to_text(config))
 
 
-def keep(repository: Path, name: str, count: int) -> list[int]:
-    """Remove the oldest versions beyond `count`, never the served one; returns those removed."""
+def remove_old_versions(repository: Path, name: str, keep: int) -> list[int]:
+    """Remove all versions but the newest `keep` and the served one; returns the removed ones."""
     model = repository / check_name(name)
-    old = [v for v in versions(model)[: -max(count, 1)] if v != served(model)]
+    old = [v for v in versions(model)[: -max(keep, 1)] if v != served_version(model)]
     for version in old:
         shutil.rmtree(model / str(version))
     return old
 
 
-def add_native(repository: Path, name: str, export: ExportFolder, made: Converted, service: Service) -> str:
-    """A model of tensors for Triton's own backend of the format, as NAME_FORMAT_PRECISION; returns its name."""
-    made.require_verified(export.identity)
-    full = check_name(f"{name}_{made.variant.name.replace('-', '_')}")
-    model = repository / full
+def add_native(repository: Path, name: str, export: ExportFolder, artifact: Artifact, service: Service) -> str:
+    """Add a converted model for Triton's own backend of its format; returns its name, NAME_FORMAT_PRECISION."""
+    artifact.require_verified(export.identity)
+    native_name = check_name(f"{name}_{artifact.target.name.replace('-', '_')}")
+    model = repository / native_name
     version = max(versions(model), default=0) + 1
-    working = model / f".writing-{os.getpid()}"
+    temporary = model / f".writing-{os.getpid()}"
     try:
-        working.mkdir(parents=True)
-        source, target = made.folder / FILES[made.variant.format], working / NATIVE_FILES[made.variant.format]
-        shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
-        working.rename(model / str(version))
+        temporary.mkdir(parents=True)
+        source = artifact.folder / MODEL_FILES[artifact.target.format]
+        copy = temporary / NATIVE_FILES[artifact.target.format]
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
+        temporary.rename(model / str(version))
     finally:
-        shutil.rmtree(working, ignore_errors=True)
-    _replace(
-        model / "config.pbtxt",
-        configuration.text(configuration.tensors(full, export, made.variant, [version], service)),
-    )
-    return full
+        shutil.rmtree(temporary, ignore_errors=True)
+    config = configuration.native_config(native_name, export, artifact.target, [version], service)
+    _write_whole(model / "config.pbtxt", configuration.to_text(config))
+    return native_name

@@ -1,6 +1,6 @@
-"""Starting Triton: the server of the nvidia-pytriton package, or one that is installed (NVIDIA's container).
+"""Starts and stops Triton: the installed server (NVIDIA's container), else that of the package nvidia-pytriton.
 
-The package carries the real tritonserver with the Python backend, which runs on machines without a GPU too.
+The package holds NVIDIA's tritonserver with the Python backend. It also runs on machines without a GPU.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.client import KEY_HEADER
-from serving.triton import repository as model_repository
+from serving.triton.client import KEY_HEADER
+from serving.triton.repository import write_new_key
 
 INSTALLED_BACKENDS = Path("/opt/tritonserver/backends")
 READY_SECONDS = 120.0
+"""Longest time from the start of the server until it is ready."""
 PR_SET_PDEATHSIG = 1
+"""Linux: option of prctl(2)."""
 ERROR_LINE = re.compile(r"^E\d{4} [\d:.]+ \d+ \S+\] ")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where the server listens."""
+    """The ports that the server listens on."""
 
     http: int = 8000
     grpc: int = 8001
@@ -45,7 +47,7 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """A server program and what it needs around it."""
+    """A server program, the folder of its backends, and the folders of its libraries."""
 
     program: Path
     backends: Path
@@ -58,8 +60,8 @@ def _package() -> Path | None:
     return Path(found.origin).parent if found is not None and found.origin else None
 
 
-def _with_stub(package: Path, scratch: Path) -> Path:
-    """The package's backends, with this Python's stub put where the server looks for it."""
+def _copy_python_backend(package: Path, scratch: Path) -> Path:
+    """Copy the Python backend and the stub of this Python version to a folder; returns the folder of backends."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     server = package / "tritonserver"
     stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
@@ -71,14 +73,14 @@ def _with_stub(package: Path, scratch: Path) -> Path:
     return scratch
 
 
-def find(scratch: Path) -> Installation:
-    """The server of this machine.
+def find_installation(scratch: Path) -> Installation:
+    """The server program of this machine.
 
     Args:
-        scratch: an empty folder of its own.
+        scratch: an empty folder; the Python backend of nvidia-pytriton is copied to it.
 
     Raises:
-        ValueError: there is none (says how to get one).
+        ValueError: there is no server; the message tells how to install one.
     """
     installed = shutil.which("tritonserver")
     if installed and INSTALLED_BACKENDS.is_dir():
@@ -91,35 +93,36 @@ def find(scratch: Path) -> Installation:
         )
     program = package / "tritonserver" / "bin" / "tritonserver"
     libraries = (package.parent / "nvidia_pytriton.libs", Path(sysconfig.get_config_var("LIBDIR")))
-    return Installation(program=program, backends=_with_stub(package, scratch), libraries=libraries)
+    return Installation(program=program, backends=_copy_python_backend(package, scratch), libraries=libraries)
 
 
 def _environment(installation: Installation) -> dict[str, str]:
     env = dict(os.environ)
-    # The stub is a Python of its own: it is told where this one's packages and ours are.
+    # The stub embeds its own Python interpreter, which needs the paths of this package and of the installed packages.
     paths = [str(Path(__file__).resolve().parents[2]), *site.getsitepackages()]
     env["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [env.get("PYTHONPATH")])])
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
     if installation.libraries:
-        own = [str(p) for p in installation.libraries]
-        env["LD_LIBRARY_PATH"] = os.pathsep.join([*own, *filter(None, [env.get("LD_LIBRARY_PATH")])])
+        libraries = [str(p) for p in installation.libraries]
+        env["LD_LIBRARY_PATH"] = os.pathsep.join([*libraries, *filter(None, [env.get("LD_LIBRARY_PATH")])])
     return env
 
 
 def _command(
     installation: Installation, repository: Path, host: str, ports: Ports, prefix: str, load: str, verbose: bool
 ) -> list[str]:
-    # Who may load models may run code: these interfaces want a key that only the repository's owner can read.
-    guarded = f"model-repository,shared-memory,logging,trace:{KEY_HEADER}={model_repository.new_key(repository)}"
+    # A client that can load models can run code, so these interfaces require a key that only the repository's owner can
+    # read.
+    restricted = f"model-repository,shared-memory,logging,trace:{KEY_HEADER}={write_new_key(repository)}"
     return [
         str(installation.program),
         f"--model-repository={repository.absolute()}",
         f"--backend-directory={installation.backends}",
         f"--backend-config=python,shm-region-prefix-name={prefix}",
         "--model-control-mode=explicit",
-        "--strict-readiness=false",  # a model that failed to load does not make the server's others unready
-        f"--http-restricted-api={guarded}",
-        f"--grpc-restricted-protocol={guarded}",
+        "--strict-readiness=false",  # the server is ready although a model failed to load
+        f"--http-restricted-api={restricted}",
+        f"--grpc-restricted-protocol={restricted}",
         f"--load-model={load}",
         f"--http-address={host}", f"--http-port={ports.http}",
         f"--grpc-address={host}", f"--grpc-port={ports.grpc}",
@@ -131,18 +134,18 @@ def _command(
 
 
 def free_ports(host: str = "127.0.0.1") -> Ports:
-    """Three ports that nobody listens on now."""
+    """Three ports that no program listens on now."""
     with contextlib.ExitStack() as stack:
-        found = []
+        numbers = []
         for _ in range(3):
             opened = stack.enter_context(socket.socket())
             opened.bind((host, 0))
-            found.append(opened.getsockname()[1])
-    return Ports(http=found[0], grpc=found[1], metrics=found[2])
+            numbers.append(opened.getsockname()[1])
+    return Ports(http=numbers[0], grpc=numbers[1], metrics=numbers[2])
 
 
 def is_ready(host: str, port: int) -> bool:
-    """Whether /v2/health/ready says so (asked directly, whatever proxy the environment names)."""
+    """Whether the server answers /v2/health/ready with 200. The request does not use the proxies of the environment."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(f"http://{host}:{port}/v2/health/ready", timeout=2) as answer:
@@ -152,7 +155,7 @@ def is_ready(host: str, port: int) -> bool:
 
 
 def _require_free(host: str, ports: Ports) -> None:
-    """Raise ValueError for a port that somebody listens on: their answers would pass for our server's."""
+    """Raise ValueError for a port that another program listens on. Its answers could be taken for the server's."""
     for name, port in vars(ports).items():
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,12 +166,12 @@ def _require_free(host: str, ports: Ports) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end the server when the process that started it is gone, however that went."""
+    """Have the kernel send SIGTERM to this process when its parent ends, even if the parent is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _remove_shared_memory(prefix: str) -> None:
-    """What a killed server leaves."""
+    """Remove the shared memory of a killed server."""
     for path in Path("/dev/shm").glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
             path.unlink()
@@ -184,10 +187,10 @@ def running(
     verbose: bool = False,
     log: Path | None = None,
 ) -> Iterator[tuple[subprocess.Popen[bytes], Ports]]:
-    """A server that is ready; it ends with the block, and leaves nothing behind.
+    """Start a server, wait until it is ready, and stop it after the block; gives its process and its ports.
 
     Raises:
-        ValueError: no server, no models, or it does not get ready (its last words are in the message).
+        ValueError: there is no server or no model, or the server does not become ready; the message holds its errors.
     """
     if not repository.is_dir() or not any(repository.glob("*/config.pbtxt")):
         raise ValueError(f"{repository} is no model repository; make one with: python -m serving triton build")
@@ -196,10 +199,10 @@ def running(
     with tempfile.TemporaryDirectory(prefix="triton-") as scratch:
         (Path(scratch) / "backends").mkdir()
         prefix = f"recsys_{os.getpid()}_{ports.http}_"
-        installation = find(Path(scratch) / "backends")
-        said = log or Path(scratch) / "server.log"
+        installation = find_installation(Path(scratch) / "backends")
+        log_file = log or Path(scratch) / "server.log"
         command = _command(installation, repository, host, ports, prefix, load, verbose)
-        with said.open("wb") as out:
+        with log_file.open("wb") as out:
             server = subprocess.Popen(
                 command,
                 env=_environment(installation),
@@ -209,7 +212,7 @@ def running(
                 preexec_fn=_end_with_parent,
             )
         try:
-            _await_ready(server, host, ports.http, said)
+            _await_ready(server, host, ports.http, log_file)
             yield server, ports
         finally:
             stop(server)
@@ -220,26 +223,22 @@ def _await_ready(server: subprocess.Popen[bytes], host: str, port: int, log: Pat
     deadline = time.monotonic() + READY_SECONDS
     while not is_ready(host, port) or server.poll() is not None:
         if server.poll() is not None or time.monotonic() > deadline:
-            raise ValueError(f"Triton did not get ready: {_reason(log)}")
+            raise ValueError(f"Triton did not get ready: {_failure_reason(log)}")
         time.sleep(0.1)
 
 
-def _reason(log: Path) -> str:
-    """What a server that did not start says of it, without its words about GPUs that are not there."""
+def _failure_reason(log: Path) -> str:
+    """The error messages in the log of a server that did not start, without those about a missing GPU."""
     lines = [t.strip() for t in log.read_text(errors="replace").splitlines() if t.strip()]
-    about = [t for t in lines if not any(word in t for word in ("NVML", "DCGM", "CudaDriver", "pinned"))]
-    errors = [t for t in about if ERROR_LINE.match(t)] or [t for t in about if "error" in t.lower()] or about
-    told = [t for t in errors if "failed to" in t or "UNAVAILABLE" in t or "Error" in t] or errors
-    return (
-        " | ".join(
-            ERROR_LINE.sub("", t).split("\\n\\nAt:")[0] for t in (told[:2] + told[-1:] if len(told) > 3 else told)
-        )
-        or "no message"
-    )
+    relevant = [t for t in lines if not any(word in t for word in ("NVML", "DCGM", "CudaDriver", "pinned"))]
+    errors = [t for t in relevant if ERROR_LINE.match(t)] or [t for t in relevant if "error" in t.lower()] or relevant
+    causes = [t for t in errors if "failed to" in t or "UNAVAILABLE" in t or "Error" in t] or errors
+    shown = causes[:2] + causes[-1:] if len(causes) > 3 else causes
+    return " | ".join(ERROR_LINE.sub("", t).split("\\n\\nAt:")[0] for t in shown) or "no message"
 
 
-def lost_backend(server: subprocess.Popen[bytes]) -> bool:
-    """Whether a process that runs a model was killed: the server neither notices nor answers for that model."""
+def has_dead_backend(server: subprocess.Popen[bytes]) -> bool:
+    """Whether a process that runs a model was killed. The server does not notice it, and that model does not answer."""
     import psutil
 
     try:
@@ -250,7 +249,7 @@ def lost_backend(server: subprocess.Popen[bytes]) -> bool:
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """In good order; with force if it takes long. Its backend processes go with it."""
+    """Stop the server: SIGTERM, SIGKILL after 20 seconds. Its backend processes are killed."""
     if server.poll() is None:
         server.send_signal(signal.SIGTERM)
         try:
@@ -259,4 +258,4 @@ def stop(server: subprocess.Popen[bytes]) -> None:
             server.kill()
             server.wait()
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)  # stubs of a killed server
+        os.killpg(server.pid, signal.SIGKILL)  # the backend processes of a killed server

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from serving import variants
+from serving import targets
 from serving.export_folder import digest
-from serving.variants import Converted
+from serving.targets import Artifact
 
 
-def damage_parameters(made: Converted) -> None:
+def damage_parameters(made: Artifact) -> None:
     """Negate the largest parameter of an ONNX model, and have verify.json say that this is what was verified."""
     import onnx
     from onnx import numpy_helper
@@ -26,9 +26,9 @@ def damage_parameters(made: Converted) -> None:
     bless(made)
 
 
-def bless(made: Converted) -> None:
+def bless(made: Artifact) -> None:
     """Have verify.json name the model that is there."""
-    note = made.note("verify.json")
+    note = made.read_json("verify.json")
     assert note is not None
     (made.folder / "verify.json").write_text(json.dumps(note | {"passed": True, "model_sha256": digest(made.model)}))
 
@@ -49,5 +49,5 @@ def copy(export: Path, converted: Path, target: Path, *, better_by: float = 0.0)
     return target / "export"
 
 
-def onnx_of(export: Path) -> Converted:
-    return variants.converted(variants.default_folder(export), "onnx-fp32")
+def onnx_of(export: Path) -> Artifact:
+    return targets.artifact(targets.default_folder(export), "onnx-fp32")

@@ -1,8 +1,9 @@
-"""What the tests of servers and of many processes look for afterwards: processes and shared memory left behind."""
+"""Finds processes and shared memory that a command left behind, and runs functions at the same time."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,3 +55,13 @@ def end(processes: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def run_at_once(jobs: list[Callable[[], None]]) -> None:
+    """Run each job in a thread of its own, all at the same time."""
+    threads = [threading.Thread(target=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)

@@ -8,25 +8,26 @@ from typing import Any
 
 import pytest
 
-from serving import check, convert, variants
-from serving.check import Finding, Graph, judge
-from serving.export_folder import ExportFolder
-from serving.operators import TENSORRT, TF_TRT
-from serving.variants import Variant
+from serving import targets
+from serving.convert import check, conversion
+from serving.convert.check import Finding, Graph, check_operators
+from serving.convert.operators import TENSORRT, TF_TRT
+from serving.export_folder import NO_SCATTER, ExportFolder
+from serving.targets import Target
 
 
-def _graph(operators: dict[str, int], *top_k: int | None, **wrong_types: str) -> Graph:
-    return Graph(operators=operators, top_k=top_k, wrong_types=wrong_types)
+def _graph(operators: dict[str, int], *top_k: int | None, **unsupported_types: str) -> Graph:
+    return Graph(operators=operators, top_k=top_k, unsupported_types=unsupported_types)
 
 
 def test_a_verdict_on_each_operator() -> None:
     graph = _graph({"TopK": 1, "MatMul": 3, "NonZero": 2}, 100)
-    assert judge(graph, {"TopK", "MatMul"}, "TopK") == [
-        Finding(operator="MatMul", count=3, taken=True),
-        Finding(operator="NonZero", count=2, taken=False, why="no converter"),
-        Finding(operator="TopK", count=1, taken=True),
+    assert check_operators(graph, {"TopK", "MatMul"}, "TopK") == [
+        Finding(operator="MatMul", count=3, supported=True),
+        Finding(operator="NonZero", count=2, supported=False, reason="no converter"),
+        Finding(operator="TopK", count=1, supported=True),
     ]
-    assert judge(_graph({}), TF_TRT, "TopKV2") == []
+    assert check_operators(_graph({}), TF_TRT, "TopKV2") == []
 
 
 @pytest.mark.parametrize(
@@ -41,46 +42,50 @@ def test_a_verdict_on_each_operator() -> None:
 )
 def test_the_limit_on_k(every_k: tuple[int | None, ...], why: str) -> None:
     for name, taken in (("TopKV2", TF_TRT), ("TopK", TENSORRT)):
-        (found,) = judge(_graph({name: len(every_k)}, *every_k), taken, name)
-        assert (found.taken, found.why) == (not why, why)
+        (found,) = check_operators(_graph({name: len(every_k)}, *every_k), taken, name)
+        assert (found.supported, found.reason) == (not why, why)
 
 
 def test_a_type_that_no_engine_has() -> None:
-    (found,) = judge(_graph({"GatherV2": 1}, GatherV2="int64 indices, int32 only"), TF_TRT, "TopKV2")
-    assert (found.taken, found.why) == (False, "type int64 indices, int32 only")
-    (found,) = judge(_graph({"Where": 1}, Where="bfloat16"), TF_TRT, "TopKV2")
-    assert found.why == "no converter", "what has no converter at all needs no second reason"
+    (found,) = check_operators(_graph({"GatherV2": 1}, GatherV2="int64 indices, int32 only"), TF_TRT, "TopKV2")
+    assert (found.supported, found.reason) == (False, "type int64 indices, int32 only")
+    (found,) = check_operators(_graph({"Where": 1}, Where="bfloat16"), TF_TRT, "TopKV2")
+    assert found.reason == "no converter", "what has no converter at all needs no second reason"
 
 
 def test_the_table_names_what_stays_outside() -> None:
-    shown = check.show("title", judge(_graph({"MatMul": 1, "Where": 2, "TopKV2": 1}, 4000), TF_TRT, "TopKV2"))
-    assert "outside: TopKV2, Where" in shown
-    assert "everything from ids to TopK is taken" in check.show("t", judge(_graph({"MatMul": 1}), TF_TRT, "TopKV2"))
+    shown = check.format_table(
+        "title", check_operators(_graph({"MatMul": 1, "Where": 2, "TopKV2": 1}, 4000), TF_TRT, "TopKV2")
+    )
+    assert "not supported: TopKV2, Where" in shown
+    assert "every operator is supported" in check.format_table(
+        "t", check_operators(_graph({"MatMul": 1}), TF_TRT, "TopKV2")
+    )
 
 
 def _outside(findings: list[Finding]) -> set[str]:
-    return {f.operator for f in findings if not f.taken}
+    return {f.operator for f in findings if not f.supported}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["vae", "ncf"])
 def test_the_real_graphs_are_taken_whole(
-    vae: ExportFolder, ncf: ExportFolder, exact: dict[str, Path], model: str
+    vae: ExportFolder, ncf: ExportFolder, artifacts: dict[str, Path], model: str
 ) -> None:
     export = {"vae": vae, "ncf": ncf}[model]
-    graph = check.tensorflow_graph(export, "serving_pool")
-    assert _outside(judge(graph, TF_TRT, "TopKV2")) == set()
+    graph = check.tensorflow_graph(export, NO_SCATTER)
+    assert _outside(check_operators(graph, TF_TRT, "TopKV2")) == set()
     assert {"MatMul", "TopKV2", "GatherV2"} <= set(graph.operators)
-    assert sorted(graph.top_k) == [100, 300], "K of the pool (all items) and of the answer"
-    onnx = check.onnx_graph(variants.converted(exact[model], "onnx-fp32").model)
-    assert _outside(judge(onnx, TENSORRT, "TopK")) == set()
+    assert sorted(graph.top_k) == [100, 300], "K of the first TopK (all items) and of the answer"
+    onnx = check.onnx_graph(targets.artifact(artifacts[model], "onnx-fp32").model)
+    assert _outside(check_operators(onnx, TENSORRT, "TopK")) == set()
     assert onnx.top_k == (100,)
 
 
 @pytest.mark.slow
 def test_a_graph_for_training_machines_stays_outside(vae: ExportFolder, ncf: ExportFolder) -> None:
     for export, wanted in ((vae, {"Where", "TensorScatterUpdate"}), (ncf, {"TensorScatterUpdate"})):
-        found = _outside(judge(check.tensorflow_graph(export, "recommend"), TF_TRT, "TopKV2"))
+        found = _outside(check_operators(check.tensorflow_graph(export, "recommend"), TF_TRT, "TopKV2"))
         assert wanted <= found, found
 
 
@@ -97,11 +102,11 @@ def test_a_scatter_that_adds_is_named(tmp_path: Path) -> None:
         onnx.save(helper.make_model(helper.make_graph([node], "g", given, out)), str(tmp_path / "m.onnx"))
         return tmp_path / "m.onnx"
 
-    (found,) = judge(check.onnx_graph(saved(reduction="add")), TENSORRT, "TopK")
-    assert "ignores" in found.why
+    (found,) = check_operators(check.onnx_graph(saved(reduction="add")), TENSORRT, "TopK")
+    assert "ignores" in found.reason
     for plain in ({}, {"reduction": "none"}):
-        (found,) = judge(check.onnx_graph(saved(**plain)), TENSORRT, "TopK")
-        assert found.taken
+        (found,) = check_operators(check.onnx_graph(saved(**plain)), TENSORRT, "TopK")
+        assert found.supported
 
 
 @pytest.mark.slow
@@ -116,22 +121,22 @@ def test_a_k_that_is_computed_is_named(tmp_path: Path) -> None:
     ]
     out = [helper.make_tensor_value_info("values", TensorProto.FLOAT, ["b", "k"])]
     onnx.save(helper.make_model(helper.make_graph([node], "g", given, out)), str(tmp_path / "m.onnx"))
-    (found,) = judge(check.onnx_graph(tmp_path / "m.onnx"), TENSORRT, "TopK")
-    assert found.why == "K is not constant, at most 3,840"
+    (found,) = check_operators(check.onnx_graph(tmp_path / "m.onnx"), TENSORRT, "TopK")
+    assert found.reason == "K is not constant, at most 3,840"
 
 
 @pytest.mark.slow
-def test_the_command(vae_export: Path, exact: dict[str, Path], python: Any, tmp_path: Path) -> None:
+def test_the_command(vae_export: Path, artifacts: dict[str, Path], python: Any, tmp_path: Path) -> None:
     words = ("serving", "check", "--export", vae_export, "--models")
-    done = python(*words, exact["vae"])
+    done = python(*words, artifacts["vae"])
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("everything from ids to TopK is taken") == 2
-    done = python(*words, exact["vae"], "--signature", "recommend", "--json")
+    assert done.stdout.count("every operator is supported") == 2
+    done = python(*words, artifacts["vae"], "--signature", "recommend", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 1
-    assert {f["operator"] for f in found["tf-trt"] if not f["taken"]} >= {"Where", "TensorScatterUpdate"}
-    assert all(f["taken"] for f in found["tensorrt"])
-    assert "no ONNX model to look at" in python(*words, tmp_path).stdout
+    assert {f["operator"] for f in found["tf-trt"] if not f["supported"]} >= {"Where", "TensorScatterUpdate"}
+    assert all(f["supported"] for f in found["tensorrt"])
+    assert "no ONNX model to check" in python(*words, tmp_path).stdout
     done = python(*words, tmp_path, "--signature", "nonsense")
     assert done.returncode == 2
     assert "has no signature 'nonsense'" in done.stderr
@@ -145,11 +150,13 @@ def test_what_this_machine_lacks_is_named() -> None:
     if shutil.which("nvidia-smi") is not None or importlib.util.find_spec("tensorrt") is not None:
         pytest.skip("this machine has a GPU or TensorRT")
     for form in ("tensorrt", "tf-trt"):
-        lacking = convert.preflight(Variant(format=form, precision="fp16"))
+        lacking = conversion.unavailable_reason(Target(format=form, precision="fp16"))
         assert lacking is not None
         assert "package tensorrt is not installed" in lacking
         assert "no NVIDIA GPU: nvidia-smi is not there" in lacking
-    assert "is built without TensorRT" in (convert.preflight(Variant(format="tf-trt", precision="fp32")) or "")
-    assert "bf16" in (convert.preflight(Variant(format="tf-trt", precision="bf16")) or "")
+    assert "is built without TensorRT" in (
+        conversion.unavailable_reason(Target(format="tf-trt", precision="fp32")) or ""
+    )
+    assert "bf16" in (conversion.unavailable_reason(Target(format="tf-trt", precision="bf16")) or "")
     for name in ("onnx-fp32", "onnx-int8", "savedmodel-fp32"):
-        assert convert.preflight(variants.parse(name)) is None
+        assert conversion.unavailable_reason(targets.parse_target(name)) is None

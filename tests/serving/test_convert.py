@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def _left(folder: Path) -> set[str]:
-    """What lies in a folder of conversions, logs apart."""
+    """Names in a folder of converted models, without logs."""
     return {p.name for p in folder.iterdir() if p.suffix != ".log"} if folder.is_dir() else set()
 
 
@@ -82,9 +82,9 @@ def test_one_that_is_killed_is_failed_and_leaves_nothing(vae_export: Path, tmp_p
 
 
 def test_a_failure_leaves_the_earlier_conversion(
-    copy: Path, exact: dict[str, Path], python: Any, tmp_path: Path
+    copy: Path, artifacts: dict[str, Path], python: Any, tmp_path: Path
 ) -> None:
-    shutil.copytree(exact["vae"] / "onnx-fp32", tmp_path / "models" / "onnx-fp32")
+    shutil.copytree(artifacts["vae"] / "onnx-fp32", tmp_path / "models" / "onnx-fp32")
     before = digest(tmp_path / "models" / "onnx-fp32")
     (copy / "saved_model" / "saved_model.pb").write_bytes(b"\0")
     done = python("serving", "convert", "--export", copy, "--models", tmp_path / "models")
@@ -117,8 +117,8 @@ def test_what_the_machine_lacks_is_skipped_with_the_reason(vae_export: Path, pyt
     ("words", "name"),
     [
         (("--to", "onxx"), "onxx"),
-        (("--to", ""), "unknown variant"),
-        (("--to", "onnx,"), "unknown variant"),
+        (("--to", ""), "unknown target"),
+        (("--to", "onnx,"), "unknown target"),
         (("--precision", "fp8"), "fp8"),
         (("--precision", "../fp32"), "../fp32"),
         (("--max-batch", "0"), "--max-batch"),

@@ -66,9 +66,9 @@ Place = tuple[Path, str, Path]
 
 
 @pytest.fixture
-def places(vae_export: Path, ncf_export: Path, exact: dict[str, Path]) -> dict[str, Place]:
+def places(vae_export: Path, ncf_export: Path, artifacts: dict[str, Path]) -> dict[str, Place]:
     """The words that say where an export and its fp32 model are."""
-    return {"vae": (vae_export, "--models", exact["vae"]), "ncf": (ncf_export, "--models", exact["ncf"])}
+    return {"vae": (vae_export, "--models", artifacts["vae"]), "ncf": (ncf_export, "--models", artifacts["ncf"])}
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def test_more_users_than_golden_requests(infer: Infer, places: dict[str, Place])
 
 
 @pytest.mark.parametrize(("model", "precision"), [("vae", "fp16"), ("ncf", "int8")])
-def test_lower_precision(infer: Infer, converted: dict[str, Path], model: str, precision: str) -> None:
-    done = infer.run(converted[model].parent / "export", "-p", "2", f"--{precision}")
+def test_lower_precision(infer: Infer, artifacts: dict[str, Path], model: str, precision: str) -> None:
+    done = infer.run(artifacts[model].parent / "export", "-p", "2", f"--{precision}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert infer.nothing_is_left()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import mps
+from serving.infer import mps
 
 SCRIPT = """#!/bin/sh
 echo "arguments: $*" >> "$MPS_LOG"

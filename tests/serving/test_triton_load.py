@@ -23,11 +23,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def ports(
-    vae: ExportFolder, ncf: ExportFolder, exact: dict[str, Path], python: Any, tmp_path_factory: Any
+    vae: ExportFolder, ncf: ExportFolder, artifacts: dict[str, Path], python: Any, tmp_path_factory: Any
 ) -> Iterator[Ports]:
     folder = tmp_path_factory.mktemp("loaded") / "repository"
     for name, export in (("vae", vae), ("ncf", ncf)):
-        words = ("--export", export.folder, "--models", exact[name], "--repository", folder, "--name", name)
+        words = ("--export", export.folder, "--models", artifacts[name], "--repository", folder, "--name", name)
         done = python("serving", "triton", "build", *words, "--queue-size", "4", "--max-batch", "1", "--instances", "1")
         assert done.returncode == 0, done.stderr
     with server.running(folder) as (_, found):
@@ -74,12 +74,12 @@ def test_no_such_model_is_said_at_once(ports: Ports, vae: ExportFolder) -> None:
 
 def test_requests_are_original_ids(vae: ExportFolder, ncf: ExportFolder) -> None:
     rng = np.random.default_rng(0)
-    asked = _Requests(vae.folder).drawn(5, rng)
+    inputs = _Requests(vae.folder).drawn(5, rng)
     known = set(vae.items["item_id"].tolist())
-    assert set(asked) == {"item_ids", "k"}
-    rows = [[i for i in row if i >= 0] for row in asked["item_ids"].tolist()]
-    audience = vae.audience("test").fold_in
-    histories = [sorted(vae.items["item_id"].to_numpy()[audience.row(u)].tolist()) for u in range(len(audience))]
+    assert set(inputs) == {"item_ids", "k"}
+    rows = [[i for i in row if i >= 0] for row in inputs["item_ids"].tolist()]
+    fold_in = vae.held_out_users("test").fold_in
+    histories = [sorted(vae.items["item_id"].to_numpy()[fold_in.row(u)].tolist()) for u in range(len(fold_in))]
     assert all(row and set(row) <= known and sorted(row) in histories for row in rows)
     of_users = _Requests(ncf.folder).drawn(5, rng)
     assert set(of_users["user_id"].ravel().tolist()) <= set(ncf.users["user_id"].tolist())

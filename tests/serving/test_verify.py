@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import variants, verify
+from serving import targets
+from serving.convert import verify
+from serving.engines.engine import open_engine
 from serving.export_folder import Arrays, ExportFolder, Rows
-from serving.runners import open_runner
 
 
 def test_metrics_by_hand() -> None:
@@ -26,14 +27,14 @@ def test_metrics_by_hand() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["vae", "ncf"])
-def test_every_conversion_is_verified(converted: dict[str, Path], model: str) -> None:
-    found = {p.parent.name: json.loads(p.read_text()) for p in converted[model].glob("*/verify.json")}
+def test_every_conversion_is_verified(artifacts: dict[str, Path], model: str) -> None:
+    found = {p.parent.name: json.loads(p.read_text()) for p in artifacts[model].glob("*/verify.json")}
     assert set(found) == {"onnx-fp32", "onnx-fp16", "onnx-int8", "savedmodel-fp32"}
     assert all(result["passed"] for result in found.values())
-    exact = found["onnx-fp32"]
-    assert exact["golden"]["rows_equal_but_for_ties"] == exact["golden"]["rows"]
-    assert exact["test"]["items_in_common"] > 0.999
-    assert all(abs(m["loss"]) <= 1e-4 for m in exact["metrics"].values())
+    fp32 = found["onnx-fp32"]
+    assert fp32["golden"]["rows_equal_but_for_ties"] == fp32["golden"]["rows"]
+    assert fp32["test"]["items_in_common"] > 0.999
+    assert all(abs(m["loss"]) <= 1e-4 for m in fp32["metrics"].values())
 
 
 def _one_nan(answers: Arrays) -> Arrays:
@@ -61,22 +62,22 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", WRONG)
-def test_a_wrong_model_is_found(vae: ExportFolder, converted: dict[str, Path], fault: str) -> None:
-    made = variants.converted(converted["vae"], "onnx-fp32")
-    runner = open_runner(made)
+def test_a_wrong_model_is_found(vae: ExportFolder, artifacts: dict[str, Path], fault: str) -> None:
+    made = targets.artifact(artifacts["vae"], "onnx-fp32")
+    engine = open_engine(made)
     spoil, word = WRONG[fault]
-    result = verify.verify(vae, made, lambda inputs: spoil(runner(inputs)), users=50)
+    result = verify.verify(vae, made, lambda inputs: spoil(engine(inputs)), users=50)
     assert not result["passed"]
     assert word in result["why"]
 
 
 @pytest.mark.slow
-def test_an_item_that_was_seen_is_found(vae: ExportFolder, converted: dict[str, Path]) -> None:
-    made = variants.converted(converted["vae"], "onnx-fp32")
-    runner = open_runner(made)
+def test_an_item_that_was_seen_is_found(vae: ExportFolder, artifacts: dict[str, Path]) -> None:
+    made = targets.artifact(artifacts["vae"], "onnx-fp32")
+    engine = open_engine(made)
 
     def shows_what_was_seen(inputs: Any) -> Arrays:
-        answers = runner(inputs)
+        answers = engine(inputs)
         answers["items"][:, 0] = inputs["item_ids"][:, 0]
         return answers
 
@@ -84,13 +85,13 @@ def test_an_item_that_was_seen_is_found(vae: ExportFolder, converted: dict[str, 
 
 
 @pytest.mark.slow
-def test_a_model_that_ranks_worse_fails_in_any_precision(vae: ExportFolder, converted: dict[str, Path]) -> None:
-    made = variants.converted(converted["vae"], "onnx-int8")
-    runner = open_runner(made)
+def test_a_model_that_ranks_worse_fails_in_any_precision(vae: ExportFolder, artifacts: dict[str, Path]) -> None:
+    made = targets.artifact(artifacts["vae"], "onnx-int8")
+    engine = open_engine(made)
 
     def by_number(inputs: Any) -> Arrays:
         """The unseen items with the highest numbers."""
-        answers = runner(inputs)
+        answers = engine(inputs)
         for k, seen in enumerate(inputs["item_ids"]):
             free = np.setdiff1d(np.arange(vae.n_items), seen)[::-1][: vae.top_k]
             answers["items"][k] = np.pad(free, (0, vae.top_k - len(free)), constant_values=-1)
@@ -101,12 +102,12 @@ def test_a_model_that_ranks_worse_fails_in_any_precision(vae: ExportFolder, conv
 
 @pytest.mark.slow
 def test_what_changed_after_its_verification_is_not_used(
-    vae: ExportFolder, converted: dict[str, Path], tmp_path: Path
+    vae: ExportFolder, artifacts: dict[str, Path], tmp_path: Path
 ) -> None:
     import shutil
 
-    shutil.copytree(converted["vae"] / "onnx-fp32", tmp_path / "onnx-fp32")
-    made = variants.converted(tmp_path, "onnx-fp32")
+    shutil.copytree(artifacts["vae"] / "onnx-fp32", tmp_path / "onnx-fp32")
+    made = targets.artifact(tmp_path, "onnx-fp32")
     made.require_verified(vae.identity)
     with made.model.open("ab") as file:
         file.write(b"\0")

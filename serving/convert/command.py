@@ -1,0 +1,68 @@
+"""Convert an export to one or more formats and precisions, each in its own process, and verify the results.
+
+Each conversion ends with OK (converted and verified), FAILED (with the reason) or SKIPPED (with what this machine
+lacks).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving import targets
+from serving.convert import conversion, options, verify
+from serving.export_folder import open_export
+from serving.targets import Artifact
+
+NOTHING_MADE = 3
+EXIT_STATUS = {"OK": 0, "FAILED": 1, "SKIPPED": NOTHING_MADE}
+
+
+def format_table(notes: list[dict[str, Any]]) -> str:
+    """One line for each conversion: target, status, seconds, reason."""
+    lines = []
+    for note in notes:
+        seconds = f"  {note['seconds']:.1f} s" if "seconds" in note else ""
+        lines.append(f"{note['variant']:<16} {note['status']:<8}{seconds}{'  ' + note['why'] if note['why'] else ''}")
+    return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
+    parser.add_argument("--to", default="onnx", help="comma-separated: savedmodel, onnx, tensorrt, tf-trt")
+    parser.add_argument("--precision", default="fp32", help="comma-separated: fp32, fp16, bf16, int8")
+    parser.add_argument("--models", type=Path, help="folder to write to (default: converted/ beside the export)")
+    parser.add_argument("--users", type=int, default=10_000, help="largest number of test users to verify with")
+    parser.add_argument("--in-this-process", action="store_true", help="convert to one target, without a child process")
+    options.add_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 if a conversion is OK and none failed; 1 if one failed; 3 if all were skipped."""
+    wanted = targets.parse_targets(args.to, args.precision)
+    chosen_options = options.from_arguments(args)
+    verify.check_users(args.users)
+    export = open_export(args.export)
+    folder = args.models or targets.default_folder(args.export)
+    artifacts = [Artifact(folder=folder / target.name, target=target) for target in wanted]
+    if args.in_this_process:
+        note = conversion.convert_in_this_process(export, artifacts[0], chosen_options, args.users)
+        print(json.dumps(note))
+        return EXIT_STATUS[note["status"]]
+    notes = []
+    for artifact in artifacts:
+        print(f"{artifact.target.name} ...", file=sys.stderr, flush=True)
+        notes.append(conversion.convert_in_child_process(export, artifact, chosen_options, args.users))
+    print(format_table(notes))
+    for artifact, note in zip(artifacts, notes, strict=True):
+        # A conversion without "seconds" wrote nothing: a verify.json in its folder is of an earlier conversion.
+        result = artifact.read_json("verify.json") if "seconds" in note else None
+        if result is not None:
+            print(verify.summary(result))
+    statuses = [note["status"] for note in notes]
+    if "FAILED" in statuses:
+        return EXIT_STATUS["FAILED"]
+    return EXIT_STATUS["OK"] if "OK" in statuses else NOTHING_MADE

@@ -1,0 +1,147 @@
+"""ONNX by tf2onnx in float32, and its conversion to float16 and int8. All of it runs on a CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.convert.options import Options
+from serving.export_folder import SERVING, Arrays, ExportFolder
+from serving.targets import Target
+
+CALIBRATION_USERS = 512
+CALIBRATION_BATCH = 32
+
+
+def missing_requirements(target: Target) -> list[str]:
+    """Packages that are not installed."""
+    del target
+    packages = [p for p in ("tf2onnx", "onnx", "onnxruntime") if importlib.util.find_spec(p) is None]
+    return [f"package {p} is not installed (pip install '.[serving]')" for p in packages]
+
+
+def convert_to_fp32(export: ExportFolder, path: Path, opset: int) -> None:
+    """Convert the signature `serving` and write the ONNX model."""
+    import tensorflow as tf
+    import tf2onnx
+
+    loaded = tf.saved_model.load(str(export.saved_model))  # keeps the variables alive while the graph is traced
+    signature = loaded.signatures[SERVING]
+    names = sorted(signature.structured_input_signature[1])
+    specs = [signature.structured_input_signature[1][n] for n in names]
+
+    inputs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in zip(names, specs, strict=True)]
+
+    @tf.function(input_signature=inputs, autograph=False)
+    def serving(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = signature(**dict(zip(names, tensors, strict=True)))
+        return {name: tf.identity(answer[name], name=name) for name in ("items", "scores")}
+
+    model, _ = tf2onnx.convert.from_function(serving, input_signature=inputs, opset=opset)
+    _rename_inputs_and_outputs(model)
+    _check_and_save(model, path)
+
+
+def _rename_inputs_and_outputs(model: Any) -> None:
+    """Give the inputs and outputs of an ONNX model the names that they have in the signature."""
+    import onnx
+
+    graph = model.graph
+    names = {value.name: value.name.split(":")[0] for value in graph.input}
+    output_names = {onnx.TensorProto.INT32: "items", onnx.TensorProto.FLOAT: "scores"}
+    names |= {value.name: output_names[value.type.tensor_type.elem_type] for value in graph.output}
+    inner_names = {n for node in graph.node for n in (*node.input, *node.output)} - set(names)
+    assert not inner_names & set(names.values()), "an inner tensor has the name of an input or output"
+    for node in graph.node:
+        node.input[:] = [names.get(n, n) for n in node.input]
+        node.output[:] = [names.get(n, n) for n in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
+
+
+def _check_and_save(model: Any, path: Path) -> None:
+    import onnx
+
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def convert_to_fp16(source: Path, path: Path) -> None:
+    """Convert a float32 model: weights and products in float16; inputs, outputs and TopK stay in float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = onnx.load(str(source))
+    onnx.save(convert_float_to_float16(model, keep_io_types=True, op_block_list=["TopK", "ScatterND"]), str(path))
+
+
+class CalibrationReader:
+    """Gives ONNX Runtime the requests of the calibration users, in batches of similar history length."""
+
+    def __init__(self, export: ExportFolder, users: int) -> None:
+        held_out = export.held_out_users("calibration")
+        rows = np.arange(min(users, len(held_out.fold_in)))
+        rows = rows[np.argsort(held_out.fold_in.lengths[rows], kind="stable")]
+        batches = [rows[k : k + CALIBRATION_BATCH] for k in range(0, len(rows), CALIBRATION_BATCH)]
+        self._requests: Iterator[Arrays] = (held_out.requests(batch, export.n_items) for batch in batches)
+
+    def get_next(self) -> Arrays | None:
+        """The inputs of the next batch, None after the last."""
+        return next(self._requests, None)
+
+
+def _products_without_weights(model: Any) -> list[str]:
+    """Names of the MatMul nodes that multiply two computed tensors. They have no weights to store in int8."""
+    weights = {t.name for t in model.graph.initializer}
+    weights |= {n.output[0] for n in model.graph.node if n.op_type in ("Constant", "DequantizeLinear")}
+    return [n.name for n in model.graph.node if n.op_type == "MatMul" and not weights & set(n.input)]
+
+
+def convert_to_int8(source: Path, path: Path, export: ExportFolder, users: int) -> None:
+    """Convert a float32 model: products with weights in int8, static, one scale per output channel.
+
+    Args:
+        users: number of calibration users.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = path.with_name("prepared.onnx")
+    try:
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(path),
+            CalibrationReader(export, users),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_exclude=_products_without_weights(onnx.load(str(prepared))),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+    finally:
+        prepared.unlink(missing_ok=True)
+
+
+def convert(export: ExportFolder, target: Target, path: Path, options: Options) -> dict[str, str]:
+    """Write model.onnx; returns further fields for conversion.json."""
+    if target.precision == "fp32":
+        convert_to_fp32(export, path, options.opset)
+        return {"opset": str(options.opset)}
+    source = path.with_name("fp32.onnx")
+    try:
+        convert_to_fp32(export, source, options.opset)
+        if target.precision == "fp16":
+            convert_to_fp16(source, path)
+            return {"opset": str(options.opset)}
+        convert_to_int8(source, path, export, CALIBRATION_USERS)
+        return {"opset": str(options.opset), "calibration": f"{CALIBRATION_USERS} validation users"}
+    finally:
+        source.unlink(missing_ok=True)

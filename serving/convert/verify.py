@@ -1,0 +1,235 @@
+"""Compare a converted model with the exported one, on golden requests and on the test users.
+
+A converted model passes if all of this holds; a NaN fails every check:
+- golden requests: equal items, except where scores tie within the tolerance of the precision (fp32, fp16, bf16);
+- test users: NDCG and Recall lose at most the allowed loss of the precision plus one standard error of the difference
+  (with few users, one user can change a metric by more than the allowed loss);
+- every answer has its full length, no item twice, and no item of the request's history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving import targets
+from serving.engines.blocks import in_blocks
+from serving.engines.engine import Engine, open_engine, reference_engine
+from serving.export_folder import Arrays, ExportFolder, Rows, digest, open_export
+from serving.targets import Artifact
+
+SCORE_TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": None}
+"""Precision -> tolerance relative to max(1, |score|); None: only the ranking metrics are compared."""
+ALLOWED_LOSS = {"fp32": 1e-4, "fp16": 1e-3, "bf16": 2e-3, "int8": 5e-3}
+"""Precision -> allowed loss of each ranking metric, absolute."""
+METRICS = (("ndcg", 100), ("recall", 20))
+
+
+def metrics_by_user(items: npt.NDArray[np.int32], relevant: Rows) -> dict[str, npt.NDArray[np.float64]]:
+    """NDCG@100 and Recall@20 of each user with a relevant item (Liang et al. 2018; ideal over min(K, relevant)).
+
+    Args:
+        items: [U, K] recommended items, best first.
+        relevant: [U] the items that should be found.
+    """
+    hits = np.zeros(items.shape, bool)
+    for k, row in enumerate(items):
+        hits[k] = np.isin(row, relevant.row(k))
+    counts = relevant.lengths
+    measured = counts > 0
+    values = {}
+    for name, cut in METRICS:
+        k = min(cut, items.shape[1])
+        weights = 1.0 / np.log2(np.arange(k) + 2.0) if name == "ndcg" else np.ones(k)
+        ideal = np.concatenate([[0.0], np.cumsum(weights)])[np.minimum(counts, k)]
+        values[f"{name}@{k}"] = (hits[:, :k] * weights).sum(axis=1)[measured] / ideal[measured]
+    return values
+
+
+def ranking_metrics(items: npt.NDArray[np.int32], relevant: Rows) -> dict[str, float]:
+    """Means of `metrics_by_user`."""
+    return {name: float(values.mean()) for name, values in metrics_by_user(items, relevant).items()}
+
+
+def metric_losses(
+    exported: npt.NDArray[np.int32], converted: npt.NDArray[np.int32], relevant: Rows, allowed: float
+) -> dict[str, dict[str, float]]:
+    """Each metric of the exported and of the converted model, their difference, and the difference's standard error.
+
+    Args:
+        exported: [U, K] items of the exported model.
+        converted: [U, K] items of the converted model.
+    """
+    before, after = metrics_by_user(exported, relevant), metrics_by_user(converted, relevant)
+    losses = {}
+    for name in before:
+        loss = before[name] - after[name]
+        error = float(loss.std(ddof=1) / np.sqrt(len(loss))) if len(loss) > 1 else 0.0
+        values = (before[name].mean(), after[name].mean(), loss.mean(), error, allowed)
+        losses[name] = dict(
+            zip(("exported", "converted", "loss", "standard_error", "allowed"), map(float, values), strict=True)
+        )
+    return losses
+
+
+def malformed_reason(inputs: Arrays, answers: Arrays, n_items: int, top_k: int) -> str | None:
+    """Why the answers of any model would be wrong in this form; None if the form is right."""
+    items, scores = answers["items"], answers["scores"]
+    rows = len(inputs["item_ids"])
+    if items.shape != (rows, top_k) or scores.shape != (rows, top_k):
+        return f"answers are {items.shape} and {scores.shape}, expected {(rows, top_k)}"
+    if np.isnan(scores).any():
+        return f"{int(np.isnan(scores).sum())} scores are NaN"
+    if (np.diff(scores.astype(np.float64), axis=1) > 0).any():
+        return "scores do not fall"
+    if items.min() < -1 or items.max() >= n_items:
+        return f"items from {items.min()} to {items.max()}, expected -1 to {n_items - 1}"
+    for row, seen in zip(items, inputs["item_ids"], strict=True):
+        recommended = row[row >= 0]
+        if len(np.unique(recommended)) < len(recommended):
+            return "an item is recommended twice"
+        if np.isin(recommended, seen).any():
+            return "an item is recommended that was seen"
+    return None
+
+
+def compare_answers(expected: Arrays, answers: Arrays, tolerance: float | None) -> dict[str, Any]:
+    """Number of equal rows, of rows that are equal except for ties, and the greatest difference of scores."""
+    from recsys_core.rankings import answers_agree
+
+    equal = (expected["items"] == answers["items"]).all(axis=1)
+    finite = np.isfinite(expected["scores"]) & np.isfinite(answers["scores"])
+    gaps = np.abs(expected["scores"] - answers["scores"], where=finite, out=np.zeros_like(expected["scores"]))
+    common = [len(np.intersect1d(a, b)) / len(a) for a, b in zip(expected["items"], answers["items"], strict=True)]
+    equal_except_ties = None
+    if tolerance is not None:
+        pairs = zip(expected["items"], expected["scores"], answers["items"], answers["scores"], strict=True)
+        equal_except_ties = sum(
+            answers_agree(
+                {"items": a[None], "scores": s[None]}, {"items": b[None], "scores": t[None]}, tolerance=tolerance
+            )
+            for a, s, b, t in pairs
+        )
+    return {
+        "rows": len(equal),
+        "rows_equal": int(equal.sum()),
+        "rows_equal_but_for_ties": equal_except_ties,
+        "items_in_common": float(np.mean(common)),
+        "greatest_score_difference": float(gaps.max(initial=0.0)),
+    }
+
+
+def check_users(users: int) -> None:
+    """Raise ValueError unless the number of test users is at least 1."""
+    if users < 1:
+        raise ValueError(f"--users is {users}, expected 1 or more")
+
+
+def _test_requests(export: ExportFolder, history_limit: int | None, users: int) -> tuple[Arrays, Rows]:
+    """Inputs and relevant items of the first test users whose history is within the limit."""
+    held_out = export.held_out_users("test")
+    rows = np.flatnonzero(held_out.fold_in.lengths <= (history_limit or np.iinfo(np.int64).max))[:users]
+    assert held_out.fold_out is not None
+    relevant = [held_out.fold_out.row(int(k)) for k in rows]
+    indptr = np.concatenate([[0], np.cumsum([len(r) for r in relevant])]).astype(np.int64)
+    return held_out.requests(rows, export.n_items), Rows(indptr=indptr, item_ids=np.concatenate(relevant))
+
+
+def _verify_golden(
+    export: ExportFolder, signature: str, engine: Engine, tolerance: float | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Why the golden answers fail (None if they pass), and the comparison."""
+    requests, expected = export.golden(signature)
+    answers = engine(requests)
+    if (reason := malformed_reason(requests, answers, export.n_items, export.top_k)) is not None:
+        return reason, {}
+    compared = compare_answers(expected, answers, tolerance)
+    if tolerance is not None and compared["rows_equal_but_for_ties"] < compared["rows"]:
+        count = compared["rows"] - compared["rows_equal_but_for_ties"]
+        return f"{count} of {compared['rows']} golden answers differ by more than {tolerance:g}", compared
+    return None, compared
+
+
+def verify(export: ExportFolder, artifact: Artifact, engine: Engine, *, users: int) -> dict[str, Any]:
+    """Compare a converted model with the exported one.
+
+    Args:
+        engine: runs the converted model.
+        users: largest number of test users.
+
+    Returns:
+        The content of verify.json: "passed", "why" it failed, and the numbers that were compared.
+    """
+    target, padding = artifact.target, export.n_items
+    tolerance, allowed = SCORE_TOLERANCE[target.precision], ALLOWED_LOSS[target.precision]
+    reason, golden = _verify_golden(export, target.signature, engine, tolerance)
+    metrics, test = {}, {}
+    if reason is None:
+        inputs, relevant = _test_requests(export, export.history_limit(target.signature), users)
+        expected = in_blocks(reference_engine(export, target.signature), inputs, padding)
+        answers = in_blocks(engine, inputs, padding)
+        reason = malformed_reason(inputs, answers, export.n_items, export.top_k)
+        metrics = metric_losses(expected["items"], answers["items"], relevant, allowed)
+        test = compare_answers(expected, answers, tolerance)
+        lost = [  # `not ... <=`, so that a NaN counts as lost
+            f"{n} loses {m['loss']:.4f}" for n, m in metrics.items() if not m["loss"] - m["standard_error"] <= allowed
+        ]
+        reason = reason or (f"{', '.join(lost)}, allowed are {allowed:g}" if lost else None)
+    return {
+        "variant": target.name,
+        "signature": target.signature,
+        "passed": reason is None,
+        "why": reason,
+        "score_tolerance": tolerance,
+        "golden": golden,
+        "test": test,
+        "metrics": metrics,
+        "export": export.identity,
+        "model_sha256": digest(artifact.model),
+        "verified_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def verify_and_record(export: ExportFolder, artifact: Artifact, *, users: int) -> dict[str, Any]:
+    """Verify and write verify.json; returns its content."""
+    result = verify(export, artifact, open_engine(artifact), users=users)
+    (artifact.folder / "verify.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def summary(result: dict[str, Any]) -> str:
+    """One line with the result of a verification."""
+    golden, test = result["golden"], result["test"]
+    verdict = "verified" if result["passed"] else f"FAILED: {result['why']}"
+    if not golden or not test:
+        return f"{result['variant']}: {verdict}"
+    metrics = "  ".join(f"{n} {m['converted']:.4f} ({-m['loss']:+.4f})" for n, m in result["metrics"].items())
+    return (
+        f"{result['variant']}: {verdict}; golden {golden['rows_equal']} of {golden['rows']} equal, test users "
+        f"{test['rows_equal']} of {test['rows']} equal, {100 * test['items_in_common']:.2f} % of items; {metrics}"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
+    parser.add_argument(
+        "--models", type=Path, help="folder of converted models (default: converted/ beside the export)"
+    )
+    parser.add_argument("--model", default="onnx-fp32", help="FORMAT-PRECISION (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=10_000, help="largest number of test users (default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 if the model passed, 1 if not."""
+    check_users(args.users)
+    export = open_export(args.export)
+    artifact = targets.artifact(args.models or targets.default_folder(args.export), args.model)
+    result = verify_and_record(export, artifact, users=args.users)
+    print(summary(result))
+    return 0 if result["passed"] else 1

@@ -1,0 +1,49 @@
+"""The interface of an engine, and the functions that open one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy.typing as npt
+
+from serving.engines.onnx import OnnxEngine
+from serving.engines.savedmodel import SavedModelEngine
+from serving.engines.tensorrt import TensorRtEngine
+from serving.export_folder import Arrays, ExportFolder
+from serving.targets import Artifact
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray]) -> Arrays:
+        """
+        Args:
+            inputs: arrays by the input names of the signature that the model was made from.
+
+        Returns:
+            items int32 [B, K] and scores float32 [B, K].
+        """
+
+
+def open_engine(artifact: Artifact, threads: int = 0) -> Engine:
+    """Load a converted model.
+
+    Args:
+        threads: number of threads; 0 for one per core. TensorRT ignores it.
+
+    Raises:
+        ValueError: the model is missing, or was built for another machine.
+    """
+    artifact.require_model()
+    if artifact.target.format == "onnx":
+        return OnnxEngine(artifact.model, threads)
+    if artifact.target.format == "tensorrt":
+        return TensorRtEngine(artifact.model)
+    return SavedModelEngine(artifact.model, artifact.target.signature, threads)
+
+
+def reference_engine(export: ExportFolder, signature: str) -> Engine:
+    """Load the exported model in TensorFlow."""
+    return SavedModelEngine(export.saved_model, signature)

@@ -1,0 +1,124 @@
+"""Run the same requests in several processes on one device, and compare the answers with the trained model's.
+
+This is NVIDIA's sampleMovieLensMPS, but its last line is FAILED, and its exit status 1, if a prediction is wrong, a
+process fails, or the engine cannot be built.
+
+  python -m serving infer --export runs/first/export -b 32 -p 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from serving import targets
+from serving.convert import conversion
+from serving.convert.options import Options
+from serving.export_folder import Arrays, ExportFolder, open_export
+from serving.infer import mps
+from serving.infer.answers import SCORE_TOLERANCE, format_tables, golden_batch, is_expected
+from serving.infer.processes import FAILED, Report, run_processes, serialize_engine
+from serving.targets import Artifact, Target
+
+VERIFIED_USERS = 10_000
+"""Largest number of test users to verify a new conversion with."""
+
+
+def _choose_target(args: argparse.Namespace) -> Target:
+    """The target that the flags name; for `--format auto` TensorRT if this machine has it, else ONNX."""
+    precision = "int8" if args.int8 else "fp16" if args.fp16 else "fp32"
+    format_name = args.format
+    if format_name == "auto":
+        tensorrt = Target(format="tensorrt", precision=precision)
+        format_name = "tensorrt" if conversion.unavailable_reason(tensorrt) is None else "onnx"
+    return Target(format=format_name, precision=precision)
+
+
+def _open_or_convert(args: argparse.Namespace, export: ExportFolder) -> Artifact:
+    """The converted model that the flags name; converts it if it does not exist."""
+    target = _choose_target(args)
+    folder = args.models or targets.default_folder(args.export)
+    artifact = Artifact(folder=folder / target.name, target=target)
+    if not artifact.model.exists():
+        print(f"building {target.name} ...", flush=True)
+        options = Options(max_batch=max(args.batch, 1), optimal_batch=args.batch, dla_core=args.use_dla_core)
+        note = conversion.convert_in_child_process(export, artifact, options, VERIFIED_USERS)
+        if note["status"] != "OK":
+            raise RuntimeError(f"cannot build the engine: {note['why']}")
+    return artifact
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--export", type=Path, required=True, help="RUN_DIR/export")
+    add("--models", type=Path, help="folder of converted models (default: converted/ beside the export)")
+    add("-b", "--batch", type=int, default=32, help="users in a request (default: %(default)s)")
+    add("-p", "--processes", type=int, default=1, help="child processes (default: %(default)s)")
+    add("--format", choices=("auto", "onnx", "tensorrt"), default="auto", help="default: TensorRT where it runs")
+    add("--fp16", action="store_true", help="float16 engine")
+    add("--int8", action="store_true", help="int8 engine, calibrated on real requests")
+    add("--useDLACore", dest="use_dla_core", type=int, default=-1, metavar="N", help="DLA core, GPU as fallback")
+    add("--mps", action="store_true", help="start a CUDA MPS daemon for this command, and stop it at the end")
+    add("--repeat", type=int, default=50, help="timed runs of each process (default: %(default)s)")
+    add("--threads", type=int, default=0, help="of each process (default: cores divided by processes)")
+    add("--verbose", action="store_true", help="print every row")
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    """Raise ValueError for a number that is too small."""
+    for name, smallest in (("batch", 1), ("processes", 1), ("repeat", 1), ("threads", 0), ("use_dla_core", -1)):
+        if getattr(args, name) < smallest:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected {smallest} or more")
+
+
+def _print_answers(
+    reports: Sequence[Report], inputs: Arrays, expected: Arrays, precision: str, args: argparse.Namespace
+) -> int:
+    """Print the tables and the throughput; returns the number of wrong predictions."""
+    users = inputs["user_ids"].tolist() if "user_ids" in inputs else list(range(args.batch))
+    print(format_tables(reports, users, expected, args.verbose))
+    total = sum(args.batch * len(r.seconds) for r in reports)
+    print(f"\n{total / max(r.seconds.sum() for r in reports):,.0f} users/s over {len(reports)} processes")
+    tolerance = SCORE_TOLERANCE[precision]
+    return sum(int((~is_expected(expected, r.predicted, tolerance)).sum()) for r in reports)
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 PASSED, 1 FAILED."""
+    _check_arguments(args)
+    # SIGTERM raises KeyboardInterrupt, so that `finally` blocks stop the children and remove the shared memory.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    export = open_export(args.export)
+    threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.processes)
+    started = time.perf_counter()
+    errors, wrong = [], 0
+    reports: list[Report] = []
+    failures: list[str] = []
+    try:
+        artifact = _open_or_convert(args, export)
+        inputs, expected = golden_batch(export, artifact.target.signature, args.batch)
+        with mps.daemon() if args.mps else contextlib.nullcontext():
+            engine = serialize_engine(artifact, export.identity)
+            reports, failures = run_processes(
+                engine, inputs, processes=args.processes, threads=threads, repeat=args.repeat
+            )
+    except (ValueError, RuntimeError) as error:
+        errors.append(str(error))
+    except Exception as error:  # ONNX Runtime and TensorRT have exception types of their own
+        errors.append(f"{type(error).__name__}: {error}")
+    if reports:
+        wrong = _print_answers(reports, inputs, expected, artifact.target.precision, args)
+    for message in (*failures, *errors):
+        print(f"error: {message}", file=sys.stderr)
+    print(f"wrong predictions: {wrong}")
+    run = len(reports) + len(failures)
+    print(f"processes run: {run}, failed: {len(failures)}, total {1e3 * (time.perf_counter() - started):,.0f} ms")
+    passed = not errors and not failures and not wrong and len(reports) == args.processes
+    print("PASSED" if passed else "FAILED")
+    return 0 if passed else FAILED

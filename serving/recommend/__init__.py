@@ -1,0 +1,1 @@
+"""Recommendations for requests that hold original user and item ids."""

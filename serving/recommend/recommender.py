@@ -1,0 +1,168 @@
+"""Answers requests: maps original ids to indices, runs the model, and removes items that must not be recommended.
+
+A request without a known user or item gets the most popular items. The command line and Triton's Python backend use the
+same class. Shape legend: I items, B requests in a batch, L history length, k recommended items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.engines.engine import Engine
+from serving.export_folder import Arrays, ExportFolder
+from serving.recommend.requests import Request
+
+MODEL, POPULAR = "model", "popular"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """The answer to a request, best item first."""
+
+    source: str
+    """MODEL, or POPULAR if the request holds no known user and no known item."""
+    item_ids: npt.NDArray[np.int64]
+    """[k] original ids; fewer than requested if no more items are allowed."""
+    titles: tuple[str, ...]
+    scores: npt.NDArray[np.float32]
+    """[k] scores of the model; for POPULAR, the number of users who have the item."""
+    unknown: tuple[int, ...] = ()
+    """Original ids of the request that are not known."""
+    note: str = ""
+    """Why the answer is short, or why the model was not used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ResolvedRequest:
+    """A request with its ids mapped to indices."""
+
+    row: int | None
+    """Row of the user; None if the request names none or it is not known."""
+    history: npt.NDArray[np.int32]
+    """Indices of the user's items and of the items in the request. They are not recommended."""
+    unknown: tuple[int, ...]
+    note: str
+
+
+class Recommender:
+    """Answers requests with an engine and the items, titles and histories of an export."""
+
+    def __init__(self, export: ExportFolder, engine: Engine, history_limit: int | None = None) -> None:
+        """
+        Args:
+            engine: runs the signature `serving` or one with the same inputs.
+            history_limit: largest number of items that the engine takes; it gets the first ones of a longer history.
+        """
+        self._export, self._engine, self._limit = export, engine, history_limit
+        items, users, self._histories = export.items, export.users, export.histories
+        self._item_ids = items["item_id"].to_numpy(np.int64)
+        self._titles = [t if isinstance(t, str) else "" for t in items["title"].tolist()]
+        self._counts = items["count"].to_numpy(np.float32)
+        self._by_count = np.lexsort((np.arange(len(items)), -self._counts)).astype(np.int32)
+        self._index = {int(original): k for k, original in enumerate(self._item_ids)}
+        self._row = dict(zip(users["user_id"].astype(int), users["row"].astype(int), strict=True))
+
+    @property
+    def titles(self) -> list[str]:
+        """[I] "" for an item without title."""
+        return self._titles
+
+    def original_ids(self, indices: Sequence[int]) -> list[int]:
+        """Original ids of item indices."""
+        return [int(self._item_ids[k]) for k in indices]
+
+    def _resolve(self, request: Request) -> _ResolvedRequest:
+        known = [self._index[i] for i in request.item_ids if i in self._index]
+        unknown = [i for i in request.item_ids if i not in self._index]
+        note, row, stored = "", None, np.zeros(0, np.int32)
+        if request.user_id is not None:
+            row = self._row.get(request.user_id)
+            if row is None:
+                note = f"user {request.user_id} is not known"
+            else:
+                stored = self._histories.row(row)
+        history = np.array(list(dict.fromkeys([*stored.tolist(), *known])), np.int32)
+        return _ResolvedRequest(row=row, history=history, unknown=tuple(unknown), note=note)
+
+    def _model_applies(self, resolved: _ResolvedRequest) -> bool:
+        """Whether the model can answer: NCF needs a known user, VAE-CF a history."""
+        return resolved.row is not None if self._export.knows_users else len(resolved.history) > 0
+
+    def _run_engine(self, batch: Sequence[_ResolvedRequest]) -> Arrays:
+        """items and scores [B, K] of the model, by one call of the engine."""
+        width = max(1, *(len(r.history) for r in batch))
+        if self._limit is not None:
+            width = min(width, self._limit)
+        item_ids = np.full((len(batch), width), self._export.n_items, np.int32)
+        for k, resolved in enumerate(batch):
+            history = resolved.history[:width]
+            item_ids[k, : len(history)] = history
+        inputs: Arrays = {"item_ids": item_ids}
+        if self._export.knows_users:
+            inputs["user_ids"] = np.array([r.row for r in batch], np.int32)
+        return self._engine(inputs)
+
+    def recommend(self, requests: Sequence[Request]) -> list[Recommendation]:
+        """Answer requests. One call of the engine answers all to which the model applies; the others get POPULAR."""
+        resolved = [self._resolve(request) for request in requests]
+        for_model = [k for k, r in enumerate(resolved) if self._model_applies(r)]
+        place_of = {k: place for place, k in enumerate(for_model)}
+        found = self._run_engine([resolved[k] for k in for_model]) if for_model else None
+        answers: list[Recommendation] = []
+        for k, request in enumerate(requests):
+            if found is not None and k in place_of:
+                items, scores = found["items"][place_of[k]], found["scores"][place_of[k]]
+                answers.append(self._select(request, resolved[k], MODEL, items, scores))
+            else:
+                scores = self._counts[self._by_count]
+                answers.append(self._select(request, resolved[k], POPULAR, self._by_count, scores))
+        return answers
+
+    def _select(
+        self,
+        request: Request,
+        resolved: _ResolvedRequest,
+        source: str,
+        items: npt.NDArray[np.int32],
+        scores: npt.NDArray[np.float32],
+    ) -> Recommendation:
+        """The first `request.k` of the items that the request allows and the history does not hold."""
+        allowed = (items >= 0) & ~np.isin(items, resolved.history)
+        if request.deny:
+            allowed &= ~np.isin(self._item_ids[items], list(request.deny))
+        if request.allow is not None:
+            allowed &= np.isin(self._item_ids[items], list(request.allow))
+        places = np.flatnonzero(allowed)[: request.k]
+        selected = items[places]
+        notes = (resolved.note, self._shortfall_note(request, resolved, source, len(places), len(items)))
+        return Recommendation(
+            source=source,
+            item_ids=self._item_ids[selected],
+            titles=tuple(self._titles[k] for k in selected),
+            scores=scores[places].astype(np.float32),
+            unknown=resolved.unknown,
+            note="; ".join(n for n in notes if n),
+        )
+
+    def _shortfall_note(
+        self, request: Request, resolved: _ResolvedRequest, source: str, found: int, considered: int
+    ) -> str:
+        """Why the answer has fewer items than requested, or does not come from the model; else "".
+
+        Args:
+            found: number of items in the answer.
+            considered: number of items that the model returned.
+        """
+        if source == POPULAR:
+            return "this model knows users, not histories" if self._export.knows_users and request.item_ids else ""
+        if found >= request.k:
+            return ""
+        if request.deny or request.allow is not None:
+            return f"{found} of {request.k}: the lists leave no more of the model's best {considered}"
+        if self._limit is not None and len(resolved.history) > self._limit:
+            return f"{found} of {request.k}: this engine reads {self._limit} items of a history"
+        return ""

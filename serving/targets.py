@@ -1,0 +1,138 @@
+"""Targets of a conversion (a format and a precision, as "onnx-fp16"), and the folder of a converted model.
+
+DIR/onnx-fp16/    model.onnx (or saved_model/, model.plan), conversion.json, reproduce.sh, verify.json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.export_folder import NO_SCATTER, SERVING, digest
+
+PRECISIONS = {
+    "savedmodel": ("fp32",),
+    "onnx": ("fp32", "fp16", "int8"),
+    "tensorrt": ("fp32", "fp16", "bf16", "int8"),
+    "tf-trt": ("fp32", "fp16", "int8"),
+}
+"""Format -> the precisions that it supports."""
+ALL_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+MODEL_FILES = {"savedmodel": "saved_model", "onnx": "model.onnx", "tensorrt": "model.plan", "tf-trt": "saved_model"}
+"""Format -> the file or folder that holds the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A format and a precision."""
+
+    format: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.format}-{self.precision}"
+
+    @property
+    def signature(self) -> str:
+        """The signature of the export that this format is converted from."""
+        return NO_SCATTER if self.format == "tf-trt" else SERVING
+
+    @property
+    def unsupported_reason(self) -> str | None:
+        """Why the format does not support the precision; None if it does."""
+        supported = PRECISIONS[self.format]
+        if self.precision in supported:
+            return None
+        return f"{self.format} has {', '.join(supported)}, not {self.precision}"
+
+
+def parse_target(name: str) -> Target:
+    """Read a name such as "onnx-fp16".
+
+    Raises:
+        ValueError: the format or the precision is unknown.
+    """
+    format_name, _, precision = name.rpartition("-")
+    if format_name not in PRECISIONS or precision not in ALL_PRECISIONS:
+        known = f"formats: {', '.join(PRECISIONS)}; precisions: {', '.join(ALL_PRECISIONS)}"
+        raise ValueError(f"unknown target {name!r}, expected FORMAT-PRECISION, as onnx-fp16 ({known})")
+    return Target(format=format_name, precision=precision)
+
+
+def parse_targets(formats: str, precisions: str) -> list[Target]:
+    """All combinations of two comma-separated lists.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    pairs = [(f.strip(), p.strip()) for f in formats.split(",") for p in precisions.split(",")]
+    return list(dict.fromkeys(parse_target(f"{f}-{p}") for f, p in pairs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A converted model on disk. Its folder need not exist yet."""
+
+    folder: Path
+    target: Target
+
+    @property
+    def model(self) -> Path:
+        """The file or folder that an engine loads."""
+        return self.folder / MODEL_FILES[self.target.format]
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The content of conversion.json or verify.json; None if the file is missing or damaged."""
+        try:
+            return json.loads((self.folder / name).read_text())
+        except (OSError, json.JSONDecodeError):
+            return None
+
+    @property
+    def _command_arguments(self) -> str:
+        """Arguments of commands that make or verify this model. The artifact does not know the path of its export."""
+        return f"--export RUN_DIR/export --models {self.folder.parent}"
+
+    def require_model(self) -> None:
+        """Raise ValueError unless the model exists."""
+        if not self.model.exists():
+            raise ValueError(
+                f"{self.folder} holds no model; make it with: python -m serving convert {self._command_arguments} "
+                f"--to {self.target.format} --precision {self.target.precision}"
+            )
+
+    def require_verified(self, identity: str) -> None:
+        """Raise ValueError unless this model passed its verification and has not changed since.
+
+        Args:
+            identity: of the export that the model must be made from.
+        """
+        self.require_model()
+        verified = self.read_json("verify.json")
+        command = f"python -m serving verify {self._command_arguments} --model {self.target.name}"
+        if verified is None:
+            raise ValueError(f"{self.folder} was not verified; do it with: {command}")
+        if not verified["passed"]:
+            raise ValueError(f"{self.folder} failed its verification ({verified['why']}); it is not to be used")
+        if verified["export"] != identity:
+            raise ValueError(f"{self.folder} was made from another export; convert this one again")
+        if verified["model_sha256"] != digest(self.model):
+            raise ValueError(f"{self.model} is not what was verified; do it again with: {command}")
+
+
+def default_folder(export: Path) -> Path:
+    """The folder of the converted models of an export unless the user names another: `converted/` beside the export."""
+    return export.absolute().parent / "converted"
+
+
+def artifact(folder: Path, name: str) -> Artifact:
+    """The converted model with this name, such as "onnx-fp16", in a folder of converted models.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    target = parse_target(name)
+    return Artifact(folder=folder / target.name, target=target)

@@ -1,0 +1,255 @@
+"""Send a request to a Triton server over HTTP or gRPC, with a time limit and retries.
+
+python -m serving client --name vaecf --user 42 -k 5
+python -m serving client --name vaecf --protocol grpc --url 127.0.0.1:8001 --items 1,260
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.recommend.recommender import POPULAR
+from serving.recommend.requests import parse_ids, parse_user
+from serving.recommend.table import format_table
+
+T = TypeVar("T")
+PADDING = -1
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+"""Seconds between two tries; each wait is twice as long as the one before."""
+KEY_HEADER = "recsys-key"
+"""Header with the key that the server requires for loading models."""
+UNAVAILABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "503", "502")
+"""Error codes that mean: the server is down or still loading; the client retries."""
+TYPES = {"user_id": "INT64", "item_ids": "INT64", "k": "INT32", "deny": "INT64", "allow": "INT64"}
+
+
+class ServerError(ValueError):
+    """The server refused a request, or did not answer. The message holds the server's address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer to one row of a request."""
+
+    items: list[int]
+    """Original ids, best first."""
+    titles: list[str]
+    scores: list[float]
+    source: str
+    """As `Recommendation.source`."""
+    note: str
+
+
+class Client:
+    """A connection to a server. Threads must not share one."""
+
+    def __init__(
+        self, url: str, *, protocol: str = "http", timeout: float = 5.0, retries: int = 5, key: str | None = None
+    ) -> None:
+        """
+        Args:
+            url: host:port.
+            timeout: seconds for one try.
+            retries: further tries if the server is down, after waits of 0.1, 0.2, 0.4 ... seconds, at most 2.
+            key: the key that the server requires for loading models (`repository.read_key`).
+        """
+        if protocol == "http":
+            import tritonclient.http as library
+
+            self._client = library.InferenceServerClient(url, connection_timeout=timeout, network_timeout=timeout)
+            self._timeout: dict[str, Any] = {}
+        elif protocol == "grpc":
+            import tritonclient.grpc as library
+
+            self._client = library.InferenceServerClient(url)
+            self._timeout = {"client_timeout": timeout}
+        else:
+            raise ValueError(f"unknown --protocol {protocol!r}, known are: http, grpc")
+        from tritonclient.utils import InferenceServerException
+
+        self._library, self._exception = library, InferenceServerException
+        self._url, self._retries = url, retries
+        header = KEY_HEADER if protocol == "http" else f"triton-grpc-protocol-{KEY_HEADER}"
+        self._headers = {header: key} if key else None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        with contextlib.suppress(Exception):
+            self._client.close()
+
+    def _retry(self, call: Callable[[], T]) -> T:
+        """The result of a call, which is repeated while the server is down.
+
+        Raises:
+            ServerError: the server refused the call, or was down at every try.
+        """
+        wait = FIRST_WAIT
+        for left in range(self._retries, -1, -1):
+            try:
+                return call()
+            except self._exception as error:
+                status = str(error.status() or "")
+                problem = _first_line(error.message())
+                # Triton answers gRPC calls without the key with the code "unavailable"; a retry would not help.
+                if "restricted" in problem or not any(code in status for code in UNAVAILABLE):
+                    raise ServerError(f"{self._url}: {problem}") from None
+            except (OSError, EOFError) as error:  # connection refused, reset or timed out
+                problem = str(error) or type(error).__name__
+            except Exception as error:
+                if type(error).__module__.split(".")[0] not in ("gevent", "geventhttpclient"):
+                    raise
+                problem = str(error) or type(error).__name__
+            if left:
+                time.sleep(wait)
+                wait = min(LONGEST_WAIT, 2 * wait)
+        raise ServerError(f"no answer from {self._url} in {self._retries + 1} tries: {problem}")
+
+    def live(self) -> bool:
+        """Whether the server process answers."""
+        return self._is_true(self._client.is_server_live)
+
+    def ready(self, model: str | None = None) -> bool:
+        """Whether the server, or one of its models, takes requests."""
+        if model is None:
+            return self._is_true(self._client.is_server_ready)
+        return self._is_true(lambda **timeout: self._client.is_model_ready(model, **timeout))
+
+    def _is_true(self, call: Callable[..., bool]) -> bool:
+        """The result of a call without retries; False if it fails."""
+        try:
+            return bool(call(**self._timeout))
+        except Exception:
+            return False
+
+    def load(self, model: str) -> None:
+        """Tell the server to read a model's configuration again, and to load the version that it names."""
+        self._retry(lambda: self._client.load_model(model, headers=self._headers))
+
+    def versions(self, model: str) -> list[int]:
+        """The served versions of a model.
+
+        Raises:
+            ServerError: the server has no such model.
+        """
+        about = self._retry(lambda: self._client.get_model_metadata(model))
+        return sorted(int(v) for v in (about["versions"] if isinstance(about, dict) else about.versions))
+
+    def _input(self, name: str, values: npt.NDArray) -> Any:
+        if name not in TYPES:
+            raise ServerError(f"unknown input {name!r}, known are: {', '.join(TYPES)}")
+        tensor = self._library.InferInput(name, list(values.shape), TYPES[name])
+        try:
+            tensor.set_data_from_numpy(values)
+        except self._exception as error:
+            raise ServerError(f"{name}: {_first_line(error.message())}") from None
+        return tensor
+
+    def infer(self, model: str, arrays: dict[str, npt.NDArray]) -> list[Answer]:
+        """Send a request of several rows.
+
+        Args:
+            arrays: by input name (see TYPES); [B, ...] each.
+
+        Raises:
+            ServerError: the server refused the request, or did not answer.
+        """
+        inputs = [self._input(name, values) for name, values in arrays.items()]
+        response = self._retry(lambda: self._client.infer(model, inputs, **self._timeout))
+        outputs = {name: response.as_numpy(name) for name in ("items", "titles", "scores", "source", "note")}
+        return [_read_row({name: values[k] for name, values in outputs.items()}) for k in range(len(outputs["items"]))]
+
+    def recommend(
+        self,
+        model: str,
+        *,
+        user: int | None = None,
+        items: Sequence[int] = (),
+        k: int = 10,
+        deny: Sequence[int] = (),
+        allow: Sequence[int] | None = None,
+    ) -> Answer:
+        """Recommendations for one user, or for a user who has these items (original ids)."""
+        for name, ids in (("user", [] if user is None else [user]), ("items", items), ("deny", deny), ("allow", allow)):
+            if any(i < 0 for i in ids or ()):  # the server takes -1 for padding
+                raise ServerError(f"{name} holds {min(ids or ())}, expected 0 or more")
+        if allow is not None and not allow:
+            raise ValueError("allow is empty: nothing could be recommended")
+        arrays: dict[str, npt.NDArray] = {
+            "item_ids": np.array([items], np.int64).reshape(1, -1),
+            "k": np.array([[k]], np.int32),
+        }
+        if user is not None:
+            arrays["user_id"] = np.array([[user]], np.int64)
+        if deny:
+            arrays["deny"] = np.array([deny], np.int64)
+        if allow is not None:
+            arrays["allow"] = np.array([allow], np.int64)
+        return self.infer(model, arrays)[0]
+
+
+def _first_line(text: str) -> str:
+    """The first line of a message; a server's stack trace may follow it."""
+    return str(text).strip().splitlines()[0] if str(text).strip() else "no message"
+
+
+def _read_row(row: dict[str, npt.NDArray]) -> Answer:
+    """The answer of one row of the output arrays, without padding."""
+    is_item = row["items"] != PADDING
+    return Answer(
+        items=row["items"][is_item].tolist(),
+        titles=[t.decode() for t in row["titles"][is_item]],
+        scores=row["scores"][is_item].tolist(),
+        source=row["source"][0].decode(),
+        note=row["note"][0].decode(),
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--url", help="host:port (default: 127.0.0.1:8000, gRPC 8001)")
+    add("--protocol", choices=("http", "grpc"), default="http")
+    add("--name", default="recommender", help="of the model (default: %(default)s)")
+    add("--user", metavar="ID", help="a user of the data set")
+    add("--items", metavar="ID,ID,...", default="", help="items that the user has")
+    add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
+    add("--deny", metavar="ID,...", default="", help="never recommend these")
+    add("--allow", metavar="ID,...", default="", help="recommend nothing else")
+    add("--timeout", type=float, default=5.0, help="seconds for one try (default: %(default)s)")
+    add("--retries", type=int, default=5, help="further tries if the server is down (default: %(default)s)")
+    add("--health", action="store_true", help="only print whether the server and the model are ready")
+
+
+def main(args: argparse.Namespace) -> int:
+    """0 answered or ready, 1 not ready."""
+    user = parse_user(args.user)
+    url = args.url or ("127.0.0.1:8000" if args.protocol == "http" else "127.0.0.1:8001")
+    with Client(url, protocol=args.protocol, timeout=args.timeout, retries=args.retries) as client:
+        if args.health:
+            live, ready, model = client.live(), client.ready(), client.ready(args.name)
+            print(f"live: {live}  ready: {ready}  {args.name}: {'ready' if model else 'not ready'}")
+            return 0 if live and ready and model else 1
+        answer = client.recommend(
+            args.name,
+            user=user,
+            items=parse_ids(args.items, "--items"),
+            k=args.k,
+            deny=parse_ids(args.deny, "--deny"),
+            allow=parse_ids(args.allow, "--allow") if args.allow else None,
+        )
+    if answer.note:
+        print(f"note: {answer.note}", file=sys.stderr)
+    if answer.source == POPULAR:
+        print("no known user or item: the most popular items")
+    print(format_table(answer.titles, answer.items, answer.scores, answer.source))
+    return 0
