@@ -58,7 +58,7 @@ def predicted(compute: float, link: Link, ranks: int, size: float, hidden: float
 
     Args:
         compute: seconds of a step on one rank with that rank's batch.
-        hidden: share of the exchange that goes on beside compute.
+        hidden: share of the exchange that runs at the same time as compute.
     """
     return compute + (1 - hidden) * link.seconds(ranks, size)
 

@@ -1,4 +1,4 @@
-"""Our training step beside a plain PyTorch one of the same shape, in turn on the same cores.
+"""Training speed of our step and of a plain PyTorch one of the same shape, in turn on the same cores.
 
 Both are whole steps: making the batch, forward, backward, Adam. PyTorch's (`torch_peer`) is the usual code: dense
 histories, dense layers, `torch.optim.Adam`. Ratios are taken round by round. Needs the extra `peers`.

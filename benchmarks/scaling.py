@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[2_048, 8_192],
         help="global (default: %(default)s)",
     )
-    add("--ranks", type=int, nargs="+", default=[2], help="beside one (default: %(default)s)")
+    add("--ranks", type=int, nargs="+", default=[2], help="numbers of ranks besides one (default: %(default)s)")
     add("--threads", type=int, default=1, help="cores of each rank (default: %(default)s)")
     add("--precision", default="fp32", help="(default: %(default)s)")
     add("--rounds", type=int, default=3, help="(default: %(default)s)")

@@ -1,8 +1,8 @@
-"""The speed-up ladder of NVIDIA's VAE-CF case study, on any data set and any machine, with the metric beside the speed.
+"""The speed-up ladder of NVIDIA's VAE-CF case study, on any data set and any machine: speed and metric.
 
 Rung 0 trains the published way: dense batches of 500, float32, fed by Python, one process. Each further rung changes
 what its name says and nothing else. Speeds are measured in rounds, all rungs in turn; factors are taken round by round.
-With --epochs every rung then trains that many epochs, and NDCG@100 of its test users stands beside its speed.
+With --epochs every rung then trains that many epochs, and the table also shows NDCG@100 of the test users.
 
 Every process has --threads cores, so the last rung has as many cores (or GPUs) more as it has ranks.
 """

@@ -42,7 +42,7 @@ TABLES: Mapping[str, Table] = {
             ("peak GiB", number("peak_gib", ".2f")),
             ("NDCG@100", metric("ndcg@100")),
         ),
-        note="Each rung changes what its name says and nothing else; factors are over the rung before. The column "
+        note="Each rung changes only the setting that its name states; factors are over the rung before. The column "
         "`case study` is what NVIDIA's case study of VAE-CF published for 4 V100 and ML-20M (145.3 in all, sparse and "
         "large batch in one step); it was not measured here.",
     ),
@@ -98,7 +98,7 @@ TABLES: Mapping[str, Table] = {
         "step and the exchange of a fitted link, nothing hidden.",
     ),
     "peers": Table(
-        title="Beside plain PyTorch",
+        title="Comparison with plain PyTorch",
         columns=(
             ("model", plain("model")),
             ("batch", plain("batch_size")),
@@ -109,7 +109,7 @@ TABLES: Mapping[str, Table] = {
             ("ours GiB", number("peak_gib", ".2f")),
             ("PyTorch GiB", number("peer_peak_gib", ".2f")),
         ),
-        note="Whole steps, the making of batches included, in turn on the same cores.",
+        note="Whole steps including the preparation of batches, in turn on the same cores.",
     ),
     "evaluate": Table(
         title="Evaluation over the whole catalogue",
@@ -159,7 +159,7 @@ TABLES: Mapping[str, Table] = {
             ("NDCG@100", number("ndcg@100", ".4f")),
             ("Recall@20", number("recall@20", ".4f")),
         ),
-        note="Lists and metrics of all test users, beside TensorFlow's.",
+        note="Lists of all test users compared with TensorFlow's, and their metrics.",
     ),
     "embeddings": Table(
         title="Updates of embedding tables",

@@ -1,4 +1,4 @@
-"""The usual PyTorch: Mult-VAE and NeuMF as people write them, to stand beside ours. Needs the extra `peers`.
+"""Mult-VAE and NeuMF in plain PyTorch, for the comparison with ours. Needs the extra `peers`.
 
 Dense histories made with `toarray`, dense layers, `log_softmax`, `torch.optim.Adam`; NeuMF with `nn.Embedding`, a
 batch's negatives drawn by `torch.randint`. Started by `peers` as a process of its own.

@@ -24,7 +24,7 @@ from load_study.engines.dispatcher import Dispatcher
 from load_study.engines.profile import Profile
 from load_study.engines.simulated import SimulatedPool
 from load_study.options import add_engine_flags, add_subject_flags, chosen_subjects, drawn_sizes
-from load_study.search import Found, Goal, Grid, Trial, best_of, exhaustive, highest_rate
+from load_study.search import Goal, Grid, RunWindow, SearchResult, best_of, exhaustive, highest_rate
 from load_study.subjects import Subject
 from load_study.tables import TABLES
 from load_study.targets import RunningTarget, running_target
@@ -137,10 +137,10 @@ def baseline(engines: int, largest: int, splits: Sequence[int]) -> Candidate:
 class Searches:
     """The searches of all candidates."""
 
-    bisected: list[Found] = field(default_factory=list)
-    exhaustive: list[Found] = field(default_factory=list)
+    bisected: list[SearchResult] = field(default_factory=list)
+    exhaustive: list[SearchResult] = field(default_factory=list)
     """Empty without --exhaustive."""
-    bisected_again: list[Found] = field(default_factory=list)
+    bisected_again: list[SearchResult] = field(default_factory=list)
     """From the windows that `exhaustive` measured."""
     not_shared: int = 0
     """Windows of `bisected_again` that `exhaustive` had not measured."""
@@ -160,10 +160,10 @@ def search(
         return runner.window(candidate, rate, number)
 
     for candidate in bar:
-        trial: Trial = partial(window, candidate)
-        searches.bisected.append(highest_rate(candidate, trial, runner.capacity(candidate), goal, grid))
+        run_window: RunWindow = partial(window, candidate)
+        searches.bisected.append(highest_rate(candidate, run_window, runner.capacity(candidate), goal, grid))
         if exhaustively:
-            capacity, kept = runner.capacity(candidate), cache(trial)
+            capacity, kept = runner.capacity(candidate), cache(run_window)
             searches.exhaustive.append(exhaustive(candidate, kept, capacity, goal, grid))
             measured = kept.cache_info().misses
             searches.bisected_again.append(highest_rate(candidate, kept, capacity, goal, grid))
@@ -171,7 +171,7 @@ def search(
     return searches
 
 
-def _trial_points(found: Sequence[Found]) -> list[dict[str, Any]]:
+def _trial_points(found: Sequence[SearchResult]) -> list[dict[str, Any]]:
     """All trials of some searches, as points of the plot."""
     return [
         {**asdict(search.candidate), "rate": v.rate, "meets": v.meets, "is_significant": v.is_significant,

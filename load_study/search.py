@@ -1,12 +1,11 @@
-"""The highest rate whose tail latency meets a target, with decisions that know their noise.
+"""Search for the highest rate whose tail latency meets a target, from noisy measurements.
 
-Rates lie on a grid of equal ratios. At each rate tried, windows of load are repeated until the share of queries beyond
-the target is significantly below or above what the percentile allows, or until `most` of them were run: then the point
-estimate decides, and the verdict says that it did. That is one look. The answer is read from all looks together: the
-share beyond the target cannot fall as the rate rises, and the rising curve nearest to the shares seen (isotonic median
-regression) outvotes a lucky look as well as one in which the machine stopped for a moment. The two rates between which
-the answer lies are looked at until two looks agree, with `MOST_LOOKS` in all. Every candidate is searched in full,
-whatever the others gave, so their order cannot matter.
+Rates lie on a grid of equal ratios. A trial of a rate repeats windows of load until the share of queries beyond the
+target is significantly below or above the share that the percentile allows, or until `most` windows were run; then the
+point estimate decides, and the verdict is marked as not significant. The answer is computed from all trials together:
+the share beyond the target cannot fall as the rate rises, so the rising curve nearest to the measured shares (isotonic
+median regression) corrects a single wrong trial. The two rates around the answer are tried until `AGREEING_TRIALS`
+trials agree, with `MAX_TRIALS` in all. The search of a candidate does not depend on the others, nor on their order.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from load_study.traffic.latency import LEAST, block_error
 from load_study.traffic.result import LoadResult
 
 Candidate = TypeVar("Candidate", bound=Hashable)
-Trial = Callable[[float, int], LoadResult]
-"""A window of load: (rate, number of the window at this rate). What it draws should follow from these two alone, so
-that the order of candidates changes nothing."""
+RunWindow = Callable[[float, int], LoadResult]
+"""(rate, number of the window at this rate) -> result of one window of load. Its random draws depend on these two only,
+so that the order of candidates changes nothing."""
 
 LOWEST = 0.1
-"""Of the capacity: where a candidate is given up; no rate up to here is tried."""
-EVERY_FROM = 0.25
-"""Of the capacity: where trying every rate begins. A search whose first look fails goes little below."""
-AGREE = 2
-"""Looks at a rate that must agree before it bounds the answer."""
+"""Share of the capacity up to which no rate is tried."""
+EXHAUSTIVE_FROM = 0.25
+"""Share of the capacity at which `exhaustive` begins. A search whose first trial fails goes little below."""
+AGREEING_TRIALS = 2
+"""Number of trials of a rate that must agree before it bounds the answer."""
 USUAL = 0.7
-"""Of the capacity: where the answer usually is near, and the first look."""
-MOST_LOOKS = 32
-"""In a search."""
+"""Share of the capacity of the first trial; most answers are near it."""
+MAX_TRIALS = 32
+"""Largest number of trials in a search."""
 OVERSHOOT = 1.1
-"""Of the capacity: where the rates that are tried end; a search leads above only where all below are met."""
+"""Share of the capacity of the highest rate tried; a search goes higher only if all rates below are met."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one look at a rate found."""
+    """The result of one trial of a rate."""
 
     rate: float
     meets: bool
@@ -67,20 +66,20 @@ class Verdict:
     beyond: float
     """Share of queries that were not answered within the target: late, refused or lost."""
     tail: float
-    """Seconds: the latency that the level asks about, the unanswered counted as a whole day."""
+    """Seconds: the latency at the level of the goal; an unanswered query counts as a whole day."""
     queries: int
     windows: int
 
 
-def judge(trial: Trial, rate: float, goal: Goal, first: int = 0) -> Verdict:
-    """Repeat windows until it is clear whether the goal is met.
+def judge(run_window: RunWindow, rate: float, goal: Goal, first: int = 0) -> Verdict:
+    """One trial: repeat windows until it is clear whether the goal is met.
 
     Args:
         first: number of the first window.
     """
     seconds, allowed, windows, is_clear = np.empty(0), goal.allowed, 0, False
     while windows < goal.most and not is_clear:
-        seconds = np.concatenate([seconds, trial(rate, first + windows).of_all.seconds])
+        seconds = np.concatenate([seconds, run_window(rate, first + windows).of_all.seconds])
         windows += 1
         late = (seconds > goal.seconds).astype(np.float64)
         if len(late) >= LEAST:
@@ -122,39 +121,39 @@ def rising(groups: Sequence[Sequence[float]]) -> list[float]:
 
 
 @dataclass(kw_only=True)
-class Found(Generic[Candidate]):
-    """The search of one candidate."""
+class SearchResult(Generic[Candidate]):
+    """The trials of one candidate, and the answer that follows from them."""
 
     candidate: Candidate
     capacity: float
-    """Queries/s when it is never without work."""
+    """Queries/s while the engines always have work."""
     goal: Goal
-    looks: dict[int, list[Verdict]] = field(default_factory=dict)
-    """By step of the grid: every rate that was tried, each time."""
+    trials: dict[int, list[Verdict]] = field(default_factory=dict)
+    """Step of the grid -> the verdicts of all trials of its rate."""
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """Every look, by rate."""
-        return [verdict for _, looks in sorted(self.looks.items()) for verdict in looks]
+        """All verdicts in the order of the rates."""
+        return [verdict for _, trials in sorted(self.trials.items()) for verdict in trials]
 
     @property
     def step(self) -> int | None:
         """The highest rate tried at which the rising curve is within what the goal allows, as a step of the grid; None
         where the lowest is not."""
-        steps = sorted(self.looks)
-        curve = rising([[look.beyond for look in self.looks[step]] for step in steps])
+        steps = sorted(self.trials)
+        curve = rising([[trial.beyond for trial in self.trials[step]] for step in steps])
         met = [step for step, beyond in zip(steps, curve, strict=True) if beyond <= self.goal.allowed]
         return met[-1] if met else None
 
     @property
     def rate(self) -> float:
         """Queries/s, 0 where no rate meets the goal."""
-        return self.looks[self.step][0].rate if self.step is not None else 0.0
+        return self.trials[self.step][0].rate if self.step is not None else 0.0
 
     @property
     def tail(self) -> float | None:
-        """Seconds: the median over the looks at that rate."""
-        return float(np.median([look.tail for look in self.looks[self.step]])) if self.step is not None else None
+        """Seconds: the median over the trials at that rate."""
+        return float(np.median([trial.tail for trial in self.trials[self.step]])) if self.step is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,85 +169,93 @@ class Grid:
         return math.floor(math.log(rate) / math.log1p(self.ratio) + 1e-9)
 
 
-class _Looks(Generic[Candidate]):
-    """Looks at rates, kept in what is found. Every look has windows of its own."""
+class _Trials(Generic[Candidate]):
+    """Runs trials and adds them to a result. No two trials share a window."""
 
-    def __init__(self, found: Found[Candidate], trial: Trial, goal: Goal, grid: Grid) -> None:
-        self._found, self._trial, self._goal, self._grid = found, trial, goal, grid
+    def __init__(self, found: SearchResult[Candidate], run_window: RunWindow, goal: Goal, grid: Grid) -> None:
+        self._found, self._run_window, self._goal, self._grid = found, run_window, goal, grid
 
-    def meets(self, step: int) -> bool:
-        """Look once more: what this look says."""
-        looks = self._found.looks.setdefault(step, [])
-        looks.append(judge(self._trial, self._grid.rate(step), self._goal, first=len(looks) * self._goal.most))
-        return looks[-1].meets
+    def run(self, step: int) -> bool:
+        """Run one more trial and return whether it met the goal."""
+        trials = self._found.trials.setdefault(step, [])
+        trials.append(judge(self._run_window, self._grid.rate(step), self._goal, first=len(trials) * self._goal.most))
+        return trials[-1].meets
 
     def is_settled(self, step: int) -> bool:
-        """Whether `AGREE` looks agree."""
-        return max(self._votes(step)) >= AGREE
+        """Whether `AGREEING_TRIALS` trials agree."""
+        return max(self._votes(step)) >= AGREEING_TRIALS
 
-    def is_at_odds(self, step: int) -> bool:
-        """Whether some looks met the goal and others did not, and it is not settled."""
+    def is_contradictory(self, step: int) -> bool:
+        """Whether some trials met the goal and others did not, and the step is not settled."""
         return min(self._votes(step)) > 0 and not self.is_settled(step)
 
     def _votes(self, step: int) -> tuple[int, int]:
-        """Looks that met the goal, and looks that did not."""
-        votes = [look.meets for look in self._found.looks.get(step, [])]
+        """Trials that met the goal, and trials that did not."""
+        votes = [trial.meets for trial in self._found.trials.get(step, [])]
         return votes.count(True), votes.count(False)
 
     def settle(self, step: int) -> None:
-        """Look until `AGREE` looks agree."""
+        """Run trials until `AGREEING_TRIALS` of them agree."""
         while not self.is_settled(step):
-            self.meets(step)
+            self.run(step)
 
 
-def highest_rate(candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid) -> Found[Candidate]:
-    """Halve the rates between little and somewhat above the capacity, until those around the answer are settled.
+def highest_rate(
+    candidate: Candidate, run_window: RunWindow, capacity: float, goal: Goal, grid: Grid
+) -> SearchResult[Candidate]:
+    """Bisect the rates from `LOWEST` to `OVERSHOOT` of the capacity until those around the answer are settled.
 
-    A queue that grows meets no target for long, so what is met above the capacity is the noise of its measurement.
+    Above the capacity the queue grows and misses any target after some time; the range reaches above it because the
+    measured capacity is noisy.
     """
-    found = Found(candidate=candidate, capacity=capacity, goal=goal)
-    looks = _Looks(found, trial, goal, grid)
+    found = SearchResult(candidate=candidate, capacity=capacity, goal=goal)
+    trials = _Trials(found, run_window, goal, grid)
     lowest, top = grid.step_below(LOWEST * capacity), grid.step_below(OVERSHOOT * capacity) + 1
     if top - lowest < 2:
         return found
     step: int | None = min(max(lowest + 1, grid.step_below(USUAL * capacity)), top - 1)
-    for _ in range(MOST_LOOKS):
+    for _ in range(MAX_TRIALS):
         if step is None:
             break
-        looks.meets(step)
-        step = _in_doubt(found, looks, lowest, top)
+        trials.run(step)
+        step = _next_step(found, trials, lowest, top)
     return found
 
 
-def _in_doubt(found: Found[Candidate], looks: _Looks[Candidate], lowest: int, top: int) -> int | None:
-    """Where to look next; None where nothing is left to look at.
+def _next_step(found: SearchResult[Candidate], trials: _Trials[Candidate], lowest: int, top: int) -> int | None:
+    """The step of the next trial; None if none is needed.
 
     The answer lies between the highest rate that is met, or `lowest` where none is, and the next that was tried, or
-    `top`. What is between them is halved, once the looks at the upper one are not at odds; at the end both are settled.
+    `top`. The interval between them is halved unless the trials of the upper one contradict; then both are settled.
     """
     met = lowest if found.step is None else found.step
-    missed = min((step for step in found.looks if step > met), default=max(top, met + 1))
-    if missed - met > 1 and not looks.is_at_odds(missed):
+    missed = min((step for step in found.trials if step > met), default=max(top, met + 1))
+    if missed - met > 1 and not trials.is_contradictory(missed):
         return (met + missed) // 2
-    return next((step for step in (missed, found.step) if step is not None and not looks.is_settled(step)), None)
+    return next((step for step in (missed, found.step) if step is not None and not trials.is_settled(step)), None)
 
 
 def exhaustive(
-    candidate: Candidate, trial: Trial, capacity: float, goal: Goal, grid: Grid, lowest: float = EVERY_FROM
-) -> Found[Candidate]:
-    """Be sure of every rate from `lowest` of the capacity up, and of lower ones while none meets the goal."""
-    found = Found(candidate=candidate, capacity=capacity, goal=goal)
-    looks = _Looks(found, trial, goal, grid)
+    candidate: Candidate,
+    run_window: RunWindow,
+    capacity: float,
+    goal: Goal,
+    grid: Grid,
+    lowest: float = EXHAUSTIVE_FROM,
+) -> SearchResult[Candidate]:
+    """Settle every rate from `lowest` of the capacity up, and lower ones until one meets the goal."""
+    found = SearchResult(candidate=candidate, capacity=capacity, goal=goal)
+    trials = _Trials(found, run_window, goal, grid)
     first, last = grid.step_below(lowest * capacity), grid.step_below(OVERSHOOT * capacity) + 1
     for step in range(first, last + 1):
-        looks.settle(step)
+        trials.settle(step)
     for step in range(first - 1, grid.step_below(LOWEST * capacity), -1):
         if found.step is not None:
             break
-        looks.settle(step)
+        trials.settle(step)
     return found
 
 
-def best_of(searches: Sequence[Found[Candidate]]) -> Found[Candidate]:
+def best_of(searches: Sequence[SearchResult[Candidate]]) -> SearchResult[Candidate]:
     """The candidate with the highest rate; of equal ones that with the larger capacity, which has more to spare."""
     return max(searches, key=lambda f: (f.rate, f.capacity))

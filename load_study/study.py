@@ -15,6 +15,7 @@ from typing import Any
 from load_study import report
 from load_study.options import add_subject_flags, chosen_subjects, flags_of
 from load_study.subjects import Subject
+from load_study.zoo.configurations import CONFIGURATIONS
 from recsys_core.measuring.processes import run_action
 from recsys_core.measuring.records import read
 
@@ -42,7 +43,7 @@ def plan(subject: Subject, args: argparse.Namespace) -> dict[str, list[str]]:
     window = ["--rounds", "2", "--seconds", "0.3"] if quick else []
     search = ["--splits", "64", "256", "1024", "--most", "2", "--resolution", "0.1"] if quick else []
     actions = {"operators": [*flags, *sizes]}
-    if subject.export is None:
+    if subject.model in CONFIGURATIONS:
         actions["platforms"] = [*flags, *sizes, *window]
     return actions | {"schedule": [*flags, *search]}
 

@@ -67,7 +67,7 @@ def _run_folders(runs: Path, factors: int, seed: int) -> dict[str, Path]:
 
 
 def _result_cells(results: list[dict], published: tuple[float, float] | None) -> list[str]:
-    """Means over seeds of the metrics and of the time, beside what is published."""
+    """Means over seeds of the metrics and of the time, and the published values."""
     cells = []
     for metric in METRICS:
         values = [r["test"]["metrics"][metric]["mean"] for r in results]

@@ -1,4 +1,4 @@
-"""Cutting large queries into parts that several servers work on at once, or giving them whole to an accelerator."""
+"""The dispatcher: splits large queries into parts for several servers, or sends them whole to an accelerator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def even_parts(size: int, most: int) -> list[int]:
     return [small + 1] * larger + [small] * (count - larger)
 
 
-class _Join:
+class _JoinParts:
     """Answers a query when the last of its parts is answered."""
 
     def __init__(self, query: Query, parts: int, on_answer: AnswerCallback) -> None:
@@ -34,7 +34,7 @@ class _Join:
 
 
 class Dispatcher:
-    """A target before a pool: a query is done when its last part is; the first error of a part is its error.
+    """A target in front of a pool: a query is answered with its last part; its error is the first error of a part.
 
     Args:
         split: largest size of a part.
@@ -61,6 +61,6 @@ class Dispatcher:
             self._accelerator.submit(query, on_answer)
             return
         sizes = even_parts(query.size, self._split)
-        join = _Join(query, len(sizes), on_answer)
+        join = _JoinParts(query, len(sizes), on_answer)
         for part, size in enumerate(sizes):
             self._pool.submit(Query(query.number, query.due, size, part), join)

@@ -1,4 +1,4 @@
-"""Measured times of an engine at some sizes, to simulate it at any. Made up, and says so: `is_simulated` is True."""
+"""A simulated engine from its measured times at some sizes, interpolated for all sizes: `is_simulated` is True."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Profile:
         if not path.is_file():
             raise ValueError(f"there is no {path}, expected a profile: JSON {{SIZE: SECONDS}} or CSV SIZE,SECONDS")
         points: dict[int, float] = {}
-        for where, *point in _points(path):
+        for where, *point in _read_points(path):
             if len(point) != 2 or not all(is_number(value) for value in point) or float(point[0]) % 1:
                 raise ValueError(f"{where} of {path} is {','.join(point)!r}, expected SIZE,SECONDS")
             if int(float(point[0])) in points:
@@ -62,7 +62,7 @@ class Profile:
         return cls(points)
 
 
-def _points(path: Path) -> list[list[str]]:
+def _read_points(path: Path) -> list[list[str]]:
     """[where, size, seconds] as texts."""
     if path.suffix != ".json":
         with path.open(newline="") as file:

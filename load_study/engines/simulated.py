@@ -1,4 +1,4 @@
-"""A simulated engine: servers before one queue. All that it produces is made up: `is_simulated` is True."""
+"""A simulated engine: servers that share one queue. Its times are not measured: `is_simulated` is True."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class SimulatedPool:
             is_refused = is_full and len(self._running) == self._servers
             if not is_refused:
                 self._waiting.append((query, on_answer))
-                self._begin()
+                self._start_waiting()
         if is_refused:
             on_answer(query, self._clock.now(), QUEUE_FULL)
 
     def stall(self, at: float, seconds: float) -> None:
-        """All servers stop at a time, for so many seconds, and then go on with what they had."""
-        self._clock.call_at(at, partial(self._stall, seconds))
+        """Stop all servers at a time for some seconds; then they continue their queries."""
+        self._clock.call_at(at, partial(self._start_stall, seconds))
 
-    def _begin(self) -> None:
+    def _start_waiting(self) -> None:
         while self._waiting and len(self._running) < self._servers:
             query, on_answer = self._waiting.popleft()
             takes = self._service(query.size)
@@ -67,19 +67,19 @@ class SimulatedPool:
                 raise ValueError(f"the service of size {query.size} takes {takes} s, expected more than 0")
             job = _Job(query, on_answer, max(self._clock.now(), self._stalled_until) + takes)
             self._running.add(job)
-            self._clock.call_at(job.ends, partial(self._end, job))
+            self._clock.call_at(job.ends, partial(self._finish, job))
 
-    def _end(self, job: _Job) -> None:
+    def _finish(self, job: _Job) -> None:
         with self._lock:
             now = self._clock.now()
-            if job.ends > now:  # it was stalled in the meantime
-                self._clock.call_at(job.ends, partial(self._end, job))
+            if job.ends > now:  # the servers were stalled in the meantime
+                self._clock.call_at(job.ends, partial(self._finish, job))
                 return
             self._running.remove(job)
-            self._begin()
+            self._start_waiting()
         job.on_answer(job.query, now, None)
 
-    def _stall(self, seconds: float) -> None:
+    def _start_stall(self, seconds: float) -> None:
         with self._lock:
             now = self._clock.now()
             longer = now + seconds - max(now, self._stalled_until)

@@ -1,7 +1,6 @@
-"""Open-loop load for inference: queries go out when they are due, however slow the answers are.
+"""Open-loop load for inference: queries are sent when they are due, for any speed of the answers.
 
-Lives here: when queries come (arrivals), how large they are (sizes), who sends them and keeps the books (generator,
-ledger, load), how latencies are summed up (latency), simulated engines and
-their theory (servers, profile, theory), and the
-cutting of large queries (split). Not here: real engines, the command line, the search for the best setting.
+`arrivals` (due times), `sizes`, `clock` (real and virtual), `generator` (sends the queries), `ledger` (records them),
+`result` and `latency` (figures and intervals of a load), `theory` (queueing theory). Engines are in
+`load_study.engines`.
 """

@@ -1,7 +1,7 @@
-"""When queries are due: each function makes a function of a time span that draws the due times in it.
+"""Arrival processes: each function returns a function that draws the due times within a time span.
 
-Times are seconds from the start, ascending, below the span. They are drawn before the first query is sent, so drawing
-makes nobody late.
+Times are seconds from the start, ascending, below the span. They are drawn before the first query is sent, so that
+drawing delays no query.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Arrivals = Callable[[float], np.ndarray]
 NAMES = ("poisson", "constant", "bursts[:PERIOD,SHARE]", "trace:PATH")
 
 
-def _checked(rate: float) -> float:
+def _checked_rate(rate: float) -> float:
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError(f"the rate is {rate}, expected more than 0 queries per second")
     return rate
@@ -28,7 +28,7 @@ def _checked(rate: float) -> float:
 
 def poisson(rate: float, rng: np.random.Generator) -> Arrivals:
     """A Poisson process: independent, exponentially distributed gaps of mean 1 / rate."""
-    _checked(rate)
+    _checked_rate(rate)
 
     def times(seconds: float) -> np.ndarray:
         chunk = math.ceil(seconds * rate + 5 * math.sqrt(seconds * rate) + 10)
@@ -42,7 +42,7 @@ def poisson(rate: float, rng: np.random.Generator) -> Arrivals:
 
 def constant(rate: float) -> Arrivals:
     """Equal gaps of 1 / rate, the first at 0."""
-    _checked(rate)
+    _checked_rate(rate)
 
     def times(seconds: float) -> np.ndarray:
         found = np.arange(math.ceil(seconds * rate)) / rate
@@ -61,7 +61,7 @@ def bursts(rate: float, rng: np.random.Generator, *, period: float = 1.0, share:
     """
     if not (math.isfinite(period) and period > 0 and 0 < share <= 1):
         raise ValueError(f"bursts are {period},{share}, expected PERIOD above 0 seconds and SHARE in (0, 1]")
-    busy, busy_times = period * share, poisson(_checked(rate) / share, rng)
+    busy, busy_times = period * share, poisson(_checked_rate(rate) / share, rng)
 
     def times(seconds: float) -> np.ndarray:
         whole, rest = divmod(seconds, period)
@@ -74,7 +74,7 @@ def bursts(rate: float, rng: np.random.Generator, *, period: float = 1.0, share:
 def trace(path: Path, rate: float | None = None) -> Arrivals:
     """Recorded times in seconds (one a line, or the CSV column "seconds"), from the first on.
 
-    The trace starts anew when it ends, one mean gap after its last time.
+    The trace repeats when it ends, one mean gap after its last time.
 
     Args:
         rate: stretch or squeeze the trace to this mean rate; as recorded if None.
@@ -91,7 +91,7 @@ def trace(path: Path, rate: float | None = None) -> Arrivals:
     if not recorded[-1] > 0:
         raise ValueError(f"{path} holds no two times that differ, expected seconds that ascend")
     lasts = recorded[-1] * len(recorded) / (len(recorded) - 1)
-    scale = 1.0 if rate is None else len(recorded) / lasts / _checked(rate)
+    scale = 1.0 if rate is None else len(recorded) / lasts / _checked_rate(rate)
 
     def times(seconds: float) -> np.ndarray:
         turns = math.ceil(seconds / (lasts * scale))

@@ -1,4 +1,4 @@
-"""Time: the real one, and one that jumps from event to event so that tests simulate hours in an instant."""
+"""Clocks: the real one, and a virtual one that jumps from event to event, so that tests simulate hours quickly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Action = Callable[[], None]
 
 
 class Clock(Protocol):
-    """What the generator and the engines know of time."""
+    """The interface that the generator and the engines use."""
 
     is_simulated: bool
 
@@ -62,11 +62,11 @@ class RealClock:
         with self._changed:
             heapq.heappush(self._events, (when, next(self._numbers), function))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+                self._thread = threading.Thread(target=self._run_events, name="clock", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
-    def _next(self) -> Action:
+    def _take_next_event(self) -> Action:
         """Wait for the first event to be due, and take it."""
         with self._changed:
             while True:
@@ -75,9 +75,9 @@ class RealClock:
                     return heapq.heappop(self._events)[2]
                 self._changed.wait(left)
 
-    def _run(self) -> None:
+    def _run_events(self) -> None:
         while True:
-            function = self._next()
+            function = self._take_next_event()
             try:
                 function()
             except BaseException as failure:

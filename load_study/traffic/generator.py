@@ -1,9 +1,9 @@
-"""Sending queries: open-loop, and closed-loop to show beside it what that hides.
+"""The load generator: an open loop, and a closed loop for comparison.
 
-Open loop: a query goes out when it is due, however many are still unanswered, and its latency counts from then. If an
-engine stops for a second, every query due in that second waited, and says so. Closed loop: the next query goes out when
-the last was answered, so a stopped engine is asked nothing, and one slow query stands for all that would have waited
-(coordinated omission, as Gil Tene named it: "How NOT to Measure Latency").
+Open loop: a query is sent when it is due, for any number of unanswered ones, and its latency counts from then. If an
+engine stops for a second, the latency of every query due in that second includes the wait. Closed loop: the next query
+is sent when the last was answered, so a stopped engine gets no queries, and one slow query hides all that would have
+waited (coordinated omission; Gil Tene, "How NOT to Measure Latency").
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from load_study.traffic.result import LoadResult
 from load_study.traffic.sizes import Sizes
 
 RETRY_S = 1e-3
-"""After an error a closed-loop worker waits this long: an engine that refuses at once is not asked in a busy loop."""
+"""Wait of a closed-loop worker after an error, so that an engine that refuses at once does not cause a busy loop."""
 DRAIN_STEPS = 1000
-"""Times that the drain looks for the last answers during one timeout."""
+"""Number of checks for the last answers during one timeout."""
 
 
-def _check(duration: float, warm_up: float, timeout: float) -> None:
+def _check_times(duration: float, warm_up: float, timeout: float) -> None:
     if not (math.isfinite(duration) and duration > 0):
         raise ValueError(f"duration is {duration}, expected more than 0 seconds")
     if not (math.isfinite(warm_up) and warm_up >= 0):
@@ -34,8 +34,8 @@ def _check(duration: float, warm_up: float, timeout: float) -> None:
         raise ValueError(f"timeout is {timeout}, expected more than 0 and at most {LONGEST_S} seconds")
 
 
-def _drain(clock: Clock, ledger: Ledger, timeout: float) -> None:
-    """Wait until all are answered, or the last can only be a timeout."""
+def _await_last_answers(clock: Clock, ledger: Ledger, timeout: float) -> None:
+    """Wait until all queries are answered or have timed out."""
     limit = ledger.last_due + timeout
     while ledger.waiting() and clock.now() <= limit:
         clock.sleep_until(clock.now() + timeout / DRAIN_STEPS)
@@ -51,7 +51,7 @@ def generate(
     warm_up: float = 0.0,
     timeout: float = 10.0,
 ) -> LoadResult:
-    """Send every query at its due time, then wait for the answers that are still to come.
+    """Open loop: send every query at its due time, then wait for the last answers.
 
     Args:
         duration: seconds of the window whose queries count.
@@ -59,9 +59,9 @@ def generate(
         timeout: seconds after its due time in which a query must be answered.
 
     Raises:
-        ValueError: a time that makes no sense.
+        ValueError: a time out of range.
     """
-    _check(duration, warm_up, timeout)
+    _check_times(duration, warm_up, timeout)
     due = arrivals(warm_up + duration)
     planned = list(zip(due.tolist(), sizes(len(due)).tolist(), strict=True))
     ledger, start = Ledger(), clock.now()
@@ -72,12 +72,12 @@ def generate(
         target.submit(query, ledger.record_answer)
     end = start + warm_up + duration
     clock.sleep_until(end)
-    _drain(clock, ledger, timeout)
+    _await_last_answers(clock, ledger, timeout)
     is_simulated = clock.is_simulated or target.is_simulated
     return ledger.load("open", start=start + warm_up, end=end, timeout=timeout, is_simulated=is_simulated)
 
 
-def _endless(sizes: Sizes) -> Iterator[int]:
+def _endless_sizes(sizes: Sizes) -> Iterator[int]:
     while True:
         yield from sizes(1000).tolist()
 
@@ -92,15 +92,15 @@ def closed_loop(
     warm_up: float = 0.0,
     timeout: float = 10.0,
 ) -> LoadResult:
-    """The usual wrong way: each worker sends its next query when its last was answered; latency counts from the send.
+    """Closed loop: each worker sends its next query when its last was answered; latency counts from the send.
 
     Raises:
-        ValueError: a time or a number that makes no sense.
+        ValueError: a time or a number out of range.
     """
-    _check(duration, warm_up, timeout)
+    _check_times(duration, warm_up, timeout)
     if workers < 1:
         raise ValueError(f"workers are {workers}, expected at least 1")
-    ledger, drawn, numbers, start = Ledger(), _endless(sizes), iter(range(2**63 - 1)), clock.now()
+    ledger, drawn, numbers, start = Ledger(), _endless_sizes(sizes), iter(range(2**63 - 1)), clock.now()
     end = start + warm_up + duration
 
     def send() -> None:  # always by call_at, so never two at a time
@@ -117,6 +117,6 @@ def closed_loop(
     for _ in range(workers):
         clock.call_at(start, send)
     clock.sleep_until(end)
-    _drain(clock, ledger, timeout)
+    _await_last_answers(clock, ledger, timeout)
     is_simulated = clock.is_simulated or target.is_simulated
     return ledger.load("closed", start=start + warm_up, end=end, timeout=timeout, is_simulated=is_simulated)

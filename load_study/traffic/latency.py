@@ -1,4 +1,4 @@
-"""Latencies summed up: an HDR histogram, and intervals that know that successive queries are correlated.
+"""Percentiles of latencies from an HDR histogram, with intervals that allow for the correlation of successive queries.
 
 Queries that waited behind one another are not independent, so intervals from order statistics of independent samples
 are too narrow. Here the queries, in the order they were due, are cut into 10 consecutive blocks, and what is averaged
@@ -8,7 +8,7 @@ correlated (r), the variance grows by (1 + r) / (1 - r) (Lada and Wilson, SBatch
 independent samples. The interval of a quantile runs between the quantiles at level -/+ the error of the level
 (Woodruff, JASA 47, 1952; with batch means: Doss et al., Electronic Journal of Statistics 8, 2014, 2448-2478).
 
-How many of 300 intervals of 95 % held the truth, M/M/1, mean, p50, p95, p99 and p99.9 (tests/benchmarks/traffic/
+Coverage of 300 intervals of 95 %, M/M/1, mean, p50, p95, p99 and p99.9 (tests/load_study/traffic/
 test_latency.py repeats one of these): half load, 2,000 queries 94, 97, 93, 92 %, 50,000 queries 96, 95, 96, 98, 95 %;
 80 % load, 2,000 queries 86, 94, 89, 87 %, 50,000 queries 91, 95, 92, 94, 90 %. No interval is right where the run is
 hardly longer than what correlates, so prefer long runs, and repeat them.
@@ -39,7 +39,7 @@ class Estimate:
     value: float
     low: float
     high: float | None
-    """None where the run is too short to say how large it might be."""
+    """None where the run is too short for an upper end."""
 
 
 def block_error(values: np.ndarray, floor: float, confidence: float) -> float:

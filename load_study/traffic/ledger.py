@@ -1,4 +1,4 @@
-"""The books of a load: who was sent when, and who answered when. Thread-safe."""
+"""The record of a load while it runs: when each query was sent, and when it was answered. Thread-safe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from load_study.traffic.result import LATE_S, LoadResult
 
 
 class Ledger:
-    """Answers that come after `load` was called are not counted."""
+    """Queries and answers of one load. Answers that come after `load` was called are not counted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,18 +26,18 @@ class Ledger:
 
     @property
     def last_due(self) -> float:
-        """Of the queries sent so far (-inf before the first)."""
+        """Due time of the last query sent so far (-inf before the first)."""
         return self._queries[-1].due if self._queries else -math.inf
 
     def record_sent(self, query: Query, now: float) -> None:
-        """Note a query just before it goes out; they are numbered in this order."""
+        """Record a query just before it is sent; queries are numbered in this order."""
         with self._lock:
             assert query.number == len(self._queries), (query, len(self._queries))
             self._queries.append(query)
             self._sent.append(now)
 
     def record_answer(self, query: Query, finished: float, error: str | None) -> None:
-        """Note an answer.
+        """Record an answer.
 
         Raises:
             RuntimeError: the query was answered before.
@@ -50,14 +50,14 @@ class Ledger:
             self._answers[query.number] = finished, error
 
     def waiting(self) -> int:
-        """Sent and not answered."""
+        """Number of queries that are sent and not answered."""
         with self._lock:
             return len(self._queries) - len(self._answers)
 
     def load(
         self, loop: Literal["open", "closed"], *, start: float, end: float, timeout: float, is_simulated: bool
     ) -> LoadResult:
-        """Close the books, and sum up the window [start, end)."""
+        """Stop recording and return the result of the window [start, end)."""
         with self._lock:
             self._is_closed = True
         nothing = (math.inf, None)

@@ -1,4 +1,4 @@
-"""What is sent, and to whom."""
+"""Queries, their targets, and the callback of an answer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Query:
 
 
 AnswerCallback = Callable[[Query, float, "str | None"], None]
-"""Called once for every query: (the query, when it finished by the clock of the load, what went wrong or None)."""
+"""Called once for every query: (query, finish time by the clock of the load, error text or None)."""
 
 
 class Target(Protocol):
-    """An engine, or what stands before one."""
+    """An engine, or a dispatcher in front of engines."""
 
     is_simulated: bool
-    """True when times are made up and not measured; every result is labelled with it."""
+    """True if times are simulated and not measured; every result is labelled with it."""
 
     def submit(self, query: Query, on_answer: AnswerCallback) -> None:
         """Take the query and return at once; `on_answer` may be called from any thread, also before this returns."""

@@ -1,4 +1,4 @@
-"""What came of one load."""
+"""The result of one load: counts, rates and latencies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LoadResult:
 
     loop: Literal["open", "closed"]
     is_simulated: bool
-    """The times are made up: by a virtual clock or a simulated engine."""
+    """The times come from a virtual clock or a simulated engine."""
     duration: float
     """Of the window, in seconds."""
     queries: int
@@ -34,7 +34,7 @@ class LoadResult:
     errors: int
     """Answered in time, but with an error."""
     error_texts: Mapping[str, int]
-    """How often the engine said what."""
+    """Error text -> number of queries that it answered."""
     timeouts: int
     """Not answered within the timeout after they were due."""
     late_sends: int
@@ -47,7 +47,7 @@ class LoadResult:
     outstanding: int
     """Sent (in the warm-up too) and not finished when the window ended."""
     unanswered: int
-    """Of `outstanding`, those of which nothing was ever heard."""
+    """Of `outstanding`, those that were never answered."""
 
     @property
     def answered(self) -> int:
@@ -84,11 +84,11 @@ class LoadResult:
             "offered_rate": self.offered_rate,
             "completed_rate": self.completed_rate,
             "completed_items_rate": self.completed_items_rate,
-            "mean_s": _listed(self.latencies.mean(confidence)),
-            **{f"{name}_s": _listed(self.latencies.quantile(q, confidence)) for name, q in LEVELS.items()},
-            **{f"{name}_of_all_s": _listed(self.of_all.quantile(q, confidence)) for name, q in LEVELS.items()},
+            "mean_s": _as_list(self.latencies.mean(confidence)),
+            **{f"{name}_s": _as_list(self.latencies.quantile(q, confidence)) for name, q in LEVELS.items()},
+            **{f"{name}_of_all_s": _as_list(self.of_all.quantile(q, confidence)) for name, q in LEVELS.items()},
         }
 
 
-def _listed(found: Estimate | None) -> list[float | None] | None:
+def _as_list(found: Estimate | None) -> list[float | None] | None:
     return None if found is None else [found.value, found.low, found.high]

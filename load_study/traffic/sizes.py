@@ -1,4 +1,4 @@
-"""How large queries are: each function makes a function that draws the sizes of so many queries, each anew."""
+"""Sizes of queries: each function returns a function that draws the sizes of a number of queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What queueing theory says of simple queues: Poisson arrivals, c servers, first come, first served, in equilibrium.
+"""Queueing theory of simple queues: Poisson arrivals, c servers, first come, first served, in equilibrium.
 
 M/M/c has exponentially distributed service, M/D/c constant service. All formulas are exact. Waiting ends when service
 begins, response when it ends.
@@ -68,7 +68,7 @@ class MMc(_Queue):
         return (1 - chance) * fast + chance * (wait * fast - serve * slow) / (wait - serve)
 
     def response_quantile(self, level: float) -> float:
-        return _solved(lambda t: 1 - self.response_beyond(t), level, self.service)
+        return _solve_for_time(lambda t: 1 - self.response_beyond(t), level, self.service)
 
 
 class MDc(_Queue):
@@ -93,27 +93,27 @@ class MDc(_Queue):
     def wait_within(self, seconds: float) -> float:
         """P(wait <= seconds)."""
         steps = math.floor(seconds / self.service) + 1
-        arrived = _poisson(self.rate * (steps * self.service - seconds), steps * self.servers)
+        arrived = _poisson_probabilities(self.rate * (steps * self.service - seconds), steps * self.servers)
         known = _waiting_at_most(self.traffic, self.servers)
         least = np.ones(len(arrived))
         least[: len(known)] = known[: len(arrived)]
         return float(arrived @ least[::-1])
 
     def wait_quantile(self, level: float) -> float:
-        return _solved(self.wait_within, level, self.service)
+        return _solve_for_time(self.wait_within, level, self.service)
 
     def response_quantile(self, level: float) -> float:
         return self.wait_quantile(level) + self.service
 
 
-def _poisson(mean: float, count: int) -> np.ndarray:
+def _poisson_probabilities(mean: float, count: int) -> np.ndarray:
     """P(0), P(1), ... [count]."""
     from scipy.stats import poisson
 
     return poisson.pmf(np.arange(count), mean)
 
 
-def _solved(within: Callable[[float], float], level: float, unit: float) -> float:
+def _solve_for_time(within: Callable[[float], float], level: float, unit: float) -> float:
     """The time at which a distribution function reaches the level."""
     from scipy.optimize import brentq
 
@@ -140,7 +140,7 @@ def _waiting_at_most(traffic: float, servers: int) -> np.ndarray:
         top *= 2
     root = brentq(lambda z: traffic * (z - 1) - servers * math.log(z), servers / traffic, top)
     count = 2 * servers + math.ceil(math.log(1e16) / math.log(root))
-    arrive = _poisson(traffic, count)
+    arrive = _poisson_probabilities(traffic, count)
     moves = np.zeros((count, count))  # [to, from]
     for old in range(count):
         left = max(old - servers, 0)

@@ -1,4 +1,4 @@
-"""The eight models in numbers, and how they are scaled down. Knows no framework.
+"""The sizes of the eight models, and how they are scaled down. No framework is imported here.
 
 Numbers are those of DeepRecSys (Gupta et al. 2020, `models/configs/*.json` of its repository); the models are those of
 the papers (`kinds`).
@@ -16,18 +16,18 @@ FEWEST_ROWS = 100
 """Of a table that was scaled down."""
 
 
-def _tables(rows: Sequence[int], width: int, lookups: int = 1) -> tuple[Table, ...]:
+def _numbered_tables(rows: Sequence[int], width: int, lookups: int = 1) -> tuple[Table, ...]:
     return tuple(Table(name=str(k), rows=n, width=width, lookups=lookups) for k, n in enumerate(rows))
 
 
-def _named(rows: dict[str, int], width: int, lookups: int = 1) -> tuple[Table, ...]:
+def _named_tables(rows: dict[str, int], width: int, lookups: int = 1) -> tuple[Table, ...]:
     return tuple(Table(name=name, rows=n, width=width, lookups=lookups) for name, n in rows.items())
 
 
 _ALL = (
     Dlrm(
         name="rmc1",
-        tables=_tables([4_000_000] * 8, 32, 80),
+        tables=_numbered_tables([4_000_000] * 8, 32, 80),
         target_ms=100.0,
         dense=128,
         bottom=(64, 32),
@@ -35,7 +35,7 @@ _ALL = (
     ),
     Dlrm(
         name="rmc2",
-        tables=_tables([500_000] * 32, 64, 120),
+        tables=_numbered_tables([500_000] * 32, 64, 120),
         target_ms=400.0,
         dense=256,
         bottom=(128, 64),
@@ -43,7 +43,7 @@ _ALL = (
     ),
     Dlrm(
         name="rmc3",
-        tables=_tables([2_000_000] * 10, 32, 20),
+        tables=_numbered_tables([2_000_000] * 10, 32, 20),
         target_ms=100.0,
         dense=2560,
         bottom=(1024, 256, 32),
@@ -51,13 +51,13 @@ _ALL = (
     ),
     Ncf(
         name="ncf",
-        tables=_named({"gmf_user": 140_000, "gmf_item": 28_000, "mlp_user": 140_000, "mlp_item": 28_000}, 64),
+        tables=_named_tables({"gmf_user": 140_000, "gmf_item": 28_000, "mlp_user": 140_000, "mlp_item": 28_000}, 64),
         target_ms=5.0,
         hidden=(256, 256, 128, 64),
     ),
     WideAndDeep(
         name="wnd",
-        tables=(*_tables([1_000_000] * 27, 32), Table(name="cross", rows=1_000_000, width=1)),
+        tables=(*_numbered_tables([1_000_000] * 27, 32), Table(name="cross", rows=1_000_000, width=1)),
         target_ms=25.0,
         dense=512,
         shared=(1024, 512, 256),
@@ -65,7 +65,7 @@ _ALL = (
     ),
     WideAndDeep(
         name="mtwnd",
-        tables=(*_tables([500_000] * 41 + [5_000_000] * 2, 32), Table(name="cross", rows=1_000_000, width=4)),
+        tables=(*_numbered_tables([500_000] * 41 + [5_000_000] * 2, 32), Table(name="cross", rows=1_000_000, width=4)),
         target_ms=25.0,
         dense=512,
         shared=(1024, 512),
@@ -74,13 +74,15 @@ _ALL = (
     ),
     Din(
         name="din",
-        tables=_named({"user": 1_000_000, "behaviours": 25_000_000, "ad": 10_000_000, "context": 10_000_000}, 32, 3),
+        tables=_named_tables(
+            {"user": 1_000_000, "behaviours": 25_000_000, "ad": 10_000_000, "context": 10_000_000}, 32, 3
+        ),
         target_ms=100.0,
         behaviours=250,
     ),
     Dien(
         name="dien",
-        tables=_named({"user": 500_000, "behaviours": 20_000_000, "ad": 5_000_000, "context": 5_000_000}, 32),
+        tables=_named_tables({"user": 500_000, "behaviours": 20_000_000, "ad": 5_000_000, "context": 5_000_000}, 32),
         target_ms=35.0,
         behaviours=40,
         hidden=64,

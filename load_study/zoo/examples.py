@@ -10,10 +10,10 @@ from load_study.zoo.kinds import Configuration, Feature
 
 def drawn(configuration: Configuration, batch: int, rng: np.random.Generator) -> dict[str, npt.NDArray]:
     """Inputs by name: int32 ids, uniform over the rows of their tables; float32 dense features in [0, 1)."""
-    return {feature.name: _drawn(feature, batch, rng) for feature in configuration.features()}
+    return {feature.name: _draw_feature(feature, batch, rng) for feature in configuration.features()}
 
 
-def _drawn(feature: Feature, batch: int, rng: np.random.Generator) -> npt.NDArray:
+def _draw_feature(feature: Feature, batch: int, rng: np.random.Generator) -> npt.NDArray:
     shape = (batch, *feature.shape)
     if not feature.rows:
         return rng.random(shape, np.float32)

@@ -47,7 +47,7 @@ def export_onnx(zoo_model: ZooModel, target: Path, *, opset: int = OPSET, one_fi
     """Write an ONNX file. Needs tf2onnx.
 
     Args:
-        one_file: weights of more bytes than this lie in a second file beside it, the name of the first with ".data".
+        one_file: weights of more bytes than this are written to a second file, the name of the first with ".data".
     """
     import onnx
 
@@ -59,16 +59,18 @@ def export_onnx(zoo_model: ZooModel, target: Path, *, opset: int = OPSET, one_fi
         node.output[:] = [names.get(name, name) for name in node.output]
     for value in (*model.graph.input, *model.graph.output):
         value.name = names[value.name]
-    asked = [value for value in model.graph.input if value.name in {spec.name for spec in specs(zoo_model)}]
+    inputs = [value for value in model.graph.input if value.name in {spec.name for spec in specs(zoo_model)}]
     del model.graph.input[:]
-    model.graph.input.extend(asked)
-    for name, table in _tables(zoo_model).items():
+    model.graph.input.extend(inputs)
+    for name, table in _table_variables(zoo_model).items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(table.numpy(), name))
-    apart = zoo_model.table_bytes + zoo_model.dense_bytes > one_file
-    onnx.save(model, str(target), save_as_external_data=apart, location=f"{target.name}.data" if apart else None)
+    two_files = zoo_model.table_bytes + zoo_model.dense_bytes > one_file
+    onnx.save(
+        model, str(target), save_as_external_data=two_files, location=f"{target.name}.data" if two_files else None
+    )
 
 
-def _tables(zoo_model: ZooModel) -> dict[str, Any]:
+def _table_variables(zoo_model: ZooModel) -> dict[str, Any]:
     """Embedding tables by the names that they get in ONNX."""
     variables = zoo_model.model.variables
     return {v.path.replace("/", "."): v for v in variables if v.path.endswith("/rows")}
@@ -78,14 +80,14 @@ def _without_tables(zoo_model: ZooModel, opset: int) -> Any:
     """The ONNX graph with the tables as further inputs: tf2onnx takes over 20 GiB of memory for a constant of 1 GiB."""
     import tf2onnx
 
-    tables = _tables(zoo_model)
-    asked = specs(zoo_model)
-    signature = [*asked, *(tf.TensorSpec(v.shape, tf.float32, name=name) for name, v in tables.items())]
+    tables = _table_variables(zoo_model)
+    input_specs = specs(zoo_model)
+    signature = [*input_specs, *(tf.TensorSpec(v.shape, tf.float32, name=name) for name, v in tables.items())]
 
     @tf.function(input_signature=signature, autograph=False)
     def serving(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = {spec.name: tensor for spec, tensor in zip(asked, tensors, strict=False)}
-        given = list(zip(tables.values(), tensors[len(asked) :], strict=True))
+        inputs = {spec.name: tensor for spec, tensor in zip(input_specs, tensors, strict=False)}
+        given = list(zip(tables.values(), tensors[len(input_specs) :], strict=True))
         with keras.StatelessScope(state_mapping=given):
             return {"scores": zoo_model.model(inputs, training=False)}
 

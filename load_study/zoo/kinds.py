@@ -48,14 +48,14 @@ class Product(NamedTuple):
     inputs: int
     outputs: int
     times: int = 1
-    beside: int = 0
+    output_parameters: int = 0
     """Parameters that belong to its outputs: biases, and slopes of PReLU."""
     learnt: bool = True
     """The matrix is made of parameters, not computed from the example."""
 
     @property
     def parameters(self) -> int:
-        return self.learnt * self.inputs * self.outputs + self.beside
+        return self.learnt * self.inputs * self.outputs + self.output_parameters
 
     @property
     def operations(self) -> int:
@@ -65,8 +65,8 @@ class Product(NamedTuple):
 def mlp(name: str, widths: Sequence[int], *, times: int = 1, slopes: bool = False) -> list[Product]:
     """Layers from the first width to the last. `slopes`: PReLU after all but the last."""
     pairs = list(itertools.pairwise(widths))
-    besides = [b * (1 + (slopes and k < len(pairs) - 1)) for k, (_, b) in enumerate(pairs)]
-    return [Product(f"{name}_{k}", *pair, times, besides[k]) for k, pair in enumerate(pairs)]
+    counts = [b * (1 + (slopes and k < len(pairs) - 1)) for k, (_, b) in enumerate(pairs)]
+    return [Product(f"{name}_{k}", *pair, times, counts[k]) for k, pair in enumerate(pairs)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,12 +239,12 @@ class Dien(Configuration):
             Product("attention", ad, self.hidden),
             Product("relevance", self.behaviours, self.hidden, learnt=False),
         )
-        interest = self._recurrence("interest", behaviour)
-        evolution = self._recurrence("evolution", self.hidden)
+        interest = self._recurrence_products("interest", behaviour)
+        evolution = self._recurrence_products("evolution", self.hidden)
         top = mlp("top", (user + self.hidden + ad + context, *self.top), slopes=True)
         return [*interest, *states, *evolution, *top]
 
-    def _recurrence(self, name: str, width: int) -> list[Product]:
+    def _recurrence_products(self, name: str, width: int) -> list[Product]:
         gates = 3 * self.hidden
         return [
             Product(f"{name}_input", width, gates, self.behaviours, gates),

@@ -27,7 +27,7 @@ class Weights:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def _normal(self, name: str, deviation: Callable[[Sequence[int]], float]) -> Initializer:
+    def _normal_initializer(self, name: str, deviation: Callable[[Sequence[int]], float]) -> Initializer:
         def draw(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
             values = generator(self._seed, f"zoo/{name}").standard_normal(tuple(shape), np.float32)
             return tf.constant(np.float32(deviation(shape)) * values, dtype or tf.float32)
@@ -36,11 +36,11 @@ class Weights:
 
     def kernel(self, name: str, blocks: int = 1) -> Initializer:
         """N(0, sqrt(2 / (m + n))) for m inputs and n outputs, of each of the blocks that lie side by side."""
-        return self._normal(f"{name}/kernel", lambda shape: np.sqrt(2.0 / (shape[0] + shape[1] / blocks)))
+        return self._normal_initializer(f"{name}/kernel", lambda shape: np.sqrt(2.0 / (shape[0] + shape[1] / blocks)))
 
     def bias(self, name: str, blocks: int = 1) -> Initializer:
         """N(0, sqrt(1 / n))."""
-        return self._normal(f"{name}/bias", lambda shape: np.sqrt(blocks / shape[0]))
+        return self._normal_initializer(f"{name}/bias", lambda shape: np.sqrt(blocks / shape[0]))
 
     def rows(self, name: str, tables: Sequence[Table]) -> Initializer:
         """U(-sqrt(1 / n), sqrt(1 / n)) for n rows; tables below each other."""
@@ -176,8 +176,8 @@ class LocalActivation(keras.layers.Layer):
         """[B, W] from behaviours [B, N, W] and the ad [B, W]."""
         count, width = behaviours.shape[1:]
         ad = ad[:, None, :]
-        beside = tf.tile(ad, [1, count, 1])
-        pairs = tf.concat([behaviours, beside, behaviours - ad, behaviours * ad], axis=2)
+        repeated_ad = tf.tile(ad, [1, count, 1])
+        pairs = tf.concat([behaviours, repeated_ad, behaviours - ad, behaviours * ad], axis=2)
         weights = tf.reshape(self.unit(tf.reshape(pairs, [-1, 4 * width])), [-1, 1, count])
         return tf.squeeze(tf.matmul(weights, behaviours), axis=1)
 
@@ -227,11 +227,11 @@ class Recurrence(keras.layers.Layer):
         state = tf.zeros_like(gates[0, :, : self._hidden])
         states = []
         for step, scale in zip(tf.unstack(gates), scales, strict=True):
-            state = self._next(state, step, scale)
+            state = self._next_state(state, step, scale)
             states.append(state)
         return state if self._last_only else tf.stack(states, axis=1)
 
-    def _next(self, state: tf.Tensor, step: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
+    def _next_state(self, state: tf.Tensor, step: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
         """[B, H] from the state [B, H], the inputs' share of the gates [B, 3 * H] and attention [B, 1]."""
         widths = [2 * self._hidden, self._hidden]
         gates, candidate = tf.split(step, widths, axis=1)

@@ -1,6 +1,6 @@
 """A report of a results file: one self-contained HTML page with tables and plots, and Markdown for a README.
 
-The newest record of each setting counts. The commands, the machine and the versions stand beside every table.
+The newest record of each setting counts. Every table has the commands, the machine and the versions.
 """
 
 from __future__ import annotations

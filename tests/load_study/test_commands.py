@@ -93,10 +93,10 @@ def test_the_search_is_made_again_from_the_windows_of_the_exhaustive_one() -> No
     found = search(bench, [Candidate(1)], goal, grid, "queue", True)
     (once,), (every,), (again,) = found.bisected, found.exhaustive, found.bisected_again
     assert once.rate == again.rate == pytest.approx(every.rate, rel=0.11) == pytest.approx(70, rel=0.15)
-    for step in again.looks.keys() & every.looks.keys():
-        shared = zip(again.looks[step], every.looks[step], strict=False)
+    for step in again.trials.keys() & every.trials.keys():
+        shared = zip(again.trials[step], every.trials[step], strict=False)
         assert all(ours == theirs for ours, theirs in shared)
-    assert again.looks.keys() <= every.looks.keys()
+    assert again.trials.keys() <= every.trials.keys()
     assert found.not_shared == 0  # every window was measured before
     assert max(bench.windows.values()) == 2  # the search's own and the exhaustive one's
 

@@ -11,7 +11,7 @@ import pytest
 
 from load_study.engines.dispatcher import Dispatcher
 from load_study.engines.simulated import SimulatedPool
-from load_study.search import Found, Goal, Grid, Verdict, best_of, exhaustive, highest_rate, judge, rising
+from load_study.search import Goal, Grid, SearchResult, Verdict, best_of, exhaustive, highest_rate, judge, rising
 from load_study.traffic import arrivals, sizes
 from load_study.traffic.clock import VirtualClock
 from load_study.traffic.generator import closed_loop, generate
@@ -19,7 +19,7 @@ from load_study.traffic.result import LoadResult
 from load_study.traffic.theory import MMc
 
 GRID = Grid(ratio=0.04)
-Trial = Callable[[float], LoadResult]
+RunWindow = Callable[[float], LoadResult]
 
 
 class Model:
@@ -40,7 +40,7 @@ class Model:
         load = closed_loop(clock, self._target(clock, split), self._sizes(0), workers=8, duration=20.0)
         return load.completed_rate
 
-    def trial(self, split: int) -> Trial:
+    def windows_of(self, split: int) -> RunWindow:
         def window(rate: float, number: int) -> LoadResult:
             clock, seed = VirtualClock(), round(1e3 * rate) + number
             due = arrivals.poisson(rate, np.random.default_rng([seed, 2]))
@@ -59,8 +59,8 @@ MODELS = {  # what a request costs, what an item costs, the target
 SPLITS = (16, 64, 256, 1024)
 
 
-def searched(model: Model, splits: tuple[int, ...], goal: Goal) -> list[Found[int]]:
-    return [highest_rate(split, model.trial(split), model.capacity(split), goal, GRID) for split in splits]
+def searched(model: Model, splits: tuple[int, ...], goal: Goal) -> list[SearchResult[int]]:
+    return [highest_rate(split, model.windows_of(split), model.capacity(split), goal, GRID) for split in splits]
 
 
 @pytest.mark.slow
@@ -69,11 +69,11 @@ def test_it_finds_what_trying_everything_finds(name: str) -> None:
     model, target = MODELS[name]
     goal = Goal(level=0.95, seconds=target)
     found = best_of(searched(model, SPLITS, goal))
-    every = best_of([exhaustive(s, model.trial(s), model.capacity(s), goal, GRID, 0.6) for s in SPLITS])
+    every = best_of([exhaustive(s, model.windows_of(s), model.capacity(s), goal, GRID, 0.6) for s in SPLITS])
     assert found.rate == pytest.approx(every.rate, rel=0.05)
     shuffled = best_of(searched(model, tuple(np.random.default_rng(5).permutation(SPLITS).tolist()), goal))
     assert (shuffled.candidate, shuffled.rate) == (found.candidate, found.rate)
-    assert len(found.looks) <= 15  # of 60 rates
+    assert len(found.trials) <= 15  # of 60 rates
 
 
 def test_the_best_split_is_where_it_must_be() -> None:
@@ -86,16 +86,16 @@ def test_the_best_split_is_where_it_must_be() -> None:
     assert large[0].rate > 30
 
 
-def memoryless(seconds: float, window: float = 400.0) -> Trial:
+def memoryless(seconds: float, window: float = 400.0) -> RunWindow:
     """An M/M/1 queue."""
 
-    def trial(rate: float, number: int) -> LoadResult:
+    def run_window(rate: float, number: int) -> LoadResult:
         rng, clock = np.random.default_rng([7, number, round(rate)]), VirtualClock()
         pool = SimulatedPool(clock, 1, lambda size: rng.exponential(seconds))
         due = arrivals.poisson(rate, rng)
         return generate(clock, pool, due, sizes.fixed(1, 1), duration=window, warm_up=20.0)
 
-    return trial
+    return run_window
 
 
 @pytest.mark.slow
@@ -120,14 +120,14 @@ def test_clear_cases_need_one_window_and_close_ones_more() -> None:
 def test_lost_queries_miss_the_target() -> None:
     """An engine that refuses what it cannot take at once has short latencies, and meets nothing."""
 
-    def trial(rate: float, number: int) -> LoadResult:
+    def run_window(rate: float, number: int) -> LoadResult:
         clock = VirtualClock()
         pool = SimulatedPool(clock, 1, lambda size: 0.01, queue_limit=0)
         due = arrivals.poisson(rate, np.random.default_rng(number))
         return generate(clock, pool, due, sizes.fixed(1, 1), duration=60.0)
 
-    verdict = judge(trial, 50.0, Goal(level=0.95, seconds=0.1))
-    assert trial(50.0, 0).latencies.seconds.max() <= 0.01 + 1e-9
+    verdict = judge(run_window, 50.0, Goal(level=0.95, seconds=0.1))
+    assert run_window(50.0, 0).latencies.seconds.max() <= 0.01 + 1e-9
     assert not verdict.meets
     assert verdict.beyond == pytest.approx(1 / 3, abs=0.03)  # Erlang's B formula, half a server's work: 0.5 / 1.5
 
@@ -140,36 +140,38 @@ def test_a_target_that_cannot_be_met_gives_rate_0() -> None:
 
 def test_a_grid_too_coarse_for_any_rate_gives_rate_0() -> None:
     found = highest_rate("only", memoryless(0.01), 100.0, Goal(level=0.95, seconds=0.1), Grid(ratio=1e4))
-    assert not found.looks
+    assert not found.trials
     assert found.rate == 0.0
 
 
 def test_a_stop_in_the_wrong_window_does_not_lead_astray() -> None:
-    """A first window far below the answer misses, as if the machine had stopped in it; the second look climbs back."""
+    """A first window far below the answer misses, as if the machine had stopped in it; the second trial climbs back."""
     calm, stopped = memoryless(0.01, 120.0), []
 
-    def trial(rate: float, number: int) -> LoadResult:
+    def run_window(rate: float, number: int) -> LoadResult:
         if number == 0 and 50 < rate < 60:
             stopped.append(rate)
             return calm(99.5, 0)
         return calm(rate, number)
 
     goal = Goal(level=0.95, seconds=0.1, most=3)
-    found = highest_rate("only", trial, 75.0, goal, GRID)
+    found = highest_rate("only", run_window, 75.0, goal, GRID)
     assert stopped
     assert found.rate == pytest.approx(100 - math.log(20) / 0.1, rel=0.1)
 
 
 def test_a_lucky_window_does_not_lead_above_the_answer() -> None:
-    """The first windows of a look meet at any rate, as if the pool were idle; two more looks agree that they do not."""
+    """The first windows of a trial meet at any rate, as if the pool were idle; two more trials agree that it misses."""
     calm = memoryless(0.01, 120.0)
     goal = Goal(level=0.95, seconds=0.1, most=3)
 
-    def trial(rate: float, number: int) -> LoadResult:
+    def run_window(rate: float, number: int) -> LoadResult:
         return calm(20.0, number) if number < goal.most and 73 < rate < 80 else calm(rate, number)
 
-    found = highest_rate("only", trial, 85.0, goal, GRID)
-    assert any(looks[0].meets and [look.meets for look in looks].count(False) == 2 for looks in found.looks.values())
+    found = highest_rate("only", run_window, 85.0, goal, GRID)
+    assert any(
+        trials[0].meets and [trial.meets for trial in trials].count(False) == 2 for trials in found.trials.values()
+    )
     assert found.rate == pytest.approx(100 - math.log(20) / 0.1, rel=0.1)
 
 
@@ -178,10 +180,10 @@ def test_a_lucky_first_window_does_not_lead_to_nothing() -> None:
     tried, though the bisection never went there."""
     calm = memoryless(0.01, 120.0)
 
-    def trial(rate: float, number: int) -> LoadResult:
+    def run_window(rate: float, number: int) -> LoadResult:
         return calm(20.0, number) if number == 0 and 80 < rate < 85 else calm(rate, number)
 
-    found = highest_rate("only", trial, 118.0, Goal(level=0.95, seconds=0.1, most=3), GRID)
+    found = highest_rate("only", run_window, 118.0, Goal(level=0.95, seconds=0.1, most=3), GRID)
     assert found.rate == pytest.approx(100 - math.log(20) / 0.1, rel=0.1)
     assert len(found.verdicts) <= 24  # halving leads there from below, not one rate after another
 
@@ -196,21 +198,21 @@ def test_a_lucky_first_window_does_not_lead_to_nothing() -> None:
         ({}, 24, [44, 34, 29, 26, 25, 25]),  # 24 is where it is given up
     ],
 )
-def test_where_the_search_looks(
+def test_rates_that_the_search_tries(
     monkeypatch: pytest.MonkeyPatch, otherwise: dict[int, int], answer: int, order: list[int]
 ) -> None:
     """By hand, between step 24 (a tenth of the capacity) and step 50, from step 44. Rates up to the answer meet the
-    goal and those above do not, but for so many first looks `otherwise`."""
-    grid, looked = Grid(ratio=0.1), list[int]()
+    goal and those above do not, but for so many first trials `otherwise`."""
+    grid, tried = Grid(ratio=0.1), list[int]()
 
-    def look(trial: Trial, rate: float, goal: Goal, first: int) -> Verdict:
-        looked.append(grid.step_below(rate))
-        meets = (looked[-1] <= answer) != (looked.count(looked[-1]) <= otherwise.get(looked[-1], 0))
+    def judge_by_answer(run_window: RunWindow, rate: float, goal: Goal, first: int) -> Verdict:
+        tried.append(grid.step_below(rate))
+        meets = (tried[-1] <= answer) != (tried.count(tried[-1]) <= otherwise.get(tried[-1], 0))
         return verdict(rate, 0.0 if meets else 0.2)
 
-    monkeypatch.setattr("load_study.search.judge", look)
+    monkeypatch.setattr("load_study.search.judge", judge_by_answer)
     found = highest_rate("only", memoryless(0.01), 100.0, GOAL, grid)
-    assert looked == order
+    assert tried == order
     assert found.step == (answer if answer > 24 else None)
 
 
@@ -223,10 +225,10 @@ def verdict(rate: float, beyond: float) -> Verdict:
     )
 
 
-def searched_by_hand(shares: dict[int, list[float]]) -> Found[str]:
+def searched_by_hand(shares: dict[int, list[float]]) -> SearchResult[str]:
     """What was found from the shares beyond the target at steps; the rate is a tenth of the step."""
-    looks = {step: [verdict(step / 10, share) for share in values] for step, values in shares.items()}
-    return Found(candidate="a", capacity=2.0, goal=GOAL, looks=looks)
+    trials = {step: [verdict(step / 10, share) for share in values] for step, values in shares.items()}
+    return SearchResult(candidate="a", capacity=2.0, goal=GOAL, trials=trials)
 
 
 def test_a_lucky_rate_above_a_missed_one_does_not_count() -> None:
@@ -238,9 +240,9 @@ def test_a_lucky_rate_above_a_missed_one_does_not_count() -> None:
     [
         ({10: [0.01], 11: [0.06]}, 1.0),
         ({10: [0.06], 11: [0.07]}, 0.0),
-        ({10: [0.01], 11: [0.9, 0.01, 0.02], 12: [0.3]}, 1.1),  # the machine stopped in one of three looks
-        ({10: [0.01], 11: [0.01, 0.3, 0.2], 12: [0.4]}, 1.0),  # a lucky look
-        ({10: [0.01], 11: [0.06, 0.07], 12: [0.02, 0.03, 0.04], 13: [0.2]}, 1.2),  # five looks pooled: median 0.04
+        ({10: [0.01], 11: [0.9, 0.01, 0.02], 12: [0.3]}, 1.1),  # the machine stopped in one of three trials
+        ({10: [0.01], 11: [0.01, 0.3, 0.2], 12: [0.4]}, 1.0),  # a lucky trial
+        ({10: [0.01], 11: [0.06, 0.07], 12: [0.02, 0.03, 0.04], 13: [0.2]}, 1.2),  # five trials pooled: median 0.04
         ({10: [0.01], 11: [0.06, 0.07], 12: [0.04], 13: [0.2]}, 1.0),  # pooled: median 0.06
     ],
 )
@@ -272,7 +274,8 @@ def test_no_other_rising_curve_is_nearer(seed: int) -> None:
 
 def test_of_equal_candidates_the_larger_capacity_wins() -> None:
     pair = [
-        Found(candidate=c, capacity=v, goal=GOAL, looks={1: [verdict(5.0, 0.0)]}) for c, v in (("a", 6.0), ("b", 7.0))
+        SearchResult(candidate=c, capacity=v, goal=GOAL, trials={1: [verdict(5.0, 0.0)]})
+        for c, v in (("a", 6.0), ("b", 7.0))
     ]
     assert best_of(pair).candidate == best_of(pair[::-1]).candidate == "b"
 
