@@ -39,7 +39,7 @@ class Triton:
         Raises:
             ValueError: no such export, or the server has no such model ready.
         """
-        self._inputs = TestUserRequests(export)
+        self._inputs = ExportRequests(export)
         self._url, self._model, self._protocol, self._timeout = url, model, protocol, timeout
         with self._connect() as client:
             if not client.ready(model):
@@ -90,7 +90,7 @@ class Triton:
         self.close()
 
 
-class TestUserRequests:
+class ExportRequests:
     """Requests of random test users of an export, with the ids of the data set as clients send them."""
 
     def __init__(self, folder: Path) -> None:

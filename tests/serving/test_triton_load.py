@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from load_study.engines.triton import TestUserRequests, Triton
+from load_study.engines.triton import ExportRequests, Triton
 from load_study.traffic import arrivals, sizes
 from load_study.traffic.clock import RealClock
 from load_study.traffic.generator import generate
@@ -74,13 +74,13 @@ def test_no_such_model_is_said_at_once(ports: Ports, vae: ExportFolder) -> None:
 
 def test_requests_are_original_ids(vae: ExportFolder, ncf: ExportFolder) -> None:
     rng = np.random.default_rng(0)
-    asked = TestUserRequests(vae.folder).draw(5, rng)
+    asked = ExportRequests(vae.folder).draw(5, rng)
     known = set(vae.items["item_id"].tolist())
     assert set(asked) == {"item_ids", "k"}
     rows = [[i for i in row if i >= 0] for row in asked["item_ids"].tolist()]
     audience = vae.audience("test").fold_in
     histories = [sorted(vae.items["item_id"].to_numpy()[audience.row(u)].tolist()) for u in range(len(audience))]
     assert all(row and set(row) <= known and sorted(row) in histories for row in rows)
-    of_users = TestUserRequests(ncf.folder).draw(5, rng)
+    of_users = ExportRequests(ncf.folder).draw(5, rng)
     assert set(of_users["user_id"].ravel().tolist()) <= set(ncf.users["user_id"].tolist())
     assert of_users["item_ids"].tolist() == [[-1]] * 5
