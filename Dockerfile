@@ -14,6 +14,7 @@ COPY vaecf vaecf
 COPY ncf_tf ncf_tf
 COPY serving serving
 COPY benchmarks benchmarks
+COPY load_study load_study
 RUN make setup && rm -rf ~/.cache
 ENV VIRTUAL_ENV=/app/.venv OPAL_PREFIX=/app/.venv PATH=/app/.venv/bin:$PATH \
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -57,7 +57,7 @@ serve: setup
 lint: setup
 	@ruff check .
 	@ruff format --check .
-	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks
+	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks load_study examples
 
 test: lint
 	@python -m pytest -n $(WORKERS) --dist loadgroup

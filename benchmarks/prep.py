@@ -1,4 +1,4 @@
-"""Data preparation, end to end, beside the published pandas way: time and peak memory in pairs."""
+"""Data preparation from end to end, in turn with the published pandas code: time and peak memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Cost, cost_of, spread
-from benchmarks.results.records import record
+from recsys_core.measuring.processes import Cost, cost_of
+from recsys_core.measuring.records import record
+from recsys_core.measuring.windows import ratios, spread
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without-pandas", action="store_true", help="measure ours only (Netflix does not fit pandas)")
 
 
-def _raw(args: argparse.Namespace, folder: Path) -> Path:
+def _ratings_file(args: argparse.Namespace, folder: Path) -> Path:
     if args.raw is not None:
         return args.raw
     path = folder / "ratings.csv"
@@ -29,11 +30,11 @@ def _raw(args: argparse.Namespace, folder: Path) -> Path:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Measure in turn, so that drifts of the machine meet both."""
+    """Alternate both, so that changes of the machine's speed affect both."""
     costs: dict[str, list[Cost]] = {"ours": [], "pandas": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        raw, held_out = _raw(args, folder), str(args.held_out_users)
+        raw, held_out = _ratings_file(args, folder), str(args.held_out_users)
         for k in range(args.rounds):
             ours = [sys.executable, "-m", "data_prep", "csv", "--raw", str(raw), "--held-out-users", held_out]
             costs["ours"].append(cost_of([*ours, "--out", str(folder / f"ours-{k}")]))
@@ -48,6 +49,6 @@ def main(args: argparse.Namespace) -> int:
             values = {"way": name, "wall_s": wall, "peak_gib": peak, "input_bytes": size, "like": args.like}
             record(args.results, "prep", values)
     if costs["pandas"]:
-        ratios = [p.wall_s / o.wall_s for p, o in zip(costs["pandas"], costs["ours"], strict=True)]
-        print(f"pair by pair ours is {spread(ratios)} times faster")
+        speed_up = ratios([c.wall_s for c in costs["pandas"]], [c.wall_s for c in costs["ours"]])
+        print(f"in each round ours is {spread(speed_up)} times as fast")
     return 0

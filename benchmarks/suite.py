@@ -1,25 +1,24 @@
-"""Every benchmark that this machine can run, one after another, and the report of them.
+"""All benchmarks that this machine can run, one after another, and the report.
 
-Takes half an hour on two cores with the ML-20M shape; --quick takes a fifth of that and proves less.
+The suite takes half an hour on two cores with the ML-20M shape; --quick takes a fifth of that, with fewer windows.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measure import gpus
-from benchmarks.results import report
+from benchmarks import report
+from recsys_core.measuring.machine import gpus
+from recsys_core.measuring.processes import run_action
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="prepared data set, as synthetic --like ml-20m-prepared")
-    add("--export", type=Path, help="RUN_DIR/export with its conversions, for `inference` (default: that is left out)")
+    add("--export", type=Path, help="RUN_DIR/export with its conversions, for `serve` (default: that is left out)")
     add("--ranks", type=int, default=2, help="of `scaling` and of the ladder's last rung (default: %(default)s)")
     add("--quick", action="store_true", help="shorter windows, fewer rounds, smaller batches")
     add("--only", nargs="+", metavar="NAME", help="of the benchmarks (default: all that can run)")
@@ -31,7 +30,7 @@ def plan(args: argparse.Namespace, *, peers: bool, gpu: bool) -> dict[str, list[
 
     Args:
         peers: PyTorch is installed.
-        gpu: there is one, so mixed precision is measured in its terms too.
+        gpu: the machine has a GPU, so fp16 and tf32 are measured too.
     """
     data = ["--data", str(args.data)]
     numbers = ["--precision", "fp32", "bf16", *(["fp16", "tf32"] if gpu else [])]
@@ -41,7 +40,6 @@ def plan(args: argparse.Namespace, *, peers: bool, gpu: bool) -> dict[str, list[
     found = {
         "train": [*data, *numbers, *window],
         "ncf": [*numbers, *window],
-        "roofline": [*data, *window],
         "evaluate": [*data, *window],
         "scaling": [*data, "--ranks", ranks, *rounds, *window, *(["--batch-size", "2048"] if args.quick else [])],
         "speedup": [*data, "--ranks", ranks, *rounds, *window],
@@ -51,22 +49,15 @@ def plan(args: argparse.Namespace, *, peers: bool, gpu: bool) -> dict[str, list[
         models = ["--model", "vae", "he2017-64", "nvidia"]
         found["peers"] = [*data, *models, *rounds, *window]
     if args.export:
-        found["inference"] = ["--export", str(args.export), *window]
+        found["serve"] = ["--export", str(args.export), *window]
     return {name: words for name, words in found.items() if not args.only or name in args.only}
-
-
-def run(name: str, words: Sequence[str], results: Path) -> bool:
-    """Whether a benchmark went through."""
-    line = ["-m", "benchmarks", name, *words, "--results", str(results)]
-    print(f"\n== python {' '.join(line)}", flush=True)
-    return subprocess.run([sys.executable, *line], check=False).returncode == 0
 
 
 def main(args: argparse.Namespace) -> int:
     todo = plan(args, peers=importlib.util.find_spec("torch") is not None, gpu=bool(gpus()))
     if args.only and (unknown := set(args.only) - set(todo)):
         raise ValueError(f"--only {sorted(unknown)[0]}: cannot be run, expected one of {', '.join(todo) or 'none'}")
-    failed = [name for name, words in todo.items() if not run(name, words, args.results)]
+    failed = [name for name, words in todo.items() if not run_action("benchmarks", name, words, args.results)]
     status = report.main(args)
     if failed:
         print(f"error: failed: {', '.join(failed)} (see above); the rest is in the report", file=sys.stderr)

@@ -165,7 +165,9 @@ def test_the_fingerprint_tells_contents_apart() -> None:
     assert one.split("users").fingerprint != one.fingerprint
 
 
-def test_a_file_without_permission_is_one_line(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_one_line(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Root may read everything, so the refusal of the operating system is made by hand."""
 
     def refuse(self: Path, *args: Any, **options: Any) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.inference.triton import Triton, _Requests
-from benchmarks.traffic import arrivals, sizes
-from benchmarks.traffic.clock import RealClock
-from benchmarks.traffic.generator import generate
-from benchmarks.traffic.load import Load
+from load_study.engines.triton import ExportRequests, Triton
+from load_study.traffic import arrivals, sizes
+from load_study.traffic.clock import RealClock
+from load_study.traffic.generator import generate
+from load_study.traffic.result import LoadResult
 from serving.export_folder import ExportFolder
 from serving.triton import server
 from serving.triton.server import Ports
@@ -34,7 +34,7 @@ def ports(
         yield found
 
 
-def loaded(target: Triton, rate: float, size: int = 1) -> Load:
+def loaded(target: Triton, rate: float, size: int = 1) -> LoadResult:
     due = arrivals.poisson(rate, np.random.default_rng(0))
     load = generate(RealClock(), target, due, sizes.fixed(size, size), duration=3.0, warm_up=0.5)
     target.settle()
@@ -74,13 +74,13 @@ def test_no_such_model_is_said_at_once(ports: Ports, vae: ExportFolder) -> None:
 
 def test_requests_are_original_ids(vae: ExportFolder, ncf: ExportFolder) -> None:
     rng = np.random.default_rng(0)
-    inputs = _Requests(vae.folder).drawn(5, rng)
+    inputs = ExportRequests(vae.folder).draw(5, rng)
     known = set(vae.items["item_id"].tolist())
     assert set(inputs) == {"item_ids", "k"}
     rows = [[i for i in row if i >= 0] for row in inputs["item_ids"].tolist()]
     fold_in = vae.held_out_users("test").fold_in
     histories = [sorted(vae.items["item_id"].to_numpy()[fold_in.row(u)].tolist()) for u in range(len(fold_in))]
     assert all(row and set(row) <= known and sorted(row) in histories for row in rows)
-    of_users = _Requests(ncf.folder).drawn(5, rng)
+    of_users = ExportRequests(ncf.folder).draw(5, rng)
     assert set(of_users["user_id"].ravel().tolist()) <= set(ncf.users["user_id"].tolist())
     assert of_users["item_ids"].tolist() == [[-1]] * 5

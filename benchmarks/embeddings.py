@@ -1,0 +1,77 @@
+"""Where an update of an embedding table costs less by rows than whole: the rows a lookup at which the two meet.
+
+One process measures both in turn for tables of several sizes: the gradient of a lookup, its reduction, and Adam. That
+is what `--embedding-gradients auto` decides by (`recsys_core.training.sparse_gradients.ROWS_PER_LOOKUP`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import Any
+
+from recsys_core.measuring.records import record
+
+RATIOS = (0.25, 0.5, 1, 2, 4, 8, 16, 32)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lookups", type=int, nargs="+", default=[2_048, 16_384, 131_072])
+    parser.add_argument("--width", type=int, default=64, help="numbers in a row (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a window (default: %(default)s)")
+    parser.add_argument("--windows", type=int, default=3)
+
+
+def _updater(rows: int, width: int, lookups: int, by_rows: bool) -> Any:
+    """A compiled update of one table from random lookups."""
+    import tensorflow as tf
+
+    from recsys_core.training.optimizer import Adam
+    from recsys_core.training.sparse_gradients import summed_rows
+    from recsys_core.world import World
+
+    table = tf.Variable(tf.random.normal([rows, width]))
+    adam = Adam([table])
+    values = tf.random.normal([lookups, width])
+
+    @tf.function
+    def update() -> None:
+        ids = tf.random.uniform([lookups], 0, rows, tf.int32)
+        gradient = tf.IndexedSlices(values, ids, tf.constant([rows, width]))
+        reduced = summed_rows(gradient, World(), "g") if by_rows else tf.convert_to_tensor(gradient)
+        adam.apply([reduced], tf.constant(1e-3))
+
+    return update
+
+
+def _seconds_each(update: Any, seconds: float) -> float:
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds or count < 3:
+        update()
+        count += 1
+    return (time.perf_counter() - start) / count
+
+
+def main(args: argparse.Namespace) -> int:
+    from recsys_core import devices
+    from recsys_core.world import World
+
+    devices.configure(World())
+    print("lookups    table rows   rows a lookup   dense ms   by rows ms   dense / by rows")
+    for lookups in args.lookups:
+        for ratio in RATIOS:
+            rows = int(lookups * ratio)
+            updates = {kind: _updater(rows, args.width, lookups, kind == "rows") for kind in ("dense", "rows")}
+            for update in updates.values():
+                _seconds_each(update, 0)
+            times: dict[str, list[float]] = {kind: [] for kind in updates}
+            for _ in range(args.windows):
+                for kind, update in updates.items():
+                    times[kind].append(1e3 * _seconds_each(update, args.seconds))
+            dense, by_rows = (statistics.median(times[kind]) for kind in ("dense", "rows"))
+            gain = dense / by_rows
+            print(f"{lookups:7,} {rows:13,} {ratio:15g} {dense:10.2f} {by_rows:12.2f} {gain:17.2f}", flush=True)
+            values = {"lookups": lookups, "rows": rows, "width": args.width, "dense_ms": dense, "by_rows_ms": by_rows}
+            record(args.results, "embeddings", values)
+    return 0

@@ -1,1 +1,0 @@
-"""What answering costs: engines side by side, under load, and the best way to give them queries."""

@@ -1,0 +1,23 @@
+"""A report of the benchmarks in a results file: one HTML page, and Markdown for a README.
+
+The newest record of each setting counts. Records of inference under load are in `python -m load_study report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.plots import PLOTS
+from benchmarks.tables import TABLES
+from recsys_core.measuring import report
+
+REPORT = report.Report(title="Benchmarks", tables=TABLES, plots=PLOTS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    report.add_arguments(parser, "runs/benchmarks.html")
+
+
+def main(args: argparse.Namespace) -> int:
+    REPORT.write(args.results, args.html, args.markdown)
+    return 0

@@ -1,0 +1,1 @@
+"""Tables of papers, reproduced by running the published experiments."""

@@ -1,0 +1,139 @@
+"""An exported model and its conversions: agreement, ranking metrics, size, and latency at batch sizes.
+
+Requests are the histories of the export's test users. All engines are loaded at the same time and timed in turn, window
+by window, so that other work on the machine slows all of them. NVIDIA's published figures are in the note.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.tables import TABLES
+from recsys_core.measuring.records import record
+
+if TYPE_CHECKING:  # `serving` imports pandas, which --help does not need
+    from serving.engines.engine import Engine
+    from serving.export_folder import Arrays, ExportFolder, Rows
+
+TENSORFLOW = "tensorflow"
+RECOMMEND = "recommend"
+VARIANTS = ("onnx-fp32", "onnx-fp16", "onnx-int8")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
+    parser.add_argument("--models", type=Path, help="folder of the conversions (default: converted/ beside the export)")
+    parser.add_argument("--variants", nargs="+", default=[*VARIANTS])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256, 1024])
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a window (default: %(default)s)")
+    parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="of each engine (default: all cores)")
+
+
+def _size_mib(path: Path) -> float:
+    """Size of a file or of all files of a folder."""
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    return sum(p.stat().st_size for p in files) / 2**20
+
+
+def _open_engines(export: ExportFolder, args: argparse.Namespace) -> tuple[dict[str, Engine], dict[str, float]]:
+    """Engines and sizes in MiB by name; TensorFlow first, which is the reference."""
+    from serving import targets
+    from serving.engines.engine import open_engine, reference_engine
+    from serving.export_folder import SERVING
+
+    folder = args.models or targets.default_folder(args.export)
+    # The sparse kernels of `recommend` are TensorFlow's fastest; not every model gives both signatures the same inputs.
+    same_inputs = export.inputs(RECOMMEND).keys() == export.inputs(SERVING).keys()
+    engines: dict[str, Engine] = {TENSORFLOW: reference_engine(export, RECOMMEND if same_inputs else SERVING)}
+    sizes = {TENSORFLOW: _size_mib(export.saved_model)}
+    for name in args.variants:
+        made = targets.artifact(folder, name)
+        made.require_verified(export.identity)
+        engines[name], sizes[name] = open_engine(made, args.threads), _size_mib(made.model)
+    return engines, sizes
+
+
+def _test_users(export: ExportFolder) -> tuple[Arrays, Rows]:
+    """Requests of all test users, and their held-out items."""
+    audience = export.held_out_users("test")
+    rows = np.arange(len(audience.fold_in))
+    assert audience.fold_out is not None
+    return audience.requests(rows, export.n_items), audience.fold_out
+
+
+def quality(export: ExportFolder, engines: Mapping[str, Engine], sizes: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Agreement with TensorFlow's lists over all test users, and the ranking metrics of each."""
+    from serving import targets
+    from serving.convert import verify
+    from serving.engines.blocks import in_blocks
+
+    inputs, held_out = _test_users(export)
+    answers = {name: in_blocks(engine, inputs, export.n_items) for name, engine in engines.items()}
+    lines = []
+    for name, found in answers.items():
+        tolerance = None if name == TENSORFLOW else verify.SCORE_TOLERANCE[targets.parse_target(name).precision]
+        same = verify.compare_answers(answers[TENSORFLOW], found, tolerance)
+        lines.append({"engine": name, "MiB": sizes[name], **same, **verify.ranking_metrics(found["items"], held_out)})
+    return lines
+
+
+def _random_requests(inputs: Arrays, size: int, padding: int, rng: np.random.Generator) -> Arrays:
+    """Requests of random test users, padded to the longest of them."""
+    rows = rng.integers(0, len(inputs["item_ids"]), size)
+    batch = {name: values[rows] for name, values in inputs.items()}
+    longest = int((batch["item_ids"] != padding).sum(axis=1).max())
+    batch["item_ids"] = batch["item_ids"][:, : max(longest, 1)]
+    return batch
+
+
+def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Percentiles over all windows, in ms, for every engine and batch size."""
+    from serving.engines.blocks import in_blocks
+
+    inputs, _ = _test_users(export)
+    lines = []
+    for size in args.batches:
+        taken: dict[str, list[float]] = {name: [] for name in engines}
+        for window in range(args.windows + 1):  # the first one warms up
+            for name, engine in engines.items():
+                rng = np.random.default_rng(window)  # the same requests for every engine
+                until, count = time.perf_counter() + args.seconds, 0
+                while time.perf_counter() < until or count < 2:
+                    batch = _random_requests(inputs, size, export.n_items, rng)
+                    start = time.perf_counter()
+                    in_blocks(engine, batch, export.n_items)
+                    count += 1
+                    if window:
+                        taken[name].append(1e3 * (time.perf_counter() - start))
+        for name, times in taken.items():
+            p50, p95, p99 = np.percentile(times, (50, 95, 99))
+            lines.append(
+                {"batch": size, "engine": name, "runs": len(times), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
+                 "users_per_second": size / np.mean(times) * 1e3}
+            )  # fmt: skip
+    return lines
+
+
+def main(args: argparse.Namespace) -> int:
+    from serving.export_folder import open_export
+
+    export = open_export(args.export)
+    engines, sizes = _open_engines(export, args)
+    found = quality(export, engines, sizes)
+    print(TABLES["serve-quality"].as_text(found))
+    times = latency(export, engines, args)
+    print()
+    print(TABLES["serve"].as_text(times))
+    print(f"\n{TABLES['serve'].note}")
+    about = {"export": str(args.export), "model": export.content["model"], "items": export.n_items}
+    for kind, lines in (("serve-quality", found), ("serve", times)):
+        for line in lines:
+            record(args.results, kind, {**about, **line})
+    return 0

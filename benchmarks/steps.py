@@ -1,0 +1,173 @@
+"""Training steps as the training commands take them, ready to be timed: the model, the pipeline, the optimiser.
+
+Run as a process of its own (or ranks) it prints their speed:
+``python -m benchmarks.steps --model vae --data D``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.random_pairs import random_pairs
+from benchmarks.shapes import HIDDEN, LATENT, NEGATIVES, SHAPES
+from ncf_tf.model import NeuMf
+from recsys_core import devices
+from recsys_core.config import TrainingConfig
+from recsys_core.dataset import Dataset
+from recsys_core.model import Recommender
+from recsys_core.training.optimizer import Adam
+from recsys_core.training.precision import Precision, resolve
+from recsys_core.training.step import TrainStep
+from recsys_core.world import World, session
+from vaecf.model import MultVae
+
+FOREVER = 10**6
+"""Steps, more than any window takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A training step and its batches."""
+
+    step: TrainStep
+    step_on: Callable[[World], TrainStep]
+    """The same step, of the same parameters, on other ranks."""
+    parameters: Sequence[tf.Variable]
+    batches: Any
+    """Iterator of a `tf.data` pipeline."""
+    examples: int
+    """Of a step, on all ranks: users (VAE-CF) or samples (NCF)."""
+    n_items: int
+    sparse_tables: int = 0
+    """Embedding tables whose gradients are exchanged and applied by row."""
+
+    def rate(self, seconds: float, world: World | None = None) -> float:
+        """Examples/s over a window. Ranks end it together, by rank 0's clock."""
+        world = world or World()
+        start, count = time.perf_counter(), 0
+        while world.broadcast(time.perf_counter() - start < seconds):
+            self.step.run(self.batches, 2)
+            count += 2
+        return count * self.examples / (time.perf_counter() - start)
+
+
+def _work(
+    model: Recommender, batch: int, precision: Precision, world: World, *, examples: int, xla: bool = False
+) -> Work:
+    """The training step of a model at a batch size, as `Trainer.fit` makes it."""
+    training = TrainingConfig(batch_size=batch)
+    model.compute = precision.compute
+    model.prepare_training(training, world, xla=xla)
+    adam = Adam(model.parameters)
+
+    def step_on(ranks: World) -> TrainStep:
+        return TrainStep(
+            model.loss,
+            model.loss_names,
+            model.parameters,
+            adam,
+            lambda progress: tf.constant(1e-3),
+            total_steps=FOREVER,
+            world=ranks,
+            scaled=precision.scaled,
+            sparse_tables=model.sparse_tables,
+        )
+
+    return Work(
+        step=step_on(world),
+        step_on=step_on,
+        parameters=model.parameters,
+        batches=iter(model.batches(training, world, 0, FOREVER)),
+        examples=examples,
+        n_items=model.n_items,
+        sparse_tables=len(model.sparse_tables),
+    )
+
+
+def vae(data: Path, batch: int, precision: Precision, world: World, *, xla: bool = False) -> Work:
+    """VAE-CF of the paper's shape on a prepared data set."""
+    model = MultVae(Dataset.open(data), preset="paper", hidden=(HIDDEN,), latent=LATENT)
+    return _work(model, batch, precision, world, examples=batch, xla=xla)
+
+
+def ncf(name: str, batch: int, precision: Precision, world: World, *, gradients: str = "auto") -> Work:
+    """NeuMF of a shape of `SHAPES` on random pairs."""
+    shape = SHAPES[name]
+    model = NeuMf(
+        Dataset.from_csr(random_pairs(shape)),
+        preset="he2017",
+        factors=shape.factors,
+        layers=shape.tower,
+        dropout=shape.dropout,
+        negatives=NEGATIVES,
+        verify_negatives=False,
+        embedding_gradients=gradients,
+    )
+    examples = batch // (1 + NEGATIVES) * (1 + NEGATIVES)
+    return _work(model, batch, precision, world, examples=examples)
+
+
+def pin() -> None:
+    """Keep this process on as many cores of its own as OMP_NUM_THREADS says, if there are so many.
+
+    Else "one core a rank" would lend a single rank the other cores: operators that run beside each other use them.
+    """
+    threads = int(os.environ.get("OMP_NUM_THREADS", 0))
+    local = int(os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK") or os.environ.get("HOROVOD_LOCAL_RANK") or 0)
+    cores = sorted(os.sched_getaffinity(0))
+    if threads and (local + 1) * threads <= len(cores):
+        os.sched_setaffinity(0, cores[local * threads : (local + 1) * threads])
+
+
+def peak_bytes(world: World) -> float:
+    """Largest resident sets of all ranks, added up."""
+    own = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(world.sum_array(np.array([own]))[0])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", choices=("vae", *SHAPES), required=True)
+    add("--data", type=Path)
+    add("--batch-size", type=int, required=True)
+    add("--precision", default="fp32")
+    add("--seconds", type=float, default=8.0)
+    add("--xla", action="store_true")
+
+
+def build(args: argparse.Namespace, world: World) -> Work:
+    """The step that the arguments name."""
+    precision = resolve(args.precision, world)
+    if args.model == "vae":
+        return vae(args.data, args.batch_size, precision, world, xla=args.xla)
+    return ncf(args.model, args.batch_size, precision, world)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
+    add_arguments(parser)
+    args = parser.parse_args()
+    with session() as world:
+        devices.configure(world)
+        work = build(args, world)
+        work.step.run(work.batches, 2)
+        found = {"examples_per_second": work.rate(args.seconds, world), "peak_bytes": peak_bytes(world)}
+        if world.is_rank0:
+            print("RESULT " + json.dumps(found), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

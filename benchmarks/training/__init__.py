@@ -1,1 +1,0 @@
-"""What training and evaluation cost: steps, ladders, scaling, limits, and others beside us."""

@@ -1,0 +1,116 @@
+"""The tables of inference under load: columns and notes by kind of record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from load_study.operator_kinds import KINDS
+from recsys_core.measuring.cells import Cell, Row, number, plain, windows
+from recsys_core.measuring.tables import Table
+
+
+def interval(name: str, form: str = ".1f", scale: float = 1e3) -> Cell:
+    """An estimate and its confidence interval; empty where the load was too short for one."""
+
+    def cell(row: Row) -> str:
+        found = row.get(name)
+        if not found:
+            return ""
+        value, low, high = found
+        top = "?" if high is None else f"{scale * high:{form}}"
+        return f"{scale * value:{form}} ({scale * low:{form}} to {top})"
+
+    return cell
+
+
+def _kind_share(name: str) -> Cell:
+    """Share of a kind of operator."""
+    return lambda row: f"{row['shares'][name]:.0%}" if row.get("shares", {}).get(name) else ""
+
+
+def _share_of_queries(name: str) -> Cell:
+    """A count as a share of all queries of the load; empty where it is 0."""
+    return lambda row: f"{row[name] / row['queries']:.2%}" if row.get(name) else ""
+
+
+TABLES: Mapping[str, Table] = {
+    "load": Table(
+        title="Load",
+        columns=(
+            ("model", plain("model")),
+            ("engine", plain("engine")),
+            ("target", plain("target")),
+            ("engines", plain("engines")),
+            ("loop", plain("loop")),
+            ("arrivals", plain("arrivals")),
+            ("stall s", plain("stall_s")),
+            ("service ms", number("service_s", ".2f", 1e3)),
+            ("offered /s", number("offered_rate", ",.1f")),
+            ("answered /s", number("completed_rate", ",.1f")),
+            ("items/s", number("completed_items_rate", ",.0f")),
+            ("mean ms", interval("mean_s")),
+            ("theory", number("theory_mean_s", ".1f", 1e3)),
+            ("p50 ms", interval("p50_s")),
+            ("p95 ms", interval("p95_s")),
+            ("theory", number("theory_p95_s", ".1f", 1e3)),
+            ("p99 ms", interval("p99_s")),
+            ("theory", number("theory_p99_s", ".1f", 1e3)),
+            ("p99.9 ms", interval("p999_s")),
+            ("errors", _share_of_queries("errors")),
+            ("timeouts", _share_of_queries("timeouts")),
+        ),
+        note="Latency of the answered queries from the time they were due (closed loop: from the time they were sent, "
+        "which hides the waiting time). In brackets 95 % intervals from batch means; empty for too few queries. "
+        "Theory is queueing theory with the measured service time.",
+    ),
+    "schedule": Table(
+        title="Highest rate within the tail-latency target",
+        columns=(
+            ("model", plain("model")),
+            ("engine", plain("engine")),
+            ("target", plain("target")),
+            ("simulated", lambda row: "yes" if row.get("is_simulated") else ""),
+            ("goal", lambda row: f"p{100 * row['level']:g} < {row['target_ms']:g} ms"),
+            ("split", plain("best_split")),
+            ("offload above", plain("best_offload_above")),
+            ("queries/s", number("rate", ",.1f")),
+            ("items/s", number("items_rate", ",.0f")),
+            ("tail ms", number("tail_ms", ".1f")),
+            ("capacity /s", number("capacity", ",.1f")),
+            ("fixed split", plain("baseline_split")),
+            ("its queries/s", number("baseline_rate", ",.1f")),
+            ("gain", number("gain", ".2f")),
+            ("exhaustive", number("exhaustive_rate", ",.1f")),
+            ("its split", plain("exhaustive_split")),
+            ("its capacity", number("exhaustive_capacity", ",.1f")),
+            ("search on its windows", number("bisected_again_rate", ",.1f")),
+            ("shared", number("bisected_again_shared", ".0%")),
+        ),
+        note="The highest Poisson rate at which the percentile of the latency is within the goal, over the split of "
+        "queries. The fixed split cuts the largest query evenly over the engines.",
+    ),
+    "operators": Table(
+        title="Time by kind of operator",
+        columns=(
+            ("model", plain("model")),
+            ("engine", plain("engine")),
+            ("batch", plain("batch")),
+            ("ms", number("ms", ",.2f")),
+            *((kind, _kind_share(kind)) for kind in KINDS),
+        ),
+        note="Shares of the time inside operators, of one process.",
+    ),
+    "platforms": Table(
+        title="Speed-up over TensorFlow",
+        columns=(
+            ("model", plain("model")),
+            ("batch", plain("batch")),
+            ("engine", plain("engine")),
+            ("p50 ms", number("p50_ms", ",.2f")),
+            ("p99 ms", number("p99_ms", ",.2f")),
+            ("examples/s", number("examples_per_second", ",.0f")),
+            ("speed-up", windows("speed_up", ".2f")),
+        ),
+        note="Median times of a request, windows of all engines in turn; ratios within a round.",
+    ),
+}

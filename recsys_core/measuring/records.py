@@ -1,0 +1,82 @@
+"""The results file: one JSON object a line, with the figures and with the command, machine and versions behind them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from recsys_core.measuring.machine import machine, versions
+from recsys_core.measuring.older_records import in_current_form
+
+CIRCUMSTANCES = ("time", "command", "machine", "versions", "torch")
+"""Fields that say how a record was measured. They are neither settings nor figures."""
+RESULT_FIELDS = (
+    "runs", "rows_equal_but_for_ties", "error_texts", "best_split", "best_offload_above", "exhaustive_split",
+    "bisected_again_split", "bound", "operations", "bytes",
+)  # fmt: skip
+"""Whole numbers and words that are results, not settings."""
+
+Record = dict[str, Any]
+Settings = tuple[str, ...]
+
+
+def record(path: Path, kind: str, values: Mapping[str, Any]) -> None:
+    """Append one record of a kind to the results file, with the command that is running."""
+    about = {
+        "kind": kind,
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps({**about, **values}) + "\n")
+
+
+def read(path: Path) -> list[Record]:
+    """All records in the order of the file; those of earlier versions in the current form.
+
+    Raises:
+        ValueError: the file does not exist, or a line of it is not a record.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no {path}, expected a results file, as `python -m benchmarks train` writes it")
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:
+            values = None
+        if not isinstance(values, dict) or "kind" not in values:
+            raise ValueError(f"line {number} of {path} is {line[:60]!r}, expected a record (a JSON object with a kind)")
+        found.append(in_current_form(values))
+    return found
+
+
+def _setting_texts(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name, value in values.items():
+        if name in CIRCUMSTANCES or name in RESULT_FIELDS:
+            continue
+        if isinstance(value, dict):
+            yield from _setting_texts(value, f"{prefix}{name}.")
+        elif isinstance(value, str | int | bool):
+            yield str(value) if name == "kind" else f"{prefix}{name}={value}"
+
+
+def settings(values: Mapping[str, Any]) -> Settings:
+    """The settings of a record: its kind, words and whole numbers. Figures are floats and lists."""
+    return tuple(_setting_texts(values, ""))
+
+
+def newest(records: list[Record]) -> dict[str, list[Record]]:
+    """Kind -> the last record of every setting, in the order in which the settings first appear."""
+    found: dict[str, dict[Settings, Record]] = {}
+    for values in records:
+        found.setdefault(values["kind"], {})[settings(values)] = values
+    return {kind: list(rows.values()) for kind, rows in found.items()}

@@ -1,0 +1,127 @@
+"""Engines that really run: processes, a thread. The subject is a delay of known length, so nothing heavy is loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from load_study.engines.in_process import InProcess
+from load_study.engines.pool import EnginePool
+from load_study.engines.simulated import QUEUE_FULL
+from load_study.subjects import Subject
+from load_study.traffic import arrivals, sizes
+from load_study.traffic.clock import RealClock
+from load_study.traffic.generator import closed_loop, generate
+from load_study.traffic.queries import Query, Target
+
+DELAY = Subject(model="delay:20", engine="none")
+ONE = sizes.fixed(1, 1)
+
+
+class Answers:
+    """Collects what comes back."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, float, str | None]] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, query: Query, finished: float, error: str | None) -> None:
+        with self._changed:
+            self.found.append((query.number, finished, error))
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> list[tuple[int, float, str | None]]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.found) >= count, timeout=30)
+            return list(self.found)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[EnginePool]:
+    with EnginePool(DELAY, engines=2, largest=1) as pool:
+        yield pool
+
+
+def ask(target: Target, count: int) -> list[tuple[int, float, str | None]]:
+    answers, start = Answers(), time.perf_counter()
+    for number in range(count):
+        target.submit(Query(number, start, 1), answers)
+    return [(n, finished - start, error) for n, finished, error in answers.wait(count)]
+
+
+def test_two_engines_work_at_the_same_time_and_in_order(pair: EnginePool) -> None:
+    found = ask(pair, 6)
+    assert [error for _, _, error in found] == [None] * 6
+    assert sorted(n for n, _, _ in found[:2]) == [0, 1]
+    assert sorted(n for n, _, _ in found[-2:]) == [4, 5]
+    last = max(seconds for _, seconds, _ in found)
+    assert 0.06 <= last < 0.11  # three rounds of two; one engine would take 0.12
+
+
+def test_settled_means_nothing_is_under_way(pair: EnginePool) -> None:
+    answers = Answers()
+    for number in range(3):
+        pair.submit(Query(number, 0.0, 1), answers)
+    pair.settle()
+    assert len(answers.found) == 3
+
+
+def test_a_stop_is_seen_by_the_open_loop_and_hidden_by_the_closed(pair: EnginePool) -> None:
+    """Engines stopped for a second of three: a third of what was due in the open loop waited."""
+
+    def stalled(loop: str) -> np.ndarray:
+        clock = RealClock()
+        pair.stall(clock, clock.now() + 1.0, 1.0)
+        if loop == "closed":
+            load = closed_loop(clock, pair, ONE, workers=1, duration=3.0)
+        else:
+            load = generate(clock, pair, arrivals.constant(20.0), ONE, duration=3.0)
+        pair.settle()
+        assert load.queries == load.answered
+        return load.latencies.seconds
+
+    opened, closed = stalled("open"), stalled("closed")
+    assert 0.85 < opened.max() < 1.5
+    assert (opened > 0.1).mean() > 0.2
+    assert closed.max() > 0.85
+    assert (closed > 0.1).sum() <= 2  # the one query that was under way, whatever the stop
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    with EnginePool(DELAY, engines=1, largest=1, queue_limit=2) as pool:
+        found = ask(pool, 5)
+    refused = [n for n, _, error in found if error == QUEUE_FULL]
+    assert refused == [3, 4]  # one is answered, two wait
+    assert sorted(n for n, _, error in found if error is None) == [0, 1, 2]
+
+
+def test_a_dead_engine_fails_what_is_under_way_and_all_that_comes() -> None:
+    with EnginePool(replace(DELAY, model="delay:5000"), engines=1, largest=1, warm_up_sizes=()) as pool:
+        answers = Answers()
+        pool.submit(Query(0, 0.0, 1), answers)
+        time.sleep(0.2)
+        os.kill(pool._processes[0].pid, signal.SIGKILL)
+        assert [error for _, _, error in answers.wait(1)] == ["an engine process died"]
+        pool.submit(Query(1, 0.0, 1), answers)
+        assert answers.wait(2)[1][2] == "an engine process died"
+        pool.settle()
+
+
+def test_an_engine_that_cannot_start_says_why() -> None:
+    subject = Subject(model="nothing", engine="onnx-fp32")
+    with pytest.raises(RuntimeError, match="an engine could not start: KeyError: 'nothing'"):
+        EnginePool(subject, engines=1, largest=1)
+
+
+def test_a_thread_of_this_process_answers_in_order() -> None:
+    with InProcess(DELAY, largest=1) as engine:
+        found = ask(engine, 3)
+    assert [n for n, _, _ in found] == [0, 1, 2]
+    assert found[-1][1] >= 0.06

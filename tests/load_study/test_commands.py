@@ -1,0 +1,173 @@
+"""`load`, `schedule` and `platforms` as people run them, on small subjects."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from load_study import plots
+from load_study.__main__ import main
+from load_study.engines.simulated import SimulatedPool
+from load_study.report import REPORT
+from load_study.schedule import Candidate, baseline, candidates, search
+from load_study.search import Goal, Grid
+from load_study.traffic.arrivals import poisson
+from load_study.traffic.clock import VirtualClock
+from load_study.traffic.generator import generate
+from load_study.traffic.result import LoadResult
+from load_study.traffic.sizes import fixed
+from recsys_core.measuring.records import read
+
+SHORT = ["--sizes", "fixed:4", "--largest", "4"]
+
+
+def results(folder: Path, *words: str) -> list[dict[str, Any]]:
+    file = folder / "results.jsonl"
+    assert main([*words, "--results", str(file)]) == 0
+    return read(file)
+
+
+@pytest.mark.slow
+def test_load_stands_beside_theory_and_the_closed_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["load", "--model", "delay:4", "--engines", "1", "--rate", "50", "--duration", "5", "--warm-up", "1"]
+    opened, closed = results(tmp_path, *words, *SHORT, "--closed")
+    assert (opened["loop"], closed["loop"]) == ("open", "closed")
+    # M/D/1 at 20 %: a mean wait of load * D / (2 (1 - load)) before 4 ms of service
+    service = opened["service_s"]
+    assert 0.004 <= service < 0.008
+    load = 50 * service
+    assert opened["theory_mean_s"] == pytest.approx(service + load * service / (2 * (1 - load)))
+    assert opened["mean_s"][0] >= 0.004
+    assert opened["p50_s"][0] >= 0.004
+    assert opened["errors"] == opened["timeouts"] == 0.0
+    assert opened["p999_s"] is None  # too few
+    assert "theory_mean_s" not in closed
+    assert closed["queries"] > 2 * opened["queries"]
+    printed = capsys.readouterr().out
+    assert "closed" in printed
+    assert "queries sent more than 1 ms late" in printed
+
+
+@pytest.mark.slow
+def test_the_schedule_of_a_known_delay(tmp_path: Path) -> None:
+    """Every part takes 10 ms on one engine: cutting 4 items into 4 parts leaves a quarter of the rate."""
+    words = ["schedule", "--model", "delay:10", "--engines", "1", *SHORT, "--splits", "1", "4", "--target-ms", "60"]
+    (row,) = results(tmp_path, *words, "--window", "1", "--most", "1", "--resolution", "0.4")
+    assert row["best_split"] == 4
+    assert 50 < row["capacity"] < 105  # 100 where nothing else runs
+    assert 30 < row["rate"] < 105
+    by_split = {s: max([p["rate"] for p in row["points"] if p["split"] == s and p["meets"]], default=0) for s in (1, 4)}
+    assert by_split[1] < 0.5 * by_split[4]
+    assert row["baseline_split"] == 4
+    assert row["gain"] == 1.0
+    assert not row["is_simulated"]
+    drawn = plots.schedule([row])
+    assert drawn.startswith("<svg")
+    assert "simulated" not in drawn
+
+
+class Measured:
+    """A single engine of 10 ms in simulated time, as a bench; counts how often each window was measured."""
+
+    def __init__(self) -> None:
+        self.windows: Counter[tuple[float, int]] = Counter()
+
+    def capacity(self, candidate: Candidate) -> float:
+        return 100.0
+
+    def window(self, candidate: Candidate, rate: float, number: int) -> LoadResult:
+        self.windows[rate, number] += 1
+        clock, rng = VirtualClock(), np.random.default_rng([number, round(rate)])
+        pool = SimulatedPool(clock, 1, lambda size: rng.exponential(0.01))
+        return generate(clock, pool, poisson(rate, rng), fixed(1, 1), duration=60.0, warm_up=5.0)
+
+
+def test_the_search_is_made_again_from_the_windows_of_the_exhaustive_one() -> None:
+    bench, goal, grid = Measured(), Goal(level=0.95, seconds=0.1), Grid(ratio=0.1)
+    found = search(bench, [Candidate(1)], goal, grid, "queue", True)
+    (once,), (every,), (again,) = found.bisected, found.exhaustive, found.bisected_again
+    assert once.rate == again.rate == pytest.approx(every.rate, rel=0.11) == pytest.approx(70, rel=0.15)
+    for step in again.trials.keys() & every.trials.keys():
+        shared = zip(again.trials[step], every.trials[step], strict=False)
+        assert all(ours == theirs for ours, theirs in shared)
+    assert again.trials.keys() <= every.trials.keys()
+    assert found.not_shared == 0  # every window was measured before
+    assert max(bench.windows.values()) == 2  # the search's own and the exhaustive one's
+
+
+@pytest.mark.slow
+def test_an_accelerator_profile_is_called_simulated_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "gpu.csv"
+    profile.write_text("1,0.002\n4,0.002\n")
+    words = ["schedule", "--model", "delay:20", "--engines", "1", *SHORT, "--splits", "4", "--target-ms", "60"]
+    words += ["--profile", str(profile), "--offload-above", "2", "--window", "1", "--most", "1", "--resolution", "0.3"]
+    (row,) = results(tmp_path, *words)
+    assert row["is_simulated"]
+    assert row["best_offload_above"] == 2  # all go to the accelerator: 10 times as fast
+    assert row["rate"] > 1.5 * row["baseline_rate"]
+    assert "simulated" in capsys.readouterr().out
+    page = REPORT.as_html([row])
+    assert "simulated accelerator" in page
+
+
+@pytest.mark.slow
+def test_engines_of_a_zoo_model_beside_each_other(tmp_path: Path) -> None:
+    words = ["platforms", "--model", "ncf", "--table-mib", "1", "--kept", str(tmp_path / "zoo"), "--batches", "1", "8"]
+    rows = results(tmp_path, *words, "--seconds", "0.1", "--rounds", "2")
+    assert [(row["engine"], row["batch"]) for row in rows[:4]] == [
+        ("tensorflow", 1), ("tensorflow-xla", 1), ("onnx-fp32", 1), ("onnx-int8", 1)
+    ]  # fmt: skip
+    assert rows[0]["speed_up"] == [1.0, 1.0]
+    assert all(row["p50_ms"] <= row["p99_ms"] for row in rows)
+    assert plots.platforms(rows).startswith("<svg")
+
+
+def test_candidates_are_sorted_and_within_the_largest_query() -> None:
+    args = argparse.Namespace(splits=[512, 64, 4096], largest=1000, profile=None, offload_above=[7])
+    assert candidates(args) == [Candidate(64), Candidate(512), Candidate(1000)]
+    args.profile = Path("x")
+    assert candidates(args)[:2] == [Candidate(64), Candidate(64, 7)]
+
+
+def test_the_fixed_split_is_the_nearest_to_even() -> None:
+    assert baseline(2, 1024, [32, 256, 512]) == Candidate(512)
+    assert baseline(40, 1024, [32, 256, 512]) == Candidate(32)
+    assert baseline(2, 1024, [1024, 256]) == baseline(2, 1024, [256, 1024]) == Candidate(256)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["load"], "no subject: give --model NAME or --export RUN_DIR/export"),
+        (["load", "--model", "rmc9"], "unknown --model 'rmc9', known are: rmc1, rmc2, rmc3, ncf, wnd"),
+        (["load", "--model", "delay:5", "--cores", "0"], "--cores is 0, expected a whole number from 1"),
+        (["load", "--model", "delay:5", "--repeats", "0"], "--repeats is 0, expected a whole number from 1"),
+        (["schedule", "--model", "delay:5", "--splits", "64", "0"], "--splits is 0, expected a whole number from 1"),
+        (["load", "--model", "delay:soon"], "--model is 'delay:soon', expected delay:MS with milliseconds above 0"),
+        (["load", "--model", "delay:5", "--target", "triton-http"], "--target triton-http needs --export"),
+        (["load", "--model", "delay:5", "--target", "in-process", "--stall", "1"], "--stall needs --target pool"),
+        (["load", "--model", "delay:5", "--sizes", "fixed:9999"], "the fixed size is 9999, expected 1 to 1024"),
+        (["schedule", "--model", "delay:5", "--profile", "nowhere.csv"], "there is no nowhere.csv"),
+    ],
+)
+def test_bad_input_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 1
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.lstrip("\r ").startswith("error: ") or "error: " in printed
+    assert said in printed
+
+
+def test_records_of_other_rates_stand_beside_each_other() -> None:
+    rows = [
+        {"kind": "load", "model": "a", "arrivals": f"poisson, {rate}/s", "mean_s": [1.0, 1.0, 1.0]} for rate in (1, 2)
+    ]
+    again = json.loads(json.dumps(rows[0]))
+    assert len(REPORT.sections([*rows, again])["load"]) == 2
