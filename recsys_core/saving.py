@@ -48,19 +48,19 @@ def save(model: Any, folder: Path) -> None:
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], pd.DataFrame]:
     try:
         content = json.loads((folder / "model.json").read_text())
-        if content["format_version"] != MODEL_VERSION:
-            raise UserError(
-                f"{folder} has model format version {content['format_version']}, this program reads {MODEL_VERSION}"
-            )
+        version = content["format_version"]
         with np.load(folder / "parameters.npz", allow_pickle=False) as file:
             parameters = {name: file[name] for name in file.files}
-        return content, parameters, pd.read_parquet(folder / "items.parquet")
+        items = pd.read_parquet(folder / "items.parquet")
     except FileNotFoundError as error:
         raise UserError(
             f"{folder} holds no saved model ({Path(error.filename or 'model.json').name} is missing)"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
         raise UserError(f"{folder} holds a damaged model ({error!r})") from None
+    if version != MODEL_VERSION:
+        raise UserError(f"{folder} has model format version {version}, this program reads {MODEL_VERSION}")
+    return content, parameters, items
 
 
 def load(folder: Path, data: Dataset | None) -> Any:

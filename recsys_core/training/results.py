@@ -72,6 +72,8 @@ class TrainResult:
     content: Mapping[str, Any] | None = None
     """`result.json`; None when the run was interrupted."""
     run_dir: Path | None = None
+    temporary: Any = None
+    """Keeps a temporary `run_dir` from being removed while the result is in use."""
 
     @property
     def exit_status(self) -> int:

@@ -111,7 +111,7 @@ class Trainer:
             task = self._make_task(model, data, resume)
             state = self._start(task, resume)
             if state is None:
-                return TrainResult(complete=False, run_dir=self.run_dir)
+                return self._result()
             baselines = task.evaluate_baselines()
             callbacks = self._all_callbacks(task, state, baselines)
             batches = task.batches(state.step) if state.step < task.plan.total_steps else iter(())
@@ -225,7 +225,11 @@ class Trainer:
         for callback in callbacks:
             callback.on_end()
         self.say(f"stopped by a signal after step {state.step}; go on with --resume {self.run_dir}")
-        return TrainResult(complete=False, run_dir=self.run_dir)
+        return self._result()
+
+    def _result(self) -> TrainResult:
+        """The result of a run that was interrupted."""
+        return TrainResult(complete=False, run_dir=self.run_dir, temporary=self._temporary)
 
     def _finish(self, task: TrainTask, state: TrainState, baselines: Baselines) -> TrainResult:
         """Evaluate the best checkpoint, judge it, export and convert it if it passes."""
@@ -234,7 +238,7 @@ class Trainer:
         evaluations = task.evaluate_final()
         if self.world.any(self.stop.received):
             self.say(f"stopped by a signal before the export; go on with --resume {self.run_dir}")
-            return TrainResult(complete=False, run_dir=self.run_dir)
+            return self._result()
         verdicts = judge(task.criteria.conditions, evaluations["valid"], {n: b["valid"] for n, b in baselines.items()})
         content = result_content(task, state, evaluations, baselines, verdicts, self.world.size)
         passed = content["gate"]["passed"]
@@ -249,7 +253,7 @@ class Trainer:
         if self._convert and passed:
             done = conversion.convert(self.run_dir / "export", self._convert) if self.world.is_rank0 else None
             converted = bool(self.world.broadcast(done))
-        return TrainResult(complete=True, passed=passed, converted=converted, content=content, run_dir=self.run_dir)
+        return replace(self._result(), complete=True, passed=passed, converted=converted, content=content)
 
     def _write_result(self, task: TrainTask, content: Mapping[str, Any]) -> None:
         """Export a model that passed, then write `result.json`: it must not name an export that failed."""
