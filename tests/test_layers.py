@@ -169,6 +169,11 @@ def test_every_package_is_installed() -> None:
     assert set(setup["options"]["packages"].split()) == packages
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_have_their_types(package: str) -> None:
+    assert (ROOT / package / "py.typed").is_file()
+
+
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
 def test_images_hold_every_package(name: str) -> None:
     copied = {line.split()[1] for line in (ROOT / name).read_text().splitlines() if line.startswith("COPY")}

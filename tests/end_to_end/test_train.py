@@ -84,9 +84,8 @@ def stopped_and_resumed(tiny_data: Path, run: Path, at_line: int, extra: tuple[s
         time.sleep(0.02)
     first.send_signal(signal.SIGTERM)
     statuses = [first.wait(60)]
-    again = subprocess.run(
-        [*map(str, line), "--resume"], cwd=ROOT, env=_environment(None), capture_output=True, text=True
-    )
+    resume = [*map(str, line[:3]), "--resume", str(run)]  # it needs no other flag
+    again = subprocess.run(resume, cwd=ROOT, env=_environment(None), capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     return [*statuses, again.returncode]
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,26 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
         files.publish(tmp_path / "export", write)
     assert [p.name for p in tmp_path.iterdir()] == ["export"]
     assert [p.name for p in (tmp_path / "export").iterdir()] == ["new"]
+
+
+def ended_process() -> int:
+    """The number of a process that has ended."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    ended, alive = ended_process(), os.getppid()
+    (tmp_path / f".writing-{ended}-step-00000009").mkdir()
+    (tmp_path / f".writing-{ended}-step-00000009" / "part").write_text("half")
+    (tmp_path / f".writing-{ended}-a.json").write_text("half")
+    (tmp_path / f".writing-{alive}-b.json").write_text("being written")
+    (tmp_path / f".replaced-{ended}-export").mkdir()
+    (tmp_path / f".replaced-{ended}-export" / "old").write_text("whole")
+    files.write_json(tmp_path / "c.json", {})
+    assert {p.name for p in tmp_path.iterdir()} == {f".writing-{alive}-b.json", "c.json", "export"}
+    assert (tmp_path / "export" / "old").read_text() == "whole"  # killed before the new one had its name
 
 
 def test_nan_is_no_json(tmp_path: Path) -> None:
@@ -127,6 +150,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "step-00000004" / "variables.index").write_bytes(b"cut")
     with pytest.raises(SharedError, match="step-00000004 is damaged or of another model"):
         keeper(tmp_path, Two(0.0)).restore()
+
+
+def test_no_best_checkpoint_is_an_error(tmp_path: Path) -> None:
+    keeper(tmp_path, Two(3.0)).save(4, {"step": 4})
+    with pytest.raises(SharedError, match="has no best checkpoint"):
+        keeper(tmp_path, Two(0.0)).restore_best()
+    files.write_json(tmp_path / "best.json", {"step": 7, "value": 0.5})
+    with pytest.raises(SharedError, match="step-00000007, the best checkpoint, is missing"):
+        keeper(tmp_path, Two(0.0)).restore_best()
+    (tmp_path / "best.json").write_text("{")
+    with pytest.raises(SharedError, match="best.json is damaged"):
+        keeper(tmp_path, Two(0.0)).restore_best()
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:

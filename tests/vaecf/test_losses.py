@@ -111,3 +111,14 @@ def test_kl_by_hand() -> None:
     assert kl_divergence(tf.zeros([1, 3]), tf.zeros([1, 3])).numpy().tolist() == [0.0]
     # mean 2, variance e: (e + 4 - 1 - 1) / 2
     assert float(kl_divergence(tf.constant([[2.0]]), tf.constant([[1.0]]))[0]) == pytest.approx((np.e + 2) / 2)
+
+
+def test_the_kernels_gradient_is_summed_in_float32() -> None:
+    """100,000 users who all lack one item: its gradient, 75,000, is beyond float16 before any loss scale acts."""
+    users = 100_000
+    item_ids, row_splits = tf.constant([0, 1, 2] * users, tf.int32), tf.range(0, 3 * users + 1, 3, tf.int64)
+    hidden, kernel, bias = tf.ones([users, 2], tf.float16), tf.Variable(tf.zeros([2, 4])), tf.zeros([4])
+    with tf.GradientTape() as tape:
+        loss = multinomial_nll(hidden, kernel, bias, item_ids, row_splits) / users
+    gradient = tape.gradient(loss, kernel).numpy()
+    assert gradient == pytest.approx(np.array([[-0.25, -0.25, -0.25, 0.75]] * 2), abs=1e-3)
