@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--windows", type=int, default=3)
 
 
-def _updater(rows: int, width: int, lookups: int, by_rows: bool) -> Any:
+def _updater(rows: int, width: int, lookups: int, is_sparse: bool) -> Any:
     """A compiled update of one table from random lookups."""
     import tensorflow as tf
 
@@ -39,7 +39,7 @@ def _updater(rows: int, width: int, lookups: int, by_rows: bool) -> Any:
     def update() -> None:
         ids = tf.random.uniform([lookups], 0, rows, tf.int32)
         gradient = tf.IndexedSlices(values, ids, tf.constant([rows, width]))
-        reduced = summed_rows(gradient, World(), "g") if by_rows else tf.convert_to_tensor(gradient)
+        reduced = summed_rows(gradient, World(), "g") if is_sparse else tf.convert_to_tensor(gradient)
         adam.apply([reduced], tf.constant(1e-3))
 
     return update
@@ -69,9 +69,9 @@ def main(args: argparse.Namespace) -> int:
             for _ in range(args.windows):
                 for kind, update in updates.items():
                     times[kind].append(1e3 * _seconds_each(update, args.seconds))
-            dense, by_rows = (statistics.median(times[kind]) for kind in ("dense", "rows"))
-            gain = dense / by_rows
-            print(f"{lookups:7,} {rows:13,} {ratio:15g} {dense:10.2f} {by_rows:12.2f} {gain:17.2f}", flush=True)
-            values = {"lookups": lookups, "rows": rows, "width": args.width, "dense_ms": dense, "by_rows_ms": by_rows}
+            dense, sparse = (statistics.median(times[kind]) for kind in ("dense", "rows"))
+            gain = dense / sparse
+            print(f"{lookups:7,} {rows:13,} {ratio:15g} {dense:10.2f} {sparse:12.2f} {gain:17.2f}", flush=True)
+            values = {"lookups": lookups, "rows": rows, "width": args.width, "dense_ms": dense, "by_rows_ms": sparse}
             record(args.results, "embeddings", values)
     return 0

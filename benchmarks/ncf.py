@@ -39,13 +39,13 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
 
     world, shape = World(), SHAPES[name]
     devices.configure(world)
-    numbers = precision.resolve(precision_name, world)
-    work = steps.ncf(name, batch, numbers, world, gradients=gradients)
+    number_format = precision.resolve(precision_name, world)
+    work = steps.ncf(name, batch, number_format, world, gradients=gradients)
     work.step.run(work.batches, 2)
     peak = steps.peak_bytes(world) / 2**30  # now, before the vectors of `memory_rate`
     gemm, memory, samples = [], [], []
     for _ in range(WINDOWS):
-        gemm.append(gemm_rate(batch, shape.tower[1], shape.tower[2], numbers.compute, seconds / 4))
+        gemm.append(gemm_rate(batch, shape.tower[1], shape.tower[2], number_format.compute, seconds / 4))
         memory.append(memory_rate(seconds / 4))
         samples.append(work.rate(seconds))
     operations, least_bytes = ncf_operations(shape, batch), ncf_least_bytes(shape, batch)

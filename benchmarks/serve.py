@@ -62,10 +62,10 @@ def _open_engines(export: ExportFolder, args: argparse.Namespace) -> tuple[dict[
 
 def _test_users(export: ExportFolder) -> tuple[Arrays, Rows]:
     """Requests of all test users, and their held-out items."""
-    audience = export.held_out_users("test")
-    rows = np.arange(len(audience.fold_in))
-    assert audience.fold_out is not None
-    return audience.requests(rows, export.n_items), audience.fold_out
+    held_out = export.held_out_users("test")
+    rows = np.arange(len(held_out.fold_in))
+    assert held_out.fold_out is not None
+    return held_out.requests(rows, export.n_items), held_out.fold_out
 
 
 def quality(export: ExportFolder, engines: Mapping[str, Engine], sizes: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -33,13 +33,13 @@ def plan(args: argparse.Namespace, *, peers: bool, gpu: bool) -> dict[str, list[
         gpu: the machine has a GPU, so fp16 and tf32 are measured too.
     """
     data = ["--data", str(args.data)]
-    numbers = ["--precision", "fp32", "bf16", *(["fp16", "tf32"] if gpu else [])]
+    precisions = ["--precision", "fp32", "bf16", *(["fp16", "tf32"] if gpu else [])]
     window = ["--seconds", "1"] if args.quick else []
     rounds = ["--rounds", "1"] if args.quick else []
     ranks = str(args.ranks)
     found = {
-        "train": [*data, *numbers, *window],
-        "ncf": [*numbers, *window],
+        "train": [*data, *precisions, *window],
+        "ncf": [*precisions, *window],
         "evaluate": [*data, *window],
         "scaling": [*data, "--ranks", ranks, *rounds, *window, *(["--batch-size", "2048"] if args.quick else [])],
         "speedup": [*data, "--ranks", ranks, *rounds, *window],

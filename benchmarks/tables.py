@@ -33,7 +33,7 @@ TABLES: Mapping[str, Table] = {
         columns=(
             ("rung", _rung_field("name")),
             ("batch", _rung_field("batch")),
-            ("numbers", _rung_field("precision")),
+            ("precision", _rung_field("precision")),
             ("ranks", _rung_field("ranks")),
             ("users/s", windows("users_per_second", ",.0f")),
             ("factor", windows("step", ".2f")),
@@ -51,7 +51,7 @@ TABLES: Mapping[str, Table] = {
         columns=(
             ("items", plain("n_items")),
             ("batch", plain("batch_size")),
-            ("numbers", plain("precision")),
+            ("precision", plain("precision")),
             ("users/s", windows("users_per_second", ",.0f")),
             *ROOFLINE_COLUMNS,
             ("limit /s", number("limit_users_per_second", ",.0f")),
@@ -65,7 +65,7 @@ TABLES: Mapping[str, Table] = {
         columns=(
             ("shape", plain("shape")),
             ("batch", plain("batch_size")),
-            ("numbers", plain("precision")),
+            ("precision", plain("precision")),
             ("samples/s", windows("samples_per_second", ",.0f")),
             *ROOFLINE_COLUMNS,
             ("limit /s", number("limit_samples_per_second", ",.0f")),
@@ -79,7 +79,7 @@ TABLES: Mapping[str, Table] = {
         title="Scaling over ranks",
         columns=(
             ("model", plain("model")),
-            ("numbers", plain("precision")),
+            ("precision", plain("precision")),
             ("ranks", plain("ranks")),
             ("batch", plain("batch_size")),
             ("examples/s", windows("examples_per_second", ",.0f")),
@@ -102,7 +102,7 @@ TABLES: Mapping[str, Table] = {
         columns=(
             ("model", plain("model")),
             ("batch", plain("batch_size")),
-            ("numbers", plain("precision")),
+            ("precision", plain("precision")),
             ("ours /s", number("examples_per_second", ",.0f")),
             ("PyTorch /s", number("peer_examples_per_second", ",.0f")),
             ("ratio", windows("ratio", ".2f")),

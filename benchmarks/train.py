@@ -41,13 +41,13 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
 
     world = World()
     devices.configure(world)
-    numbers = precision.resolve(name, world)
-    work = steps.vae(data, batch, numbers, world)
+    number_format = precision.resolve(name, world)
+    work = steps.vae(data, batch, number_format, world)
     work.step.run(work.batches, 2)
     peak = steps.peak_bytes(world) / 2**30  # now, before the vectors of `memory_rate`
     gemm, memory, users = [], [], []
     for _ in range(WINDOWS):
-        gemm.append(gemm_rate(batch, HIDDEN, work.n_items, numbers.compute, seconds / 4))
+        gemm.append(gemm_rate(batch, HIDDEN, work.n_items, number_format.compute, seconds / 4))
         memory.append(memory_rate(seconds / 4))
         users.append(work.rate(seconds))
     operations, least_bytes = vae_operations(work.n_items), vae_least_bytes(work.n_items, batch)

@@ -53,7 +53,7 @@ def _series(columns: Columns, spec: FeatureSpec, mapping: str) -> tuple[Pairs, n
     return Pairs(users=users[:, 0], items=items[positive]), negatives.astype(np.int32)
 
 
-def _apart(pairs: Pairs, keys: npt.NDArray[np.int64], n_items: int, spec: FeatureSpec, mapping: str) -> None:
+def _require_disjoint(pairs: Pairs, keys: npt.NDArray[np.int64], n_items: int, spec: FeatureSpec, mapping: str) -> None:
     both = np.isin(pairs.users * n_items + pairs.items, keys)
     if both.any():
         k = int(np.argmax(both))
@@ -94,15 +94,15 @@ def transcode(path: Path, rules: SplitRules) -> tuple[Split, list[str]]:
     trained = np.zeros(largest["user"], bool)
     trained[users] = True
     _known_users(test, trained, spec, "test")
-    _apart(test, pairs, largest["item"], spec, "test")
+    _require_disjoint(test, pairs, largest["item"], spec, "test")
     if given is None:
         train_pairs, valid = hold_out_validation(users, items, None, rules.seed)
         valid_negatives = None
     else:
         train_pairs, (valid, valid_negatives) = Pairs(users=users, items=items), given
         _known_users(valid, trained, spec, VALID)
-        _apart(valid, pairs, largest["item"], spec, VALID)
-        _apart(test, valid.users * largest["item"] + valid.items, largest["item"], spec, "test")
+        _require_disjoint(valid, pairs, largest["item"], spec, VALID)
+        _require_disjoint(test, valid.users * largest["item"] + valid.items, largest["item"], spec, "test")
     notes = []
     if dropped := int((~positive).sum()):
         notes.append(

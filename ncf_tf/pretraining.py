@@ -10,13 +10,13 @@ import tensorflow as tf
 from ncf_tf.config import ModelConfig, PretrainingConfig
 
 if TYPE_CHECKING:
-    from ncf_tf.model import NeuMf
+    from ncf_tf.network import NeuMfNetwork
     from recsys_core.training.trainer import Trainer
 
 TOWERS = ("gmf", "mlp")
 
 
-def pretrain(model: NeuMf, trainer: Trainer) -> bool:
+def pretrain(model: NeuMfNetwork, trainer: Trainer) -> bool:
     """Train both towers, each a run of its own in a folder inside the main one's, and start the model from them.
 
     A tower that was trained before is loaded, if it was trained with the same settings.
@@ -27,7 +27,7 @@ def pretrain(model: NeuMf, trainer: Trainer) -> bool:
     Raises:
         SharedError: a tower in the folder was trained with other settings.
     """
-    trained: dict[str, NeuMf] = {}
+    trained: dict[str, NeuMfNetwork] = {}
     for kind in TOWERS:
         tower, own = _tower(model, kind), _tower_trainer(model, trainer, kind)
         if trainer.world.broadcast((own.run_dir / "result.json").is_file()):
@@ -43,7 +43,7 @@ def pretrain(model: NeuMf, trainer: Trainer) -> bool:
     return True
 
 
-def _tower(model: NeuMf, kind: str) -> NeuMf:
+def _tower(model: NeuMfNetwork, kind: str) -> NeuMfNetwork:
     config: ModelConfig = model.settings["model"]
     return type(model)(
         model.data,
@@ -55,7 +55,7 @@ def _tower(model: NeuMf, kind: str) -> NeuMf:
     )
 
 
-def _tower_trainer(model: NeuMf, trainer: Trainer, kind: str) -> Trainer:
+def _tower_trainer(model: NeuMfNetwork, trainer: Trainer, kind: str) -> Trainer:
     settings, own = trainer.settings(model), model.settings["pretraining"]
     training = replace(
         settings.training,
@@ -66,7 +66,7 @@ def _tower_trainer(model: NeuMf, trainer: Trainer, kind: str) -> Trainer:
     return trainer.child(kind, **changes)
 
 
-def merge(model: NeuMf, gmf: NeuMf, mlp: NeuMf, alpha: float) -> None:
+def merge(model: NeuMfNetwork, gmf: NeuMfNetwork, mlp: NeuMfNetwork, alpha: float) -> None:
     """Start a NeuMF from two trained towers: their parameters, and their output layers weighted alpha and 1 - alpha."""
     assert model.gmf is not None and model.mlp is not None and gmf.gmf is not None and mlp.mlp is not None
     for ours, theirs in ((model.gmf, gmf.gmf), (model.mlp, mlp.mlp)):

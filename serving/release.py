@@ -65,7 +65,7 @@ def _switch_version(args: argparse.Namespace, version: int) -> None:
     """
     model = args.repository / args.name
     before = repository.served_version(model)
-    repository.require_verified_version(model, version)  # checked here, because a server retries no load that failed
+    repository.verify_integrity(model, version)  # checked here, because a server retries no load that failed
     repository.serve_version(args.repository, args.name, version)
     if args.url:
         try:

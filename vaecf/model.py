@@ -34,7 +34,7 @@ def _kernel(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
 
 
 def _bias(seed: int, name: str, width: int) -> tf.Variable:
-    """Normal with standard deviation 0.001, cut at two standard deviations by drawing again."""
+    """Normal with standard deviation 0.001; values beyond two standard deviations are drawn again."""
     rng = generator(seed, f"init/{name}")
     values = rng.standard_normal(width)
     while (far := np.abs(values) > 2).any():
@@ -142,7 +142,7 @@ class MultVae(Recommender):
     def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
         """[B, I] `scores` of histories int32 [B, L] padded with I, in operators that inference engines take.
 
-        The first layer is a gather and a batched product: [B, L, H] numbers exist for a moment.
+        The first layer is a gather and a batched product, which takes [B, L, H] numbers of memory.
         """
         present = tf.cast(item_ids < self.n_items, tf.float32)
         counts = tf.reduce_sum(present, axis=1, keepdims=True)

@@ -27,10 +27,10 @@ class Weights:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def _normal_initializer(self, name: str, deviation: Callable[[Sequence[int]], float]) -> Initializer:
+    def _normal_initializer(self, name: str, stddev: Callable[[Sequence[int]], float]) -> Initializer:
         def draw(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
             values = generator(self._seed, f"zoo/{name}").standard_normal(tuple(shape), np.float32)
-            return tf.constant(np.float32(deviation(shape)) * values, dtype or tf.float32)
+            return tf.constant(np.float32(stddev(shape)) * values, dtype or tf.float32)
 
         return draw
 

@@ -59,7 +59,7 @@ class TrainStep(tf.Module):
     ) -> None:
         """
         Args:
-            loss_names: names of the terms that `loss_function` returns, "loss" first.
+            loss_names: names of the losses that `loss_function` returns, "loss" first.
             learning_rate: progress of the run -> learning rate.
             scaled: whether the loss is scaled dynamically (fp16).
             sparse_tables: embedding tables whose gradients are exchanged and applied by row (see `sparse_gradients`).
@@ -106,7 +106,7 @@ class TrainStep(tf.Module):
 
     @tf.function(reduce_retracing=True)
     def _run_steps(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
-        """Take `count` steps; returns a row [T + V + 1] each: terms, norms of the gradients, the loss scale before."""
+        """Take `count` steps; a row [T + V + 1] for each: loss terms, norms of gradients, the loss scale before it."""
         rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(self._loss_names) + len(self._variables) + 1])
         for k in tf.range(count):
             # One step at a time: an exchange must not start while another of the same name is still under way.
@@ -137,13 +137,13 @@ class TrainStep(tf.Module):
         """
         first = int(self.step)
         rows = self._run_steps(batches, tf.constant(count)).numpy()
-        terms, norms, scales = np.split(rows, [len(self._loss_names), rows.shape[1] - 1], axis=1)
-        self._check_finite(first, terms, self._loss_names)
+        losses, norms, scales = np.split(rows, [len(self._loss_names), rows.shape[1] - 1], axis=1)
+        self._check_finite(first, losses, self._loss_names)
         unscaled = scales[:, 0] <= LossScale.SMALLEST  # nothing smaller to try: the step would be skipped for ever
         self._check_finite(
             first, np.where(unscaled[:, None], norms, 0), [f"gradient of {v.name}" for v in self._variables]
         )
-        result = {name: terms[:, k] for k, name in enumerate(self._loss_names)}
+        result = {name: losses[:, k] for k, name in enumerate(self._loss_names)}
         norm = np.sqrt((norms.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
         skipped = ~np.isfinite(norm)  # with loss scaling only: the step was not taken
         result["gradient_norm"] = np.where(skipped, 0, norm)

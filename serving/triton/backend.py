@@ -108,7 +108,7 @@ class TritonPythonModel:
         folder = Path(args["model_repository"]) / args["model_version"]
         name = repository.read_published(folder.parent, int(folder.name))["model"]
         artifact = targets.artifact(folder, name)
-        repository.require_verified_version(folder.parent, int(args["model_version"]))
+        repository.verify_integrity(folder.parent, int(args["model_version"]))
         export = open_export(folder / "export")
         self._top_k = export.top_k
         config = json.loads(args["model_config"])

@@ -99,7 +99,7 @@ def read_published(model: Path, version: int) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({error}); take --force to publish all the same") from None
 
 
-def require_verified_version(model: Path, version: int) -> None:
+def verify_integrity(model: Path, version: int) -> None:
     """Raise ValueError unless the converted model of a version was verified and has not changed since."""
     about = read_published(model, version)
     targets.artifact(model / str(version), about["model"]).require_verified(about["export"])
