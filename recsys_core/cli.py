@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsys_core.config import ModelSpec
 from recsys_core.errors import SharedExit, UserError
 from recsys_core.training.stop_signal import StopSignal
 from recsys_core.world import World, rank_hint, session
+
+if TYPE_CHECKING:
+    from recsys_core.flags import TrainRequest
 
 INTERRUPTED = 130
 """The shell's status for Ctrl-C."""
@@ -72,21 +75,15 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
         return 0
     stop = StopSignal()
     with command() as status, stop.listening():
-        request = None
-        if rank_hint() == 0:
-            from recsys_core import flags
-
-            with user_errors():
-                request = flags.parse(spec, argv)
+        own = _read_flags(spec, argv) if rank_hint() == 0 else None
         with session() as world:
             from recsys_core import devices
-
-            devices.configure(world)  # before the first exchange, which starts TensorFlow
-            request = world.broadcast(request)
-            config = request.config  # type: ignore[union-attr]
-            data, model = _prepared(spec, config, world)
             from recsys_core.training.trainer import Trainer
 
+            devices.configure(world)  # before the first exchange, which starts TensorFlow
+            request: TrainRequest = world.broadcast(own)  # type: ignore[assignment]
+            config = request.config
+            data, model = _prepared(spec, config, world)
             trainer = Trainer(
                 config.run_dir,
                 top_k=config.top_k,
@@ -98,8 +95,15 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
                 evaluation=config.evaluation,
                 hardware=config.hardware,
             )
-            status.code = trainer.fit(model, data, resume=request.resume).exit_status  # type: ignore[union-attr]
+            status.code = trainer.fit(model, data, resume=request.resume).exit_status
     return status.code
+
+
+def _read_flags(spec: ModelSpec, argv: Sequence[str] | None) -> TrainRequest:
+    from recsys_core import flags
+
+    with user_errors():
+        return flags.parse(spec, argv)
 
 
 def _is_help_on_other_rank(argv: Sequence[str] | None) -> bool:

@@ -1,4 +1,4 @@
-"""Callbacks of a training run: progress on the screen, log, checkpoints, curves, stopping early.
+"""Callbacks of a training run: progress on the screen, log, checkpoints, curves, stopping early, conversion.
 
 Each is called on every rank; what touches the screen or the disk does nothing except on rank 0.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from recsys_core import conversion
 from recsys_core.training import progress
 from recsys_core.training.checkpoints import Checkpoints
 from recsys_core.training.log import RunLog
@@ -35,6 +36,15 @@ class Callback:
 
     def on_end(self) -> None:
         """After the last step, or when the run is interrupted."""
+
+    def on_export(self, folder: Path) -> bool:
+        """After the export of a model that passed its gate.
+
+        Returns:
+            False when it failed in what it does with the export, the same on every rank.
+        """
+        del folder
+        return True
 
 
 class ShowProgress(Callback):
@@ -114,3 +124,20 @@ class StopEarly(Callback):
         if self._target is not None and state.first_reaching(*self._target) is not None:
             return True
         return bool(self._patience) and state.evaluations_since_best() >= self._patience
+
+
+class Convert(Callback):
+    """Converts the export, each format in a process of its own."""
+
+    def __init__(self, formats: str, world: World) -> None:
+        """
+        Args:
+            formats: of `python -m serving convert --to`, separated by commas; "" for none.
+        """
+        self._formats, self._world = formats, world
+
+    def on_export(self, folder: Path) -> bool:
+        if not self._formats:
+            return True
+        done = conversion.convert(folder, self._formats) if self._world.is_rank0 else None
+        return bool(self._world.broadcast(done))

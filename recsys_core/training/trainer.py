@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recsys_core import conversion, devices, export, runs
+from recsys_core import devices, export, runs
 from recsys_core import world as worlds
 from recsys_core.config import HardwareConfig, RunConfig, changed, plain
 from recsys_core.dataset import Dataset
@@ -139,7 +139,7 @@ class Trainer:
                 clock = _advance(state, clock)
             for callback in callbacks:
                 callback.on_end()
-            return self._finish(task, state, baselines)
+            return self._finish(task, state, baselines, callbacks)
 
     def restore_best(self, model: Recommender, data: Dataset) -> None:
         """Give a model the best checkpoint of the run in `run_dir`.
@@ -216,6 +216,7 @@ class Trainer:
             standard.SaveCheckpoint(task.save, task.checkpoints, task.primary),
             standard.DrawCurves(self.run_dir / "curves.png", task.primary, lines, self.world),
             standard.StopEarly(task.settings.training.patience, task.target),
+            standard.Convert(self._convert, self.world),
             *self._callbacks,
         ]
 
@@ -231,8 +232,10 @@ class Trainer:
         """The result of a run that was interrupted."""
         return TrainResult(complete=False, run_dir=self.run_dir, temporary=self._temporary)
 
-    def _finish(self, task: TrainTask, state: TrainState, baselines: Baselines) -> TrainResult:
-        """Evaluate the best checkpoint, judge it, export and convert it if it passes."""
+    def _finish(
+        self, task: TrainTask, state: TrainState, baselines: Baselines, callbacks: Sequence[Callback]
+    ) -> TrainResult:
+        """Evaluate the best checkpoint, judge it, export it if it passes, and tell the callbacks of the export."""
         if not task.model.is_closed_form:
             task.checkpoints.restore_best()
         evaluations = task.evaluate_final()
@@ -249,11 +252,8 @@ class Trainer:
             print(result_table(evaluations["test"], {name: b["test"] for name, b in baselines.items()}))
             print(f"\n{gate_lines(verdicts)}")
             self._print_end(task, content, time.perf_counter() - started)
-        converted = True
-        if self._convert and passed:
-            done = conversion.convert(self.run_dir / "export", self._convert) if self.world.is_rank0 else None
-            converted = bool(self.world.broadcast(done))
-        return replace(self._result(), complete=True, passed=passed, converted=converted, content=content)
+        outcomes = [callback.on_export(self.run_dir / "export") for callback in callbacks if passed]
+        return replace(self._result(), complete=True, passed=passed, converted=all(outcomes), content=content)
 
     def _write_result(self, task: TrainTask, content: Mapping[str, Any]) -> None:
         """Export a model that passed, then write `result.json`: it must not name an export that failed."""
