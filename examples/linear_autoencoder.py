@@ -80,13 +80,19 @@ class LinearAutoencoder(Recommender):
         counts = tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
         where = tf.stack([rows_of(row_splits), tf.cast(item_ids, tf.int64)], axis=1)
         shape = tf.stack([tf.size(counts, tf.int64), self.n_items])
-        history = tf.SparseTensor(where, tf.gather(tf.math.rsqrt(counts), where[:, 0]), shape)
+        history = tf.SparseTensor(where, tf.gather(tf.math.rsqrt(tf.maximum(counts, 1.0)), where[:, 0]), shape)
         code = tf.sparse.sparse_dense_matmul(history, self.encoder)
         code.set_shape([None, self.encoder.shape[1]])
         return code
 
     def scores(self, histories: Histories) -> tf.Tensor:
         return tf.matmul(self._code(histories.item_ids, histories.row_splits), self.decoder, transpose_b=True)
+
+    def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        present = tf.cast(item_ids < self.n_items, tf.float32)
+        weights = present * tf.math.rsqrt(tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0))
+        rows = tf.gather(self.encoder, tf.minimum(item_ids, self.n_items - 1))
+        return tf.matmul(tf.matmul(weights[:, None, :], rows)[:, 0, :], self.decoder, transpose_b=True)
 
     def loss(self, batch: Batch, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
         del progress

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import tyro
 
-from recsys_core.config import EvaluationConfig, ModelSpec, Preset, RunConfig, TrainingConfig
+from recsys_core.config import FINAL_FIT, EvaluationConfig, ModelSpec, Preset, RunConfig, TrainingConfig
 
 KINDS = ("neumf", "gmf", "mlp")
 CHOICES = ("auto", "dense", "rows")
-FINAL_FIT = "final-fit"
-"""The view of `dataset.Dataset.viewed` in which validation items are training items too."""
+RENAMED = {"members": "ensemble_size", "embedding_deviation": "embedding_stddev"}
+"""Settings of earlier versions -> their names today."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class PretrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NcfTrainingConfig(TrainingConfig):
-    """How long to learn, how fast, and how often to look."""
+    """Length, step sizes and evaluation intervals of a training."""
 
     epochs: int = 20
     """Visits of every training pair."""
@@ -155,7 +155,7 @@ class NcfEvaluationConfig(EvaluationConfig):
     primary: str = "hr@10"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
-    """Conditions on the validation items, as "hr@10>=0.68" or "hr@10>=1.1*popularity" (the default)."""
+    """Conditions on the validation items, as "hr@10>=0.68" or "hr@10>1.1*popularity" (the default)."""
     target: str = ""
     """Stop as soon as validation reaches this, as "hr@10>=0.68", and report the time it took."""
 
@@ -181,24 +181,28 @@ class Config(RunConfig):
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
         super().check()
-        if self.training.choose_on_test and not self.training.final_fit:
-            raise ValueError("--choose-on-test goes with --final-fit")
-        if self.training.final_fit and (self.training.patience or self.evaluation.target):
-            raise ValueError("--final-fit has no validation items left for --patience or --target to look at")
-        if self.pretraining.pretrain:
-            self._check_pretraining()
+        check_together(self.model, self.pretraining, self.training, self.evaluation)
 
-    def _check_pretraining(self) -> None:
-        if self.model.kind != "neumf":
-            raise ValueError(
-                f"--pretrain is for --kind neumf, which merges a GMF and an MLP; this is {self.model.kind}"
-            )
-        epochs = self.pretraining.pretrain_epochs or self.training.epochs
-        if self.training.average_from > epochs:
-            raise ValueError(
-                f"--average-from is {self.training.average_from}, expected at most {epochs}, the epochs of "
-                "pre-training: the towers take means too"
-            )
+
+def check_together(
+    model: ModelConfig, pretraining: PretrainingConfig, training: TrainingConfig, evaluation: EvaluationConfig
+) -> None:
+    """Raise ValueError for settings that do not go together."""
+    final_fit, on_test = (getattr(training, name, False) for name in ("final_fit", "choose_on_test"))
+    if on_test and not final_fit:
+        raise ValueError("--choose-on-test goes with --final-fit")
+    if final_fit and (training.patience or evaluation.target):
+        raise ValueError("--final-fit has no validation items left to evaluate --patience or --target on")
+    if not pretraining.pretrain:
+        return
+    if model.kind != "neumf":
+        raise ValueError(f"--pretrain is for --kind neumf, which merges a GMF and an MLP; this is {model.kind}")
+    epochs = pretraining.pretrain_epochs or training.epochs
+    if training.average_from > epochs:
+        raise ValueError(
+            f"--average-from is {training.average_from}, expected at most {epochs}, the epochs of "
+            "pre-training: the towers take means too"
+        )
 
 
 def _config(preset: str, model: ModelConfig, training: NcfTrainingConfig, **others: Any) -> Any:
@@ -264,4 +268,5 @@ SPEC = ModelSpec(
     model="ncf_tf.model:NeuMf",
     description="Train GMF, MLP or NeuMF on a prepared data set, on one process or on Horovod ranks.",
     presets=PRESETS,
+    renamed=RENAMED,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ncf_tf.config import FINAL_FIT, SamplingConfig
+from ncf_tf.config import SamplingConfig, check_together
 from ncf_tf.dropout import Dropping
 from ncf_tf.embedding_placement import SamplingPlan, choose_projected, choose_sparse_tables
 from ncf_tf.export import ncf_signatures
@@ -18,7 +18,7 @@ from ncf_tf.losses import binary_cross_entropy
 from ncf_tf.negatives import NegativeSampler, check_negatives_left
 from ncf_tf.network import NeuMfNetwork
 from ncf_tf.pretraining import pretrain
-from recsys_core.config import TrainingConfig
+from recsys_core.config import FINAL_FIT, EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset, check_held_out
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories, PairBatch, pair_batches, steps_per_epoch
@@ -57,7 +57,11 @@ class NeuMf(NeuMfNetwork):
     def steps_per_epoch(self, training: TrainingConfig) -> int:
         return steps_per_epoch(len(self.data.train.indices), self.pairs_per_step(training))
 
-    def check_training(self, training: TrainingConfig, ranks: int) -> None:
+    def check_training(self, training: TrainingConfig, evaluation: EvaluationConfig, ranks: int) -> None:
+        try:
+            check_together(self.settings["model"], self.settings["pretraining"], training, evaluation)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         if not self.data.is_leave_one_out:
             raise UserError(
                 f"--data {self.data.name} holds out users, and NCF knows only users that it trained on; prepare it "

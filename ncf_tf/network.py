@@ -6,13 +6,14 @@ embeddings, H hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ncf_tf.config import PRESETS, ModelConfig, PretrainingConfig, SamplingConfig
+from ncf_tf.config import PRESETS, RENAMED, ModelConfig, PretrainingConfig, SamplingConfig
 from ncf_tf.dropout import Dropping
 from ncf_tf.lookup import AS_EMBEDDINGS, EmbeddingLookup, Projected, rows_of
 from ncf_tf.towers import Biases, Gmf, Mlp, uniform
@@ -29,6 +30,7 @@ class NeuMfNetwork(Recommender):
 
     family = "ncf_tf"
     presets = PRESETS
+    renamed = RENAMED
     configs = {"model": ModelConfig, "sampling": SamplingConfig, "pretraining": PretrainingConfig}
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
@@ -50,6 +52,11 @@ class NeuMfNetwork(Recommender):
         self._dropout, self.embedding_dropout = config.dropout, config.embedding_dropout
         self._keys = [key64(seed, f"dropout/{k}") for k in range(len(config.tower) + 4)]
         self._hidden: Callable[..., tf.Tensor] = self._hidden_layers
+
+    @property
+    def resolved_settings(self) -> Mapping[str, Any]:
+        config = self.settings["model"]
+        return {**self.settings, "model": replace(config, layers=config.tower)}
 
     @property
     def tables(self) -> list[tf.Variable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -34,7 +34,7 @@ def pretrain(model: NeuMfNetwork, trainer: Trainer) -> bool:
             own.restore_best(tower, model.data)
         else:
             trainer.say(f"\npre-training: {kind}")
-            started = trainer.world.broadcast((own.run_dir / "config.yaml").is_file())
+            started = trainer.world.broadcast(any((own.run_dir / n).is_file() for n in ("run.json", "config.yaml")))
             if not own.fit(tower, model.data, resume=started).complete:
                 return False
         trained[kind] = tower
@@ -62,8 +62,7 @@ def _tower_trainer(model: NeuMfNetwork, trainer: Trainer, kind: str) -> Trainer:
         epochs=own.pretrain_epochs or settings.training.epochs,
         learning_rate=own.pretrain_learning_rate or settings.training.learning_rate,
     )
-    changes: dict[str, Any] = {"evaluation": settings.evaluation, "hardware": settings.hardware, "training": training}
-    return trainer.child(kind, **changes)
+    return trainer.child(kind, replace(settings, training=training))
 
 
 def merge(model: NeuMfNetwork, gmf: NeuMfNetwork, mlp: NeuMfNetwork, alpha: float) -> None:

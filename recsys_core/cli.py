@@ -51,6 +51,8 @@ def command() -> Iterator[Status]:
         _say(error)
         status.code = error.exit_status
     except KeyboardInterrupt:
+        if rank_hint() == 0:
+            print("\ninterrupted; a training goes on from its last checkpoint with --resume RUN", file=sys.stderr)
         status.code = INTERRUPTED
 
 
@@ -121,28 +123,16 @@ def model_class(spec: ModelSpec) -> Any:
 def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
     """The verified data set as the run sees it, and the model with fresh parameters."""
     from recsys_core.dataset import Dataset, verify_integrity
+    from recsys_core.training.task import check_same_data
 
     world.run_on_rank0(lambda: verify_integrity(config.data))
     data = Dataset.open(config.data).viewed(config.view)
-    check_same_data(data.fingerprint, world)
+    check_same_data(data.fingerprint, world)  # before a model of another size is made
     if config.view:
         _say_view(config, world)
     kind = model_class(spec)
     components = {name: getattr(config, name) for name in kind.configs}
-    with user_errors():
-        return data, kind(data, preset=config.preset or None, seed=config.training.seed, **components)
-
-
-def check_same_data(fingerprint: str, world: World) -> None:
-    """Refuse ranks that opened different data sets.
-
-    Raises:
-        SharedError: on every rank, if some rank's data set is not that of rank 0.
-    """
-    from recsys_core.errors import SharedError
-
-    if world.any(fingerprint != world.broadcast(fingerprint)):
-        raise SharedError("--data is another data set on some host than on the host of rank 0; copy the same one there")
+    return data, kind(data, preset=config.preset or None, seed=config.training.seed, **components)
 
 
 def _say_view(config: Any, world: World) -> None:

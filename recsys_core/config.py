@@ -7,13 +7,18 @@ and YAML files into these classes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import dacite
+
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
+FINAL_FIT = "final-fit"
+"""The view of a data set in which validation items are training items too; see `dataset.Dataset.viewed`."""
 FORMATS = ("savedmodel", "onnx", "tensorrt", "tf-trt")
 """Formats that `python -m serving convert --to` knows."""
 
@@ -25,7 +30,7 @@ def _require(good: bool, flag: str, value: object, expected: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long to learn, how fast, and how often to look."""
+    """Length, step sizes and evaluation intervals of a training."""
 
     epochs: int = 50
     """Visits of every training user."""
@@ -57,11 +62,11 @@ class TrainingConfig:
     """Evaluate, keep and export the mean of the parameters at the evaluations so far, each weighing this much of the
     one after it, as 0.8 (1: all the same; 0: the parameters themselves)."""
     average_from: int = 1
-    """First epoch whose parameters count in the mean; up to it they are judged themselves."""
+    """First epoch whose parameters count in the mean; up to it the parameters themselves are evaluated."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints stay (the best one stays besides)."""
     steps_per_call: int = 10
-    """Steps of the inner loop between two looks at the progress."""
+    """Steps of one inner loop; the progress is shown and signals are answered after each."""
 
     @property
     def keeps_last(self) -> bool:
@@ -78,6 +83,8 @@ class TrainingConfig:
             _require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")
         for name in ("beta1", "beta2", "warmup"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
+        _require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
+        _require(math.isfinite(self.learning_rate), "learning-rate", self.learning_rate, "a finite number")
         _require(0 <= self.average <= 1, "average", self.average, "a number from 0 to 1")
         if self.average_from > 1:
             _require(self.average > 0, "average-from", self.average_from, "--average beside it, as 1")
@@ -156,7 +163,7 @@ class RunConfig:
     FREE: ClassVar[tuple[str, ...]] = (
         "data", "top_k", "convert", "training.keep_checkpoints", "training.steps_per_call", "evaluation.metrics",
         "evaluation.final_metrics", "evaluation.gate", "evaluation.baselines", "evaluation.ease_regularization",
-        "evaluation.evaluation_block",
+        "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
     )  # fmt: skip
     """Settings that may change when a run is resumed: they do not change what is trained."""
 
@@ -208,6 +215,8 @@ class ModelSpec:
     """First lines of `--help`."""
     presets: Mapping[str, Preset]
     """The first is the default."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Settings of earlier versions -> their names today."""
 
 
 def plain(value: Any) -> Any:
@@ -231,19 +240,35 @@ def changed(components: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
     Raises:
         ValueError: a name that is neither a field nor a component (the known ones are listed), or a bad value.
     """
-    result = {name: changes.get(name, component) for name, component in components.items()}
-    for name, value in changes.items():
+    result = dict(components)
+    owners = {f.name: name for name, component in components.items() for f in dataclasses.fields(component)}
+    assert len(owners) == sum(len(dataclasses.fields(c)) for c in components.values()), "components share a name"
+    for name in sorted(changes, key=lambda n: n not in components):  # whole components before their fields
+        value = changes[name]
         if name in components:
-            continue
-        owner = next((k for k, c in result.items() if name in {f.name for f in dataclasses.fields(c)}), None)
-        if owner is None:
-            known = ", ".join(f.name for c in components.values() for f in dataclasses.fields(c))
-            raise ValueError(f"unknown setting {name!r}, known are: {known}")
-        given = tuple(value) if isinstance(value, list) else value
-        result[owner] = dataclasses.replace(result[owner], **{name: given})
+            if not isinstance(value, type(components[name])):
+                raise ValueError(f"{name} is a {type(value).__name__}, expected a {type(components[name]).__name__}")
+            result[name] = value
+        elif name in owners:
+            result[owners[name]] = _with_field(result[owners[name]], name, value)
+        else:
+            raise ValueError(f"unknown setting {name!r}, known are: {', '.join(owners)}")
     for component in result.values():
         check(component)
     return result
+
+
+def _with_field(component: Any, name: str, value: Any) -> Any:
+    """The component with another value of a field, which must be of the field's type."""
+    values = {f.name: getattr(component, f.name) for f in dataclasses.fields(component)}
+    if isinstance(values[name], tuple) and isinstance(value, str):
+        value = (value,)  # one name instead of a list of one
+    number = {float: lambda v: float(v) if isinstance(v, int) and not isinstance(v, bool) else v}
+    try:
+        return dacite.from_dict(type(component), values | {name: value}, dacite.Config(cast=[tuple], type_hooks=number))
+    except (dacite.DaciteError, TypeError, ValueError):
+        kind = next(f.type for f in dataclasses.fields(component) if f.name == name)
+        raise ValueError(f"{name} is {value!r}, expected {kind}") from None
 
 
 def differences(old: Any, new: Any, free: Sequence[str] = ()) -> list[tuple[str, Any, Any]]:

@@ -13,9 +13,11 @@ OF_RANKS = ("OMPI_", "PMIX_", "PMI_", "HOROVOD_")
 """Variables that would make the child process join the ranks."""
 
 
-def convert(export: Path, formats: str) -> bool:
+def convert(export: Path, formats: str, *, verbose: bool = True) -> bool:
     """Convert an export and print the outcome of each format. False when a conversion failed."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(OF_RANKS)}
     command = [sys.executable, "-m", "serving", "convert", "--export", str(export), "--to", formats]
-    print(f"\nconverting to {formats}", flush=True)
-    return subprocess.run(command, env=env, check=False).returncode in (0, NOTHING_MADE)
+    if verbose:
+        print(f"\nconverting to {formats}", flush=True)
+    done = subprocess.run(command, env=env, check=False, capture_output=not verbose)
+    return done.returncode in (0, NOTHING_MADE)

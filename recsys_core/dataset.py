@@ -20,14 +20,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from recsys_core import interactions, splitting
+from recsys_core.config import FINAL_FIT
 from recsys_core.errors import UserError, os_message
 from recsys_core.matrices import Csr, HeldOut
 
 FORMAT_VERSION = 1
 MATRICES = ("train", "valid.fold_in", "valid.fold_out", "test.fold_in", "test.fold_out")
 SPLITS = ("valid", "test")
-FINAL_FIT = "final-fit"
-"""The view in which validation items are training items too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +155,17 @@ class Dataset:
         """Equal for equal contents: a digest over the digests of the files, or over the arrays in memory."""
         return manifest_fingerprint(self.manifest) if self.manifest else _arrays_fingerprint(self)
 
+    @cached_property
+    def item_digest(self) -> str:
+        """Equal for the same item ids in the same order."""
+        return _ids_digest(self.items["item_id"])
+
+    @cached_property
+    def user_digest(self) -> str:
+        """Equal for the same training users in the same order."""
+        users = self.users
+        return _ids_digest(users[users["split"] == "train"].sort_values("index")["user_id"])
+
     def held_out(self, split: str) -> HeldOut:
         """The validation ("valid") or the test ("test") users.
 
@@ -186,6 +196,10 @@ def manifest_fingerprint(manifest: dict[str, Any]) -> str:
     """See `Dataset.fingerprint`."""
     digests = [f"{name} {entry['sha256']}" for name, entry in sorted(manifest["files"].items())]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _ids_digest(ids: pd.Series) -> str:
+    return hashlib.sha256("\0".join(map(repr, ids.tolist())).encode()).hexdigest()
 
 
 def _arrays_fingerprint(data: Dataset) -> str:
@@ -295,7 +309,9 @@ def _for_final_fit(data: Dataset) -> Dataset:
     train = (train + sp.csr_matrix((found.data, (rows, found.col)), train.shape)).tocsr()
     train.sort_indices()
     merged = Csr(indptr=train.indptr.astype(np.int64), indices=train.indices.astype(np.int32), n_items=data.n_items)
-    return replace(data, train=merged, valid=data.test, view=FINAL_FIT)
+    viewed = replace(data, train=merged, valid=data.test, view=FINAL_FIT)
+    vars(viewed)["fingerprint"] = data.fingerprint  # of the data set as it was split
+    return viewed
 
 
 def _open(folder: Path) -> Dataset:

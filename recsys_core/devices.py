@@ -76,7 +76,7 @@ def _git_commit() -> str | None:
 
 
 def describe(world: World) -> dict[str, Any]:
-    """Versions, hardware and ranks of this run, for `environment.json`."""
+    """Versions, hardware and ranks of this run, for `run.json`."""
     import importlib.metadata as metadata
 
     packages = ("tensorflow-cpu", "tensorflow", "keras", "horovod", "mpi4py", "openmpi", "numpy", "scipy", "pandas")

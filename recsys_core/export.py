@@ -23,6 +23,7 @@ from recsys_core import user_histories
 from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
+from recsys_core.matrices import storable
 from recsys_core.model import Recommender
 from recsys_core.rankings import SCORE_TOLERANCE, answers_agree
 from recsys_core.signatures import Requests
@@ -54,7 +55,7 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
         ValueError: the reloaded model answers differently, or the disk is full.
     """
     exported = model.exported(data, top_k)
-    settings = {k: v for component in model.settings.values() for k, v in plain(component).items()}
+    settings = plain(model.resolved_settings.get("model", {}))
     signatures = exported.signatures
     expected = {name: _answers(s.function, s.requests) for name, s in signatures.items()}
     for name, signature in signatures.items():
@@ -78,7 +79,7 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
                 raise ValueError("the exported model does not give the trained model's answers; nothing was exported")
             golden |= {f"{name}/{part}": array for part, array in {**requests, **expected[name]}.items()}
         np.savez(working / "golden.npz", **golden)
-        data.items.to_parquet(working / "items.parquet", index=False)
+        storable(data.items, "item_id").to_parquet(working / "items.parquet", index=False)
         user_histories.write(working, data)
         content = {
             "format_version": EXPORT_VERSION,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,30 +28,33 @@ def sync(path: Path) -> None:
 
 
 def _temporary(path: Path, purpose: str) -> Path:
-    return path.with_name(f"{purpose}-{os.getpid()}-{path.name}")
+    """A name beside `path` that says which process of which host writes there."""
+    return path.with_name(f"{purpose}-{os.getpid()}@{socket.gethostname()}-{path.name}")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that killed processes of this machine left in a folder while they wrote there.
+    """Remove temporary files that killed processes of this host left in a folder while they wrote there.
 
-    A replaced folder is renamed back where the process was killed before the new one had its name.
+    A replaced folder is renamed back where the process was killed before the new one had its name. A leftover that
+    cannot be removed, as another user's, stays.
     """
-    for leftover in folder.glob(f"{WRITING}-*-*"):
-        if _is_abandoned(leftover, WRITING):
-            _remove(leftover)
-    for leftover in folder.glob(f"{REPLACED}-*-*"):
-        if _is_abandoned(leftover, REPLACED):
-            name = leftover.name.split("-", 2)[2]
-            if (folder / name).exists():
-                _remove(leftover)
-            else:
-                leftover.rename(folder / name)
+    for purpose in (WRITING, REPLACED):
+        for leftover in folder.glob(f"{purpose}-*@*"):
+            name = _abandoned_name(leftover, purpose)
+            with contextlib.suppress(OSError):
+                if name and purpose == REPLACED and not (folder / name).exists():
+                    leftover.rename(folder / name)
+                elif name:
+                    _remove(leftover)
 
 
-def _is_abandoned(leftover: Path, purpose: str) -> bool:
-    """Whether no process with the number in the name of a temporary file runs any more."""
-    pid = leftover.name.removeprefix(f"{purpose}-").split("-", 1)[0]
-    return pid.isdigit() and not psutil.pid_exists(int(pid))
+def _abandoned_name(leftover: Path, purpose: str) -> str | None:
+    """The name that a temporary file was to have; None if its process runs, or is one of another host."""
+    pid, _, rest = leftover.name.removeprefix(f"{purpose}-").partition("@")
+    own = f"{socket.gethostname()}-"
+    if not rest.startswith(own) or not pid.isdigit() or psutil.pid_exists(int(pid)):
+        return None
+    return rest.removeprefix(own)
 
 
 def publish(path: Path, write: Callable[[Path], None]) -> None:

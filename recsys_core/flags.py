@@ -19,15 +19,8 @@ import yaml
 
 from recsys_core import run_manifest
 from recsys_core.config import ModelSpec, check, differences, plain
-from recsys_core.run_manifest import RENAMED_SETTINGS
 
 C = TypeVar("C")
-
-RENAMED_FLAGS = {
-    **{f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}" for old, new in RENAMED_SETTINGS.items()},
-    "--amp": "--precision auto",
-}
-"""Old flag -> the flag to use instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +29,6 @@ class TrainRequest:
 
     config: Any
     resume: bool
-
-
-def to_yaml(config: Any) -> str:
-    """The whole configuration; reading it back gives an equal one."""
-    return yaml.safe_dump(plain(config), sort_keys=False)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,27 +47,28 @@ def _number(value: Any) -> Any:
         return value
 
 
-def from_plain(given: Mapping[str, Any], base: C, name: str) -> C:
+def from_plain(given: Mapping[str, Any], base: C, name: str, renamed: Mapping[str, str] | None = None) -> C:
     """`base` with the values of dictionaries in its place.
 
     Args:
         name: what the values were read from, for the message.
+        renamed: settings of earlier versions -> their names today.
 
     Raises:
         ValueError: something unknown, or a value of another type.
     """
-    given = run_manifest.with_new_names(given)
+    given = run_manifest.with_new_names(given, renamed) if renamed is not None else given
     required = [n for n in ("data", "run_dir") if getattr(base, n) is tyro.MISSING and n not in given]
     values = _merged(plain(base), given) | dict.fromkeys(required, "")
     try:
         rules = dacite.Config(strict=True, cast=[Path, tuple], type_hooks={float: _number})
         read = dacite.from_dict(type(base), values, rules)  # type: ignore[type-var]
-    except dacite.DaciteError as error:
+    except (dacite.DaciteError, TypeError) as error:
         raise ValueError(f"{name}: {' '.join(str(error).split())}") from None
     return dataclasses.replace(read, **dict.fromkeys(required, tyro.MISSING))  # type: ignore[type-var]
 
 
-def from_yaml(path: Path, base: C) -> C:
+def from_yaml(path: Path, base: C, renamed: Mapping[str, str] | None = None) -> C:
     """`base` with the values of a YAML file in its place.
 
     Raises:
@@ -95,38 +84,44 @@ def from_yaml(path: Path, base: C) -> C:
         raise ValueError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise ValueError(f"--config {path} holds {type(given).__name__}, expected names and values")
-    return from_plain(given, base, f"--config {path}")
+    return from_plain(given, base, f"--config {path}", renamed or {})
 
 
-def _early_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+def _parse_known(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    try:
+        return parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+
+
+def _early_arguments(spec: ModelSpec, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """The flags that decide which configuration the others change, and the others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--preset")
     parser.add_argument("--config", type=Path)
-    parser.add_argument("--resume", nargs="?", type=Path, const=Path())
-    try:
-        known, rest = parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from None
+    parser.add_argument("--resume", nargs="?", const="")
+    known, rest = _parse_known(parser, argv)
+    old = {f"--{name.replace('_', '-')}": f"--{new.replace('_', '-')}" for name, new in spec.renamed.items()}
+    old |= {"--amp": "--precision auto", "--no-amp": "--precision fp32"}
     for word in rest:
         flag = word.split("=", 1)[0].replace("_", "-")
-        if flag in RENAMED_FLAGS:
-            raise ValueError(f"{flag} is now {RENAMED_FLAGS[flag]}")
+        if flag in old and word.startswith("--"):
+            raise ValueError(f"{flag} is now {old[flag]}")
     return known, rest
 
 
-def _run_to_resume(resume: Path, rest: Sequence[str]) -> Path:
+def _run_to_resume(resume: str, rest: Sequence[str]) -> Path:
     """The run folder of `--resume RUN`, or of `--resume --run-dir RUN`."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--run-dir", "--run_dir", type=Path)
-    also = parser.parse_known_args(list(rest))[0].run_dir
-    if resume == Path():
+    also = _parse_known(parser, list(rest))[0].run_dir
+    if not resume:
         if also is None:
             raise ValueError("--resume needs the folder of a run, as --resume runs/first")
         return also
-    if also is not None and also.absolute() != resume.absolute():
+    if also is not None and also.absolute() != Path(resume).absolute():
         raise ValueError(f"--resume is {resume} and --run-dir {also}; leave --run-dir out")
-    return resume
+    return Path(resume)
 
 
 def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
@@ -137,7 +132,7 @@ def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
             --resume a setting that is not the run's.
         SystemExit: what the flag parser refuses (status 2) and `--help` (0).
     """
-    early, rest = _early_arguments(argv)
+    early, rest = _early_arguments(spec, argv)
     if early.resume is not None:
         return _resumed(spec, early, rest)
     name = early.preset or next(iter(spec.presets))
@@ -145,7 +140,7 @@ def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
         raise ValueError(f"unknown preset {name!r}, known are: {', '.join(spec.presets)}")
     base = spec.presets[name].config
     if early.config is not None:
-        base = from_yaml(early.config, base)
+        base = from_yaml(early.config, base, spec.renamed)
     if early.preset:
         base = dataclasses.replace(base, preset=name)
     return TrainRequest(config=_with_flags(spec, base, rest), resume=False)
@@ -154,12 +149,15 @@ def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
 def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) -> TrainRequest:
     """The configuration of the run, changed by flags that may change."""
     folder = _run_to_resume(early.resume, rest)
-    run = run_manifest.read(folder, "--resume", spec.family)
+    run = run_manifest.read(folder, "--resume", spec.family, spec.renamed)
+    if run.data is None:
+        raise ValueError(f"--resume: {folder} was trained on a data set in memory; go on from Python, fit(resume=True)")
     base = dataclasses.replace(next(iter(spec.presets.values())).config, data=Path(), run_dir=folder)
     own = dataclasses.replace(from_plain(run.config, base, str(folder)), run_dir=folder.absolute())
     if early.config is not None:
-        own_settings = dataclasses.replace(from_yaml(early.config, own), run_dir=own.run_dir)
-        _refuse_differences(own, own_settings, folder)
+        changed = dataclasses.replace(from_yaml(early.config, own, spec.renamed), run_dir=own.run_dir)
+        _refuse_differences(own, changed, folder)
+        own = changed
     if early.preset is not None and early.preset != own.preset:
         raise ValueError(f"--resume: --preset is {early.preset}, the run in {folder} has {own.preset}; leave it out")
     config = dataclasses.replace(_with_flags(spec, own, rest), run_dir=own.run_dir)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow
+import scipy.sparse as sp
 
 from recsys_core.errors import UserError
 from recsys_core.matrices import Csr, Parts, csr_from_scipy, item_table, user_table
@@ -30,10 +32,18 @@ class Interactions:
 
 def from_csr(matrix: Any, user_ids: Sequence[Any] | None, item_ids: Sequence[Any] | None) -> Parts:
     """See `Dataset.from_csr`."""
+    if isinstance(matrix, np.ndarray) and matrix.ndim == 2:
+        matrix = sp.csr_matrix(matrix)
+    if not isinstance(matrix, Csr) and not sp.issparse(matrix):
+        raise UserError(
+            f"the matrix is a {type(matrix).__name__}, expected a scipy sparse matrix or a NumPy array [U, I]"
+        )
     train = matrix if isinstance(matrix, Csr) else csr_from_scipy(matrix)
     for name, ids, wanted in (("user_ids", user_ids, train.n_users), ("item_ids", item_ids, train.n_items)):
         if ids is not None and len(ids) != wanted:
             raise UserError(f"{name} holds {len(ids):,} ids, expected {wanted:,} as in the matrix")
+        if ids is not None and (pd.isna(pd.Series(list(ids))).any() or not pd.Index(list(ids)).is_unique):
+            raise UserError(f"{name} holds an id twice, or none for a row or column")
     users = pd.Index(user_ids if user_ids is not None else np.arange(train.n_users))
     items = pd.Index(item_ids if item_ids is not None else np.arange(train.n_items))
     return Parts(train=train, item_frame=item_table(items, None, train), user_frame=user_table({"train": users}))
@@ -43,11 +53,11 @@ def _pandas(frame: Any, columns: dict[str, str | None]) -> pd.DataFrame:
     """The wanted columns of a pandas, pyarrow or polars table, named by their purpose."""
     wanted = {purpose: column for purpose, column in columns.items() if column is not None}
     if not isinstance(frame, pd.DataFrame):
-        import pyarrow
-
+        if hasattr(frame, "collect"):
+            raise UserError(f"the table is a {type(frame).__name__}; call .collect() on it first")
         try:
             frame = pyarrow.table(frame)
-        except TypeError:
+        except (TypeError, ValueError):
             raise UserError(
                 f"the table is a {type(frame).__name__}, expected a pandas, pyarrow or polars one"
             ) from None
@@ -56,16 +66,24 @@ def _pandas(frame: Any, columns: dict[str, str | None]) -> pd.DataFrame:
         if column not in names:
             known = ", ".join(map(str, names))
             raise UserError(f"the table has no column {column!r} for {purpose}; its columns are: {known}")
-    found = frame[list(wanted.values())] if isinstance(frame, pd.DataFrame) else frame.select(list(wanted.values()))
-    found = found if isinstance(found, pd.DataFrame) else found.to_pandas()
-    return found.set_axis(list(wanted), axis=1)
+        if names.count(column) > 1:
+            raise UserError(f"the table has {names.count(column)} columns {column!r}; rename one of them")
+    if isinstance(frame, pd.DataFrame):
+        return frame[list(wanted.values())].set_axis(list(wanted), axis=1)
+    try:
+        return frame.select(list(wanted.values())).to_pandas().set_axis(list(wanted), axis=1)
+    except pyarrow.ArrowException as error:
+        raise UserError(f"the table cannot be read: {error}; cast its columns to text or numbers first") from None
 
 
 def _codes(ids: pd.Series, purpose: str) -> tuple[npt.NDArray[np.int64], pd.Index]:
     """[R] the place of each id among the distinct ids, which ascend; and these."""
     if missing := int(ids.isna().sum()):
         raise UserError(f"{missing:,} of {len(ids):,} rows have no {purpose}; remove these rows first")
-    codes, distinct = pd.factorize(ids, sort=True)
+    try:
+        codes, distinct = pd.factorize(ids, sort=True)
+    except TypeError:
+        raise UserError(f"the ids of {purpose} cannot be told apart ({type(ids.iloc[0]).__name__}); use text") from None
     return codes.astype(np.int64), pd.Index(distinct)
 
 
@@ -94,13 +112,26 @@ def from_frame(frame: Any, *, user: str, item: str, time: str | None, title: str
     )
 
 
+def _sortable_times(times: pd.Series) -> npt.NDArray:
+    """[R] numbers that ascend with time, from numbers, dates, or texts of either."""
+    if pd.api.types.is_numeric_dtype(times):
+        return times.to_numpy()
+    numbers = pd.to_numeric(times, errors="coerce") if times.dtype == object else None
+    if numbers is not None and not numbers.isna().any():
+        return numbers.to_numpy()
+    try:
+        return pd.to_datetime(times, utc=True, format=None if times.dtype != object else "ISO8601").to_numpy()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the times cannot be read ({error}); give numbers, dates, or ISO 8601 texts") from None
+
+
 def _places_in_time(table: pd.DataFrame, time: str | None) -> npt.NDArray[np.int64]:
     """[R] the place of each row in the order of times, equal times in the order of the table."""
     if time is None:
         return np.arange(len(table))
     if missing := int(table["time"].isna().sum()):
         raise UserError(f"{missing:,} of {len(table):,} rows have no time; remove these rows first")
-    order = np.argsort(table["time"].to_numpy(), kind="stable")
+    order = np.argsort(_sortable_times(table["time"]), kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return place

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import scipy.sparse as sp
 
 
@@ -119,3 +120,12 @@ def user_table(ids_of_splits: Mapping[str, npt.NDArray | pd.Index]) -> pd.DataFr
         for name, ids in ids_of_splits.items()
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def storable(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The table, with the ids of a column as text where Parquet has no type for them (UUIDs, text beside numbers)."""
+    try:
+        pa.array(table[column], from_pandas=True)
+    except (pa.ArrowException, OverflowError):
+        return table.assign(**{column: table[column].map(str)})
+    return table

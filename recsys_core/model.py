@@ -56,6 +56,8 @@ class Recommender(tf.Module):
     """The examples of a training step, for reports."""
     loss_names: ClassVar[Sequence[str]] = ("loss",)
     """Names of the terms that `loss` returns, "loss" first."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Settings of earlier versions -> their names today."""
     is_closed_form: ClassVar[bool] = False
     """Whether `solve` computes the parameters, without training steps."""
     needs_known_users: ClassVar[bool] = False
@@ -73,6 +75,10 @@ class Recommender(tf.Module):
             UserError: an unknown preset or setting (the known ones are listed), or a value that cannot be used.
         """
         super().__init__(name=type(self).__name__.lower())
+        if not isinstance(data, Dataset):
+            raise UserError(f"data is a {type(data).__name__}, expected a Dataset, as Dataset.from_frame(table)")
+        if seed is not None and (not isinstance(seed, int) or seed < 0):
+            raise UserError(f"seed is {seed!r}, expected a whole number from 0")
         if preset is not None and preset not in self.presets:
             raise UserError(f"unknown preset {preset!r}, known are: {', '.join(self.presets)}")
         if preset is None:
@@ -90,7 +96,7 @@ class Recommender(tf.Module):
         self.seed = self.training.seed if seed is None else seed
         self.compute: tf.DType = tf.float32
         """Type of the operands of matrix products in training."""
-        self._plain = _Untracked(data=data, settings=settings)
+        self._plain = _Untracked(data=data, settings=settings, cache={})
 
     @property
     def data(self) -> Dataset:
@@ -101,6 +107,11 @@ class Recommender(tf.Module):
     def settings(self) -> Mapping[str, Any]:
         """Component -> its configuration."""
         return self._plain.settings
+
+    @property
+    def cache(self) -> dict[str, Any]:
+        """Values computed from the data set, kept for the next call."""
+        return self._plain.cache
 
     @property
     def n_items(self) -> int:
@@ -123,12 +134,18 @@ class Recommender(tf.Module):
         """Embedding tables whose gradients are exchanged and applied by row; known after `prepare_training`."""
         return []
 
-    def check_training(self, training: TrainingConfig, ranks: int) -> None:
+    @property
+    def resolved_settings(self) -> Mapping[str, Any]:
+        """`settings` with values in place of "by default", for comparing and describing."""
+        return self.settings
+
+    def check_training(self, training: TrainingConfig, evaluation: EvaluationConfig, ranks: int) -> None:
         """Refuse a training that cannot work.
 
         Raises:
             UserError: a batch smaller than the ranks, or a data set that the model cannot learn from.
         """
+        del evaluation
         if training.batch_size < ranks:
             raise UserError(
                 f"--batch-size is {training.batch_size}, expected at least one user for each of the {ranks} ranks"
@@ -182,6 +199,10 @@ class Recommender(tf.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} is not trained by steps")
 
+    def allocate(self) -> None:
+        """Make the parameters of a closed form, before `solve`, `load` or rank 0 gives them values."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed form")
+
     def solve(self) -> None:
         """Compute the parameters of a closed form."""
         raise NotImplementedError(f"{type(self).__name__} has no closed form")
@@ -205,7 +226,7 @@ class Recommender(tf.Module):
 
     def item_vectors(self) -> tf.Tensor:
         """[I, D] a vector of each item, close where items are alike."""
-        raise UserError(f"{type(self).__name__} has no item vectors")
+        raise UserError(f"{type(self).__name__} has no item vectors; use Ease, MultVae or NeuMf for similar items")
 
     def item_similarities(self, item: int) -> tf.Tensor:
         """[I] similarity of every item to one: the cosine of their vectors."""
@@ -231,7 +252,7 @@ class Recommender(tf.Module):
         """The best items of each user, as a table of user, rank (from 1), item, score.
 
         Args:
-            users: ids of users of the data set.
+            users: ids of users of the data set, held-out ones included (of training users, where the model needs that).
             exclude_seen: leave out the items that a user has.
             allow: ids of the only items to recommend (None: all).
             deny: ids of items not to recommend.
@@ -281,4 +302,5 @@ def load(folder: Path | str, data: Dataset | None = None) -> Recommender:
     Raises:
         UserError: the folder holds no model, a damaged one, or one of other items than the data set.
     """
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # scores are float32, on GPUs too
     return saving.load(Path(folder), data)

@@ -19,6 +19,7 @@ from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.tables import result_table
 from recsys_core.files import write_json
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.precision import resolve
 from recsys_core.training.task import check_candidates
 from recsys_core.world import World
 
@@ -36,6 +37,10 @@ class EvaluateRequest:
     other_data: Path | None
     split: str
     json: Path | None
+    items: str | None
+    """`Dataset.item_digest` of the run's data set; None where it has to be read."""
+    users: str | None
+    """`Dataset.user_digest` of the run's data set; None where it has to be read."""
 
 
 def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
@@ -46,7 +51,7 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
     """
     if args.split not in SPLITS:
         raise UserError(f"unknown --split {args.split!r}, known are: {', '.join(SPLITS)}")
-    run = run_manifest.read(args.run_dir, "--run-dir", spec.family)
+    run = run_manifest.read(args.run_dir, "--run-dir", spec.family, spec.renamed)
     base = replace(next(iter(spec.presets.values())).config, data=Path(), run_dir=args.run_dir)
     stored = {name: value for name, value in run.config.items() if value is not None}
     config = replace(flags.from_plain(stored, base, str(args.run_dir)), run_dir=args.run_dir)
@@ -68,6 +73,8 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
         other_data=args.data,
         split=args.split,
         json=args.json,
+        items=run.items,
+        users=run.users,
     )
 
 
@@ -98,11 +105,12 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
     assert folder is not None, "request found a data set"
     world.run_on_rank0(lambda: verify_integrity(folder))
     data = Dataset.open(folder).viewed(asked.view)
-    if asked.other_data is not None and asked.own_data is not None:
-        world.run_on_rank0(lambda: check_ids(asked.own_data, data, with_users=kind.needs_known_users))  # type: ignore[arg-type]
+    if asked.other_data is not None:
+        world.run_on_rank0(lambda: check_ids(asked, data, with_users=kind.needs_known_users))
     wanted = criteria(config.evaluation)
     world.run_on_rank0(lambda: check_candidates(wanted, data))
     components = {component: getattr(config, component) for component in kind.configs}
+    resolve(config.hardware.precision, world)  # scores are float32: TF32 is off unless the run had it
     model = kind(data, preset=config.preset or None, seed=config.training.seed, **components)
     checkpoints = Checkpoints(config.run_dir / "checkpoints", keep=1, world=world, model=model)
     checkpoints.restore_best(lambda state: None if asked.other_data else _check_data(state, data))
@@ -123,7 +131,7 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
     return evaluator.evaluate(model), {baseline: splits[asked.split] for baseline, splits in found.items()}
 
 
-def check_ids(own: Path, other: Dataset, *, with_users: bool) -> None:
+def check_ids(asked: EvaluateRequest, other: Dataset, *, with_users: bool) -> None:
     """Refuse a data set whose columns are other items than the model's, or whose rows are other users.
 
     Args:
@@ -132,22 +140,21 @@ def check_ids(own: Path, other: Dataset, *, with_users: bool) -> None:
     Raises:
         UserError: names what differs.
     """
-    ours = Dataset.open(own)
-    if not ours.items["item_id"].equals(other.items["item_id"]):
+    items, users = asked.items, asked.users
+    if items is None or users is None:  # a run of format 1
+        assert asked.own_data is not None, "a run of format 1 names its data set"
+        own = Dataset.open(asked.own_data)
+        items, users = own.item_digest, own.user_digest
+    if items != other.item_digest:
         raise UserError(
-            f"--data {other.name} has other items than {own} ({other.n_items:,} and {ours.n_items:,}); "
-            "a model ranks the items it was trained on"
+            f"--data {other.name} has other items than the run's data set, or in another order ({other.n_items:,} "
+            "here); a model ranks the items it was trained on"
         )
-    if with_users and not _train_users(ours).equals(_train_users(other)):
+    if with_users and users != other.user_digest:
         raise UserError(
-            f"--data {other.name} has other users than {own} ({other.n_users:,} and {ours.n_users:,}); "
-            "this model knows its users by row"
+            f"--data {other.name} has other users than the run's data set, or in another order ({other.n_users:,} "
+            "here); this model knows its users by row"
         )
-
-
-def _train_users(data: Dataset) -> Any:
-    users = data.users
-    return users[users["split"] == "train"].sort_values("index")["user_id"].reset_index(drop=True)
 
 
 def _check_data(state: Mapping[str, Any], data: Dataset) -> None:

@@ -5,7 +5,7 @@ Shape legend: B users, I items, K items of an answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from recsys_core import user_histories
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories
 
-BLOCK = 512
-"""Users scored at once."""
+BLOCK_BYTES = 1 << 26
+"""Bytes of the scores of users scored at once."""
 
 
 def _indices(ids: Sequence[Any], index: pd.Index, name: str) -> npt.NDArray[np.int64]:
@@ -28,6 +28,20 @@ def _indices(ids: Sequence[Any], index: pd.Index, name: str) -> npt.NDArray[np.i
     if (unknown := np.flatnonzero(places < 0)).size:
         raise UserError(f"unknown {name} {list(ids)[unknown[0]]!r}: it is not in the data set")
     return places.astype(np.int64)
+
+
+def _id_list(ids: Any, name: str) -> list[Any]:
+    """Ids that were given as any list, array or column; None is no ids."""
+    if ids is None:
+        return []
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+        raise UserError(f"{name} is {ids!r}, expected a list of ids, as [{ids!r}]")
+    return list(ids)
+
+
+def _require_parameters(model: Any) -> None:
+    if model.is_closed_form and not model.parameters:
+        raise UserError(f"{type(model).__name__} has no parameters yet; fit it first: Trainer().fit(model, data)")
 
 
 def _check_count(k: int) -> None:
@@ -44,16 +58,18 @@ def _allowed(items: pd.Index, allow: Sequence[Any] | None, deny: Sequence[Any]) 
 def _known_histories(model: Any, users: Sequence[Any]) -> tuple[sp.csr_matrix, npt.NDArray[np.int64]]:
     """[B, I] everything that users have, and their rows [B] in the training matrix (-1 for others)."""
     data = model.data
-    table = user_histories.users(data)
-    places = _indices(users, pd.Index(table["user_id"]), "user")
+    if "histories" not in model.cache:
+        model.cache["users"] = pd.Index(user_histories.users(data)["user_id"])
+        model.cache["histories"] = user_histories.histories(data)
+    places = _indices(users, model.cache["users"], "user")
     rows = np.where(places < data.n_users, places, -1)  # training users come first
-    return user_histories.histories(data)[places], rows
+    return model.cache["histories"][places], rows
 
 
 def _given_histories(
     histories: Mapping[Any, Sequence[Any]], items: pd.Index
 ) -> tuple[sp.csr_matrix, npt.NDArray[np.int64]]:
-    parts = [np.unique(_indices(ids, items, "item")) for ids in histories.values()]
+    parts = [np.unique(_indices(_id_list(ids, f"histories[{n!r}]"), items, "item")) for n, ids in histories.items()]
     indptr = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     indices = np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int32)
     matrix = sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), (len(parts), len(items)))
@@ -72,8 +88,11 @@ def recommend(
 ) -> pd.DataFrame:
     """See `Recommender.recommend`."""
     _check_count(k)
-    if isinstance(users, str | bytes):
-        raise UserError(f"users is {users!r}, expected a list of ids, as [{users!r}]")
+    _require_parameters(model)
+    users, deny = _id_list(users, "users"), _id_list(deny, "deny")
+    allow = None if allow is None else _id_list(allow, "allow")
+    if not isinstance(histories, Mapping):
+        raise UserError(f"histories is a {type(histories).__name__}, expected names and lists of item ids")
     if model.needs_known_users and histories:
         raise UserError(f"{type(model).__name__} knows only users that it was trained on; it takes no histories")
     items = pd.Index(model.data.items["item_id"])
@@ -83,11 +102,12 @@ def recommend(
         parts.append((list(users), *_known_histories(model, users)))
     if histories:
         parts.append((list(histories), *_given_histories(histories, items)))
+    block = max(1, BLOCK_BYTES // (4 * model.n_items))
     frames = [
-        _recommend_block(model, names[start : start + BLOCK], known[start : start + BLOCK],
-                         rows[start : start + BLOCK], k, exclude_seen, allowed, items)
+        _recommend_block(model, names[start : start + block], known[start : start + block],
+                         rows[start : start + block], k, exclude_seen, allowed, items)
         for names, known, rows in parts
-        for start in range(0, len(names), BLOCK)
+        for start in range(0, len(names), block)
     ]  # fmt: skip
     columns = ["user", "rank", "item", "score"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
@@ -112,10 +132,9 @@ def _recommend_block(
         tf.constant(known.indices.astype(np.int32)), tf.constant(known.indptr.astype(np.int64)), tf.constant(rows)
     )
     scores = np.array(model.scores(histories), np.float32)
-    hidden = np.broadcast_to(~allowed, scores.shape).copy()
+    scores[:, ~allowed] = -np.inf
     if exclude_seen:
-        hidden[known.nonzero()] = True
-    scores[hidden] = -np.inf
+        scores[known.nonzero()] = -np.inf
     best = tf.math.top_k(scores, min(int(k), scores.shape[1]))
     values, columns = best.values.numpy(), best.indices.numpy()
     users, ranks = np.nonzero(values > -np.inf)
@@ -132,6 +151,9 @@ def _recommend_block(
 def similar_items(model: Any, item: Any, k: int) -> pd.DataFrame:
     """See `Recommender.similar_items`."""
     _check_count(k)
+    _require_parameters(model)
+    if isinstance(item, list | dict | set | np.ndarray):
+        raise UserError(f"item is {item!r}, expected one id")
     items = pd.Index(model.data.items["item_id"])
     place = int(_indices([item], items, "item")[0])
     scores = np.array(model.item_similarities(place), np.float32)

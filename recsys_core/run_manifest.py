@@ -13,14 +13,12 @@ from typing import Any
 
 import yaml
 
+from recsys_core.config import FINAL_FIT
 from recsys_core.errors import UserError
 from recsys_core.files import write_json
 
 RUN_VERSION = 2
 MANIFEST = "run.json"
-RENAMED_SETTINGS = {"members": "ensemble_size", "embedding_deviation": "embedding_stddev"}
-"""Settings of format 1 -> their names today."""
-REMOVED_SETTINGS = ("resume", "amp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +37,34 @@ class RunManifest:
     """See `dataset.Dataset.viewed`."""
     environment: Mapping[str, Any]
     """Versions, hardware and ranks."""
+    items: str | None = None
+    """`Dataset.item_digest`; None where format 1 does not say."""
+    users: str | None = None
+    """`Dataset.user_digest`; None where format 1 does not say."""
 
     def write(self, folder: Path) -> None:
         """Publish it in the folder of a run."""
         data = {"folder": str(self.data) if self.data else None, "fingerprint": self.fingerprint, "view": self.view}
+        data |= {"items": self.items, "users": self.users}
         content = {"format_version": RUN_VERSION, "family": self.family, "data": data, "config": dict(self.config)}
         write_json(folder / MANIFEST, content | {"environment": dict(self.environment)})
 
 
-def read(folder: Path, flag: str = "--run-dir", family: str = "") -> RunManifest:
+def read(
+    folder: Path, flag: str = "--run-dir", family: str = "", renamed: Mapping[str, str] | None = None
+) -> RunManifest:
     """The manifest of a run.
 
     Args:
         flag: the flag that named the folder, for messages.
         family: the family that is expected; "" for any.
+        renamed: settings of format 1 -> their names today (`config.ModelSpec.renamed`).
 
     Raises:
         UserError: the folder holds no run, a damaged one, one of a newer format, or one of another family.
     """
     if not (folder / MANIFEST).is_file():
-        return _read_format_1(folder, flag)
+        return _read_format_1(folder, flag, renamed or {})
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_text())
@@ -73,17 +79,20 @@ def read(folder: Path, flag: str = "--run-dir", family: str = "") -> RunManifest
             fingerprint=data["fingerprint"],
             view=data["view"],
             environment=content["environment"],
+            items=data["items"],
+            users=data["users"],
         )
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error!r})") from None
     if family and found.family != family:
-        raise UserError(f"{flag} {folder} holds a run of {found.family}; use python -m {found.family}")
+        own = found.family
+        raise UserError(f"{flag} {folder} holds a run of {own}; use python -m {own}.train or {own}.evaluate")
     return found
 
 
-def _read_format_1(folder: Path, flag: str) -> RunManifest:
+def _read_format_1(folder: Path, flag: str, renamed: Mapping[str, str]) -> RunManifest:
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(f"{flag}: {folder} holds no run (no {MANIFEST})")
@@ -96,28 +105,29 @@ def _read_format_1(folder: Path, flag: str) -> RunManifest:
     training = config.get("training") or {}
     return RunManifest(
         family="",
-        config=with_new_names(config),
+        config=with_new_names(config, renamed),
         data=Path(config["data"]) if config.get("data") else None,
         fingerprint=None,
-        view="final-fit" if training.get("final_fit") else "",
+        view=FINAL_FIT if training.get("final_fit") else "",
         environment={},
     )
 
 
-def with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of any format under the names of today."""
-    renamed: dict[str, Any] = {}
+def with_new_names(settings: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Settings of format 1 under the names of today."""
+    found: dict[str, Any] = {}
     for name, value in settings.items():
-        if name in REMOVED_SETTINGS:
-            continue
-        renamed[RENAMED_SETTINGS.get(name, name)] = with_new_names(value) if isinstance(value, Mapping) else value
-    if settings.get("amp"):
-        renamed["precision"] = "auto"
-    return renamed
+        new = with_new_names(value, renamed) if isinstance(value, Mapping) else value
+        found[renamed.get(name, name)] = new
+    if isinstance(found.get("resume"), bool):  # a flag of the command line, no setting
+        del found["resume"]
+    if isinstance(hardware := found.get("hardware"), dict) and hardware.pop("amp", False):
+        hardware["precision"] = "auto"
+    return found
 
 
-def identity_of_format_1(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The identity in a checkpoint of format 1, as `training.task.TrainTask.identity` writes it today."""
-    renamed = with_new_names(identity)
-    renamed["data_set"] = renamed.pop("data set", None)
-    return renamed
+def identity_of_format_1(identity: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """The identity in a checkpoint of format 1, in the form of `training.task.TrainTask.identity`."""
+    found = with_new_names(identity, renamed)
+    found["data_set"] = found.pop("data set", None)
+    return found

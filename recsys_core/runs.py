@@ -6,11 +6,13 @@ metrics.jsonl      tensorboard/  curves.png    checkpoints/   result.json    exp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
-from recsys_core.files import write_text
+from recsys_core.config import RunConfig, differences
+from recsys_core.files import WRITING, write_text
 from recsys_core.run_manifest import RunManifest, read
 from recsys_core.world import World
 
@@ -27,18 +29,26 @@ FILES = (
 """Names in the folder of a run, in the order in which they are listed to the user."""
 
 
-def create(folder: Path, manifest: RunManifest, *, resume: bool, world: World) -> None:
-    """Make the folder with its manifest, or check that the run in it can be resumed.
+def create(
+    folder: Path, manifest: RunManifest, *, resume: bool, world: World, renamed: Mapping[str, str] | None = None
+) -> None:
+    """Make the folder with its manifest, or check that the run in it can be resumed with these settings.
+
+    Args:
+        renamed: settings of format 1 -> their names today.
 
     Raises:
-        SharedError: it exists without `resume`, `resume` finds no run there, or it cannot be written.
+        SharedError: it exists without `resume`; `resume` finds no run there, or one of other settings or of another
+            data set; it cannot be written.
     """
 
     def work() -> None:
         if resume:
-            read(folder, "--resume")
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"--run-dir {folder} exists; go on with its run by --resume {folder}, or choose another")
+            _require_same(folder, read(folder, "--resume", manifest.family, renamed), manifest)
+        elif folder.exists() and (not folder.is_dir() or any(not _is_leftover(p) for p in folder.iterdir())):
+            resumable = any((folder / name).is_file() for name in ("run.json", "config.yaml"))
+            hint = f"go on with its run by --resume {folder}, or choose another" if resumable else "choose another"
+            raise ValueError(f"--run-dir {folder} exists; {hint}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -47,3 +57,21 @@ def create(folder: Path, manifest: RunManifest, *, resume: bool, world: World) -
         write_text(folder / "config.yaml", yaml.safe_dump(dict(manifest.config), sort_keys=False))
 
     world.run_on_rank0(work)
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name.startswith(WRITING)
+
+
+def _require_same(folder: Path, stored: RunManifest, manifest: RunManifest) -> None:
+    """Refuse settings that are not those of the run, before its manifest is replaced."""
+    if stored.fingerprint not in (None, manifest.fingerprint):
+        raise ValueError(
+            f"--resume: the run in {folder} was trained on another data set ({stored.data or 'in memory'}, "
+            f"{str(stored.fingerprint)[:8]}) than {manifest.data or 'the one in memory'} ({manifest.fingerprint[:8]})"  # type: ignore[index]
+        )
+    for name, old, new in differences(stored.config, manifest.config, (*RunConfig.FREE, "run_dir", "preset")):
+        raise ValueError(
+            f"--resume: {name.rpartition('.')[2]} is {new!r}, the run in {folder} has {old!r}; "
+            "resume with the settings it was started with"
+        )

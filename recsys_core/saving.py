@@ -22,6 +22,7 @@ from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.files import publish, write_json
+from recsys_core.matrices import storable
 
 MODEL_VERSION = 1
 
@@ -29,15 +30,23 @@ MODEL_VERSION = 1
 def save(model: Any, folder: Path) -> None:
     """See `Recommender.save`."""
 
+    if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and holds no saved model; choose another folder")
+    if model.is_closed_form and not model.parameters:
+        raise UserError(f"{type(model).__name__} has no parameters yet; fit it first")
+
     def write(working: Path) -> None:
         working.mkdir(parents=True)
         np.savez(working / "parameters.npz", **{str(k): v.numpy() for k, v in enumerate(model.parameters)})
-        model.data.items.to_parquet(working / "items.parquet", index=False)
+        storable(model.data.items, "item_id").to_parquet(working / "items.parquet", index=False)
         content = {
             "format_version": MODEL_VERSION,
             "class": f"{type(model).__module__}:{type(model).__qualname__}",
             "seed": model.seed,
+            "preset": model.preset,
             "users": model.data.n_users,
+            "user_digest": model.data.user_digest,
+            "item_digest": model.data.item_digest,
             "settings": {name: plain(component) for name, component in model.settings.items()},
         }
         write_json(working / "model.json", content)
@@ -69,16 +78,19 @@ def load(folder: Path, data: Dataset | None) -> Any:
     module, _, name = content["class"].partition(":")
     kind = getattr(import_module(module), name)
     if data is None:
-        data = replace(Dataset.empty(content["users"], len(items)), item_frame=items)
-    elif not data.items["item_id"].reset_index(drop=True).equals(items["item_id"]):
+        nobody = pd.DataFrame({"split": [], "index": [], "user_id": []})
+        data = replace(Dataset.empty(content["users"], len(items)), item_frame=items, user_frame=nobody)
+    elif data.item_digest != content["item_digest"]:
         raise UserError(f"{data.name} has other items than the model in {folder} ({data.n_items:,} and {len(items):,})")
-    elif kind.needs_known_users and data.n_users != content["users"]:
-        raise UserError(f"{data.name} has {data.n_users:,} users, the model in {folder} has {content['users']:,}")
+    elif kind.needs_known_users and data.user_digest != content["user_digest"]:
+        raise UserError(
+            f"{data.name} has other users than the model in {folder} ({data.n_users:,} and {content['users']:,})"
+        )
     settings = {
         component: dacite.from_dict(config, content["settings"][component], dacite.Config(cast=[tuple]))
         for component, config in kind.configs.items()
     }
-    model = kind(data, seed=content["seed"], **settings)
+    model = kind(data, preset=content["preset"] or None, seed=content["seed"], **settings)
     if model.is_closed_form:
         model.allocate()
     for k, variable in enumerate(model.parameters):

@@ -1,6 +1,7 @@
 """Splitting a data set in memory, by the rules and the random streams of `python -m data_prep`.
 
-The same interactions give the same split here and there. Shape legend: U users, I items, E interactions, S held-out
+The same interactions give the same split here and there (but for leave-one-out without times, where pairs repeat).
+Shape legend: U users, I items, E interactions, S held-out
 rows, N negatives of each.
 """
 
@@ -75,6 +76,11 @@ def split_users(
     Raises:
         UserError: too few users.
     """
+    if not 0 < fold_out < 1 or held_out <= 0:
+        raise UserError(
+            f"held_out is {held_out} and fold_out {fold_out}, expected a share or a number of users above 0, and a "
+            "share between 0 and 1"
+        )
     matrix = data.train.to_scipy()
     kept = _enough_items(matrix, min_user_items)
     count = int(held_out) if held_out >= 1 else max(1, int(held_out * len(kept)))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from recsys_core.input.batches import rows_of
 
 GROUP = 32
-"""Items whose maximum `top_k_of_many` looks at first."""
+"""Number of items in a group; `top_k_of_many` sorts only the groups with the largest maxima."""
 
 
 def exclude(scores: tf.Tensor, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from recsys_core.dataset import SPLITS, Dataset
-from recsys_core.matrices import Csr, HeldOut
+from recsys_core.matrices import Csr, HeldOut, storable
 
 CALIBRATION_USERS = 1_024
 TEST_USERS = 10_000
@@ -68,7 +68,7 @@ def _held_out(held_out: HeldOut, count: int, *, answers: bool) -> dict[str, npt.
 
 def write(folder: Path, data: Dataset) -> None:
     """Write the four files into an export that is being made."""
-    users(data).to_parquet(folder / "users.parquet", index=False)
+    storable(users(data), "user_id").to_parquet(folder / "users.parquet", index=False)
     everything = histories(data)
     everything.sort_indices()
     np.savez(

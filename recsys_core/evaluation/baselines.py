@@ -30,7 +30,6 @@ class Popularity(Recommender):
     is_closed_form = True
 
     def allocate(self) -> None:
-        """Make the parameters, before `solve` or `load` gives them values."""
         self.counts = tf.Variable(tf.zeros([self.n_items]), name="counts")
 
     def solve(self) -> None:
@@ -65,7 +64,6 @@ class Ease(Recommender):
     is_closed_form = True
 
     def allocate(self) -> None:
-        """Make the parameters [I, I], before `solve` or `load` gives them values."""
         self.weights = tf.Variable(tf.zeros([self.n_items, self.n_items]), name="weights")
 
     def solve(self) -> None:

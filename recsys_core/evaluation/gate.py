@@ -10,8 +10,8 @@ from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.evaluation.metrics import Metric, parse_metric
 
 POPULARITY_MARGIN = 1.1
-FLOOR = 1e-3
-"""A metric of at most this never passes a comparison with a baseline: a model that ranks nothing right is no model."""
+FLOOR = 1e-6
+"""A metric of at most this does not beat a baseline, not even one of 0: the model ranks nothing right."""
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 
 

@@ -129,15 +129,16 @@ class StopEarly(Callback):
 class Convert(Callback):
     """Converts the export, each format in a process of its own."""
 
-    def __init__(self, formats: str, world: World) -> None:
+    def __init__(self, formats: str, world: World, *, verbose: bool = True) -> None:
         """
         Args:
             formats: of `python -m serving convert --to`, separated by commas; "" for none.
+            verbose: print the outcome of each.
         """
-        self._formats, self._world = formats, world
+        self._formats, self._world, self._verbose = formats, world, verbose
 
     def on_export(self, folder: Path) -> bool:
         if not self._formats:
             return True
-        done = conversion.convert(folder, self._formats) if self._world.is_rank0 else None
+        done = conversion.convert(folder, self._formats, verbose=self._verbose) if self._world.is_rank0 else None
         return bool(self._world.broadcast(done))

@@ -121,17 +121,14 @@ class Checkpoints:
         return state
 
     def _read(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Read the variables of a checkpoint of any format."""
-        status = self._checkpoint.read(str(path / "variables"))
-        optimizer = self._trackables.get("optimizer")
-        if "format_version" in state or optimizer is None:
-            status.assert_existing_objects_matched().expect_partial()  # to evaluate, the model alone is read
-            return
-        status.expect_partial()
-        stored = {name for name, _ in tf.train.list_variables(str(path / "variables"))}
-        if not any(name.startswith("optimizer/first") for name in stored):
-            raise ValueError("it has no optimizer state")
-        optimizer.updates.assign(state["progress"]["step"])
+        """Read the variables of a checkpoint of any format; to evaluate, the model alone is read."""
+        checkpoint, optimizer = self._checkpoint, self._trackables.get("optimizer")
+        if "format_version" not in state and optimizer is not None:
+            moments = tf.Module()
+            moments.first, moments.second = optimizer.first, optimizer.second
+            checkpoint = tf.train.Checkpoint(**self._trackables | {"optimizer": moments})
+            optimizer.updates.assign(state["progress"]["step"])
+        checkpoint.read(str(path / "variables")).assert_existing_objects_matched().expect_partial()
 
     def any(self) -> bool:
         """Whether there is a complete checkpoint, on every rank."""

@@ -74,15 +74,13 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], primary: str, 
     """Write a picture of the training loss and of the primary metric on the validation users.
 
     Args:
-        lines: horizontal lines: baselines and gate.
+        lines: name -> value of horizontal lines, as of baselines.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # not pyplot, which would change the backend of a notebook
 
     epochs = [entry["epoch"] for entry in history]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     left.plot(epochs, [entry["loss"] for entry in history], color="tab:gray")
     left.set(xlabel="epoch", ylabel="training loss (nats)", title="loss")
     right.plot(epochs, [entry["validation"][primary] for entry in history], color="tab:blue", label="model")
@@ -91,4 +89,3 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], primary: str, 
     right.set(xlabel="epoch", ylabel=primary, title="validation")
     right.legend(loc="lower right")
     publish(path, lambda p: figure.savefig(p, format="png", dpi=110))
-    pyplot.close(figure)

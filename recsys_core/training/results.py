@@ -58,6 +58,9 @@ class Metrics(Mapping[str, Measured]):
     def __len__(self) -> int:
         return len(self._found)
 
+    def __repr__(self) -> str:
+        return f"Metrics({self._found})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:

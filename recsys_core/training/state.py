@@ -76,7 +76,7 @@ class TrainState:
             }
         )
         self.loss_sum, self.loss_steps = 0.0, 0
-        return EvalEvent(state=self, evaluation=evaluation, is_best=is_best, is_last=self.step == plan.total_steps)
+        return EvalEvent(state=self, evaluation=evaluation, is_best=is_best)
 
     def first_reaching(self, metric: str, value: float) -> Mapping[str, Any] | None:
         """The first evaluation whose metric is at least the value, None if there is none."""
@@ -93,4 +93,3 @@ class EvalEvent:
     state: TrainState
     evaluation: Evaluation
     is_best: bool
-    is_last: bool

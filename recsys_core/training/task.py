@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 
 from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
 from recsys_core.dataset import Dataset
-from recsys_core.errors import SharedError
+from recsys_core.errors import NonFiniteError, SharedError
 from recsys_core.evaluation import baselines
 from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
+from recsys_core.evaluation.metrics import Metric
 from recsys_core.model import Recommender
 from recsys_core.run_manifest import identity_of_format_1
 from recsys_core.training import precision
@@ -50,12 +51,22 @@ def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: 
     """
     if not data.is_split:
         data.held_out("valid")  # raises
-    if data is not model.data and data.fingerprint != model.data.fingerprint:
-        raise ValueError(f"{data.name} is not the data set that the model was made for")
+    if data is not model.data and (data.fingerprint, data.view) != (model.data.fingerprint, model.data.view):
+        raise ValueError(f"{data.name} is not the data set that the model was made for, or another view of it")
     wanted = criteria(settings.evaluation)
     check_candidates(wanted, data)
-    model.check_training(settings.training, ranks)
+    model.check_training(settings.training, settings.evaluation, ranks)
     return wanted
+
+
+def check_same_data(fingerprint: str, world: World) -> None:
+    """Refuse ranks that opened different data sets.
+
+    Raises:
+        SharedError: on every rank, if some rank's data set is not that of rank 0.
+    """
+    if world.size > 1 and world.any(fingerprint != world.broadcast(fingerprint)):
+        raise SharedError("--data is another data set on some host than on the host of rank 0; copy the same one there")
 
 
 def check_candidates(wanted: Criteria, data: Dataset) -> None:
@@ -97,7 +108,9 @@ class TrainTask:
             steps_per_call=training.steps_per_call,
         )
         self.train_step = self._make_step(training)
-        self._averages = Averages(model.parameters, training.average) if training.average else None
+        self._averages = (
+            Averages(model.parameters, training.average) if training.average and not model.is_closed_form else None
+        )
         self.checkpoints = Checkpoints(
             run_dir / "checkpoints",
             keep=training.keep_checkpoints,
@@ -115,8 +128,9 @@ class TrainTask:
 
     def _make_step(self, training: TrainingConfig) -> TrainStep:
         model = self.model
+        parameters = [] if model.is_closed_form else model.parameters
         adam = Adam(
-            model.parameters,
+            parameters,
             beta1=training.beta1,
             beta2=training.beta2,
             epsilon=training.epsilon,
@@ -127,7 +141,7 @@ class TrainTask:
         return TrainStep(
             model.loss,
             model.loss_names,
-            model.parameters,
+            parameters,
             adam,
             lambda p: learning_rate(p, training.learning_rate, training.learning_rate_schedule, training.warmup),
             total_steps=max(self.plan.total_steps, 1),
@@ -136,7 +150,7 @@ class TrainTask:
             sparse_tables=model.sparse_tables,
         )
 
-    def _make_evaluator(self, split: str, metrics: Any) -> Evaluator:
+    def _make_evaluator(self, split: str, metrics: Sequence[Metric]) -> Evaluator:
         return Evaluator(
             self.data.held_out(split),
             metrics,
@@ -193,7 +207,7 @@ class TrainTask:
     def identity(self) -> dict[str, Any]:
         """Everything that changes the numbers of this run, as JSON values."""
         training = {k: v for k, v in asdict(self.settings.training).items() if k not in FREE_OF_IDENTITY}
-        components = {name: plain(component) for name, component in self.model.settings.items()}
+        components = {name: plain(component) for name, component in self.model.resolved_settings.items()}
         data = {"precision": self.precision.name, "primary": self.primary, "data_set": self.data.fingerprint}
         return {**components, **training, **data, "seed": self.model.seed}
 
@@ -205,7 +219,7 @@ class TrainTask:
         """
         then, now = state["identity"], self.identity()
         if "format_version" not in state:
-            then = identity_of_format_1(then)
+            then = identity_of_format_1(then, self.model.renamed)
         for name in sorted(now):
             if name in then and then[name] != now[name]:
                 raise SharedError(
@@ -239,6 +253,17 @@ class TrainTask:
             ease_regularization=self.settings.evaluation.ease_regularization,
             world=self._world,
         )
+
+    def check_learnt(self, state: TrainState) -> None:
+        """Refuse a training in which loss scaling skipped every step.
+
+        Raises:
+            NonFiniteError: no update was made.
+        """
+        if state.step and not self.train_step.optimizer.updates.numpy():
+            raise NonFiniteError(
+                f"all {state.step} steps overflowed in {self.precision.name} and were skipped; use --precision fp32"
+            )
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint: the evaluated parameters as the model, and beside them those that steps go on from."""

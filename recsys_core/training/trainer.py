@@ -16,6 +16,7 @@ from recsys_core import world as worlds
 from recsys_core.config import HardwareConfig, RunConfig, changed, plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError, UserError
+from recsys_core.evaluation.criteria import Criteria
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.evaluation.gate import judge
 from recsys_core.evaluation.tables import gate_lines, result_table
@@ -29,7 +30,7 @@ from recsys_core.training.progress import ProgressReport
 from recsys_core.training.results import TrainResult, result_content
 from recsys_core.training.state import TrainState
 from recsys_core.training.stop_signal import StopSignal
-from recsys_core.training.task import RunSettings, TrainTask, check_task
+from recsys_core.training.task import RunSettings, TrainTask, check_same_data, check_task
 from recsys_core.world import World
 
 Baselines = Mapping[str, Mapping[str, Evaluation]]
@@ -62,27 +63,30 @@ class Trainer:
             changes: settings of the training, the evaluation or the hardware, by their names in the configuration, as
                 epochs=20; the others are the model's own.
         """
-        self._temporary = tempfile.TemporaryDirectory(prefix="run-") if run_dir is None else None
-        self.run_dir = Path(run_dir if run_dir is not None else self._temporary.name)  # type: ignore[union-attr]
+        self.run_dir = Path() if run_dir is None else Path(run_dir)
+        """Folder of the run; a new temporary one for each `fit` if none was given."""
+        self._has_folder = run_dir is not None
+        self._temporary: tempfile.TemporaryDirectory | None = None
+        self._main_run: Path | None = None
         self.verbose, self.stop, self._changes = verbose, stop or StopSignal(), changes
         self._listens = stop is None
         self.world = world or worlds.current()
         self._top_k, self._convert, self._callbacks = top_k, convert, tuple(callbacks)
 
-    def child(self, name: str, **changes: Any) -> Trainer:
-        """A trainer like this one in a folder of its own inside the run's, as for pre-training.
-
-        Args:
-            changes: settings that differ.
-        """
-        return Trainer(
+    def child(self, name: str, settings: RunSettings) -> Trainer:
+        """A trainer like this one in a folder of its own inside the run's, as for pre-training."""
+        child = Trainer(
             self.run_dir / name,
             top_k=self._top_k,
             verbose=self.verbose,
             world=self.world,
             stop=self.stop,
-            **self._changes | changes,
+            training=settings.training,
+            evaluation=settings.evaluation,
+            hardware=settings.hardware,
         )
+        child._main_run = self._main_run or self.run_dir
+        return child
 
     def settings(self, model: Recommender) -> RunSettings:
         """The settings with which this trainer trains a model.
@@ -90,11 +94,13 @@ class Trainer:
         Raises:
             UserError: an unknown setting (the known ones are listed), or a value that cannot be used.
         """
+        if "seed" in self._changes:
+            raise UserError("seed is a setting of the model; give it there, as MultVae(data, seed=7)")
         own = {"training": model.training, "evaluation": model.evaluation, "hardware": HardwareConfig()}
         try:
             found = changed(own, self._changes)
         except ValueError as error:
-            raise UserError(str(error)) from None
+            raise UserError(f"Trainer: {error}") from None
         return RunSettings(**found | {"training": replace(found["training"], seed=model.seed)})
 
     def fit(self, model: Recommender, data: Dataset, *, resume: bool = False) -> TrainResult:
@@ -108,6 +114,7 @@ class Trainer:
             UserError: settings, data set or disk are wrong. NonFiniteError: the loss or a gradient is not finite.
         """
         with self.stop.listening() if self._listens else nullcontext():
+            self._make_temporary_folder()
             task = self._make_task(model, data, resume)
             state = self._start(task, resume)
             if state is None:
@@ -116,7 +123,7 @@ class Trainer:
             callbacks = self._all_callbacks(task, state, baselines)
             batches = task.batches(state.step) if state.step < task.plan.total_steps else iter(())
             clock = time.perf_counter()
-            while state.step < task.plan.total_steps and not any(c.wants_stop(state) for c in callbacks):
+            while state.step < task.plan.total_steps and not self._is_over(state, callbacks):
                 if self.world.any(self.stop.received):
                     return self._interrupted(task, state, callbacks)
                 count = task.plan.next_stop(state.step) - state.step
@@ -137,6 +144,7 @@ class Trainer:
                     for callback in callbacks:
                         callback.on_evaluation(event)
                 clock = _advance(state, clock)
+            task.check_learnt(state)
             for callback in callbacks:
                 callback.on_end()
             return self._finish(task, state, baselines, callbacks)
@@ -156,25 +164,46 @@ class Trainer:
         if self.verbose and self.world.is_rank0:
             print(text, flush=True)
 
-    def _checked(self, model: Recommender, data: Dataset, settings: RunSettings) -> Any:
+    def _make_temporary_folder(self) -> None:
+        if self._listens:
+            self.stop.received = False  # of an earlier `fit`
+        if not self._has_folder:
+            self._temporary = tempfile.TemporaryDirectory(prefix="run-")
+            self.run_dir = Path(self._temporary.name)
+
+    def _is_over(self, state: TrainState, callbacks: Sequence[Callback]) -> bool:
+        """Whether some callback of some rank wants the training to end."""
+        return self.world.any(any(callback.wants_stop(state) for callback in callbacks))
+
+    def _checked(self, model: Recommender, data: Dataset, settings: RunSettings) -> Criteria:
+        """The parsed evaluation settings of a training that can work; an error of rank 0 is raised by all ranks."""
+        check_same_data(data.fingerprint, self.world)
+        error = wanted = None
         try:
-            return check_task(model, data, settings, self.world.size)
-        except ValueError as error:  # every rank finds the same
-            raise SharedError(str(error)) from None
+            wanted = check_task(model, data, settings, self.world.size)
+        except ValueError as found:
+            error = str(found)
+        if of_rank0 := self.world.broadcast(error):
+            raise SharedError(of_rank0)
+        if error:  # found on this rank only: its copy of the data set is damaged
+            raise UserError(error)
+        assert wanted is not None
+        return wanted
 
     def _make_task(self, model: Recommender, data: Dataset, resume: bool) -> TrainTask:
         settings = self.settings(model)
         wanted = self._checked(model, data, settings)
-        environment = devices.describe(self.world)
         manifest = RunManifest(
             family=model.family,
             config=self._configuration(model, data, settings),
             data=data.folder,
             fingerprint=data.fingerprint,
             view=data.view,
-            environment=environment,
+            environment=devices.describe(self.world),
+            items=data.item_digest,
+            users=data.user_digest,
         )
-        runs.create(self.run_dir, manifest, resume=resume, world=self.world)
+        runs.create(self.run_dir, manifest, resume=resume, renamed=model.renamed, world=self.world)
         return TrainTask(model, data, self.run_dir, settings, wanted, self.world)
 
     def _configuration(self, model: Recommender, data: Dataset, settings: RunSettings) -> dict[str, Any]:
@@ -216,7 +245,7 @@ class Trainer:
             standard.SaveCheckpoint(task.save, task.checkpoints, task.primary),
             standard.DrawCurves(self.run_dir / "curves.png", task.primary, lines, self.world),
             standard.StopEarly(task.settings.training.patience, task.target),
-            standard.Convert(self._convert, self.world),
+            standard.Convert(self._convert, self.world, verbose=self.verbose),
             *self._callbacks,
         ]
 
@@ -225,7 +254,7 @@ class Trainer:
         task.save(state)
         for callback in callbacks:
             callback.on_end()
-        self.say(f"stopped by a signal after step {state.step}; go on with --resume {self.run_dir}")
+        self.say(f"stopped by a signal after step {state.step}; go on with --resume {self._main_run or self.run_dir}")
         return self._result()
 
     def _result(self) -> TrainResult:

@@ -87,7 +87,7 @@ def test_an_older_format(refuse: Refuse, tiny_data: Path, tmp_path: Path) -> Non
 def test_a_run_folder_that_exists(refuse: Refuse, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    assert "exists; go on with its run by --resume" in refuse()
+    assert "exists; choose another" in refuse()
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 

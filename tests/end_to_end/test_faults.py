@@ -64,7 +64,9 @@ def test_resume_needs_no_other_flag_and_compares_those_that_are_given(
 
 def test_a_run_of_the_other_family_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ncf_tf.train.main(["--resume", str(run)]) == 2
-    assert f"--resume {run} holds a run of vaecf; use python -m vaecf" in capsys.readouterr().err
+    assert (
+        f"--resume {run} holds a run of vaecf; use python -m vaecf.train or vaecf.evaluate" in capsys.readouterr().err
+    )
 
 
 def test_the_view_of_a_final_fit_is_evaluated(tiny_pairs: Path, tmp_path: Path) -> None:
@@ -185,10 +187,11 @@ def test_an_error_of_another_rank_is_said(tmp_path: Path) -> None:
 def test_ranks_with_different_data_sets_are_refused(tiny_data: Path, python: Any, tmp_path: Path) -> None:
     """Each rank opened what lies under the path on its own host, and trained on it."""
     code = (
-        "import sys; from recsys_core import cli, devices; from recsys_core.world import session\n"
+        "import sys; from recsys_core import cli, devices\n"
+        "from recsys_core.training import task; from recsys_core.world import session\n"
         "with cli.command() as status, session() as world:\n"
         "    devices.configure(world)\n"
-        "    cli.check_same_data('one' if world.rank == 0 else 'other', world)\n"
+        "    task.check_same_data('one' if world.rank == 0 else 'other', world)\n"
         "sys.exit(status.code)\n"
     )
     line = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2", sys.executable, "-c", code]

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import ncf_tf.evaluate
+import ncf_tf.train
 import vaecf.evaluate
 import vaecf.train
+from ncf_tf.config import RENAMED
 from recsys_core import run_manifest
 from recsys_core.rankings import answers_agree
 from serving.engines.engine import reference_engine
@@ -49,7 +51,7 @@ def test_a_run_is_evaluated_as_it_was(main: Any, name: str, expected: dict[str, 
 
 
 def test_settings_are_read_under_their_new_names(stored: Path) -> None:
-    model = run_manifest.read(stored / "ncf").config["model"]
+    model = run_manifest.read(stored / "ncf", renamed=RENAMED).config["model"]
     assert (model["ensemble_size"], model["embedding_stddev"]) == (2, 0.1)
     assert not {"members", "embedding_deviation"} & set(model)
 
@@ -64,6 +66,13 @@ def test_a_run_goes_on_and_equals_one_that_never_stopped(stored: Path) -> None:
     for name in one:
         assert one[name] == pytest.approx(two[name], abs=1e-6), name
     assert metrics(stored / "vae") == pytest.approx(metrics(stored / "new"), abs=1e-9)
+
+
+def test_a_finished_ncf_run_is_resumed(stored: Path) -> None:
+    """Its identity holds the layers by value; there is nothing left to train."""
+    before = metrics(stored / "ncf")
+    assert ncf_tf.train.main(["--resume", str(stored / "ncf")]) in (0, 3)
+    assert metrics(stored / "ncf") == pytest.approx(before, abs=1e-9)
 
 
 def test_an_export_answers_its_golden_requests(stored: Path) -> None:

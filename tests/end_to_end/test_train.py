@@ -142,7 +142,7 @@ def test_resume_with_another_model_or_data_is_refused(
     assert python("data_prep", "synthetic", "--like", "tiny", "--seed", "2", "--out", other_data).returncode == 0
     refused = python(*[w if w != tiny_data else other_data for w in words])
     assert refused.returncode == 2
-    assert "--resume: data_set is" in refused.stderr
+    assert "was trained on another data set" in refused.stderr
 
 
 def test_config_yaml_runs_again(alone: Path, python: Any, tmp_path: Path) -> None:

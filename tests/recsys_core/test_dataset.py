@@ -176,3 +176,35 @@ def test_a_file_without_permission_is_one_line(
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(UserError, match="manifest.json cannot be read: Permission denied; check its permissions"):
         Dataset.open(tiny_data)
+
+
+@pytest.mark.parametrize(
+    ("times", "order"),
+    [
+        (["7", "12", "9"], [0, 2, 1]),  # numbers as text
+        (["2024-02-01T10:00:00+02:00", "2024-02-01T09:00:00Z", "2024-01-31"], [2, 0, 1]),
+        ([pd.Timestamp("2024-03-01"), pd.Timestamp("2023-03-01"), pd.Timestamp("2024-01-01")], [1, 2, 0]),
+    ],
+)
+def test_times_of_any_kind_are_ordered_by_time(times: list[Any], order: list[int]) -> None:
+    rows = pd.DataFrame({"user": [1, 1, 1], "item": [0, 1, 2], "time": times})
+    data = Dataset.from_frame(rows, time="time")
+    assert data.event_order is not None
+    assert np.argsort(data.event_order).tolist() == order
+    with pytest.raises(UserError, match="the times cannot be read"):
+        Dataset.from_frame(rows.assign(time=["soon", "later", "now"]), time="time")
+
+
+def test_tables_that_cannot_be_read_say_so() -> None:
+    import polars as pl
+
+    twice = pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"])
+    with pytest.raises(UserError, match="the table has 2 columns 'item'; rename one of them"):
+        Dataset.from_frame(twice)
+    with pytest.raises(UserError, match=r"call .collect\(\) on it first"):
+        Dataset.from_frame(pl.LazyFrame({"user": [1], "item": [2]}))
+    with pytest.raises(UserError, match="the matrix is a list, expected a scipy sparse matrix"):
+        Dataset.from_csr([[1, 0]])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="user_ids holds an id twice, or none"):
+        Dataset.from_csr(sp.eye(2).tocsr(), user_ids=["a", "a"])
+    assert Dataset.from_csr(np.array([[0, 1], [1, 1]])).train.indices.tolist() == [1, 0, 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
 from recsys_core import dataset, files, flags
+from recsys_core.config import plain
 from recsys_core.errors import SharedError
 from recsys_core.training.checkpoints import Checkpoints
 from recsys_core.world import World
@@ -54,15 +57,18 @@ def ended_process() -> int:
 
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
-    ended, alive = ended_process(), os.getppid()
+    host = socket.gethostname()
+    ended, alive = f"{ended_process()}@{host}", f"{os.getppid()}@{host}"
     (tmp_path / f".writing-{ended}-step-00000009").mkdir()
     (tmp_path / f".writing-{ended}-step-00000009" / "part").write_text("half")
     (tmp_path / f".writing-{ended}-a.json").write_text("half")
-    (tmp_path / f".writing-{alive}-b.json").write_text("being written")
+    kept = {f".writing-{alive}-b.json", f".writing-{ended}x-c.json"}  # of a process that runs, of another host
+    for name in kept:
+        (tmp_path / name).write_text("being written")
     (tmp_path / f".replaced-{ended}-export").mkdir()
     (tmp_path / f".replaced-{ended}-export" / "old").write_text("whole")
     files.write_json(tmp_path / "c.json", {})
-    assert {p.name for p in tmp_path.iterdir()} == {f".writing-{alive}-b.json", "c.json", "export"}
+    assert {p.name for p in tmp_path.iterdir()} == {*kept, "c.json", "export"}
     assert (tmp_path / "export" / "old").read_text() == "whole"  # killed before the new one had its name
 
 
@@ -76,7 +82,7 @@ def test_nan_is_no_json(tmp_path: Path) -> None:
 def test_yaml_reads_back(preset: str, tmp_path: Path) -> None:
     words = ["--preset", preset, "--data", "d", "--run-dir", "r", "--l2", "1e-5"]
     original: Config = flags.parse(SPEC, words).config
-    (tmp_path / "config.yaml").write_text(flags.to_yaml(original))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(original)))
     assert flags.from_yaml(tmp_path / "config.yaml", PRESETS["paper"].config) == original
 
 
@@ -140,7 +146,7 @@ def test_last_and_best_checkpoints_stay(tmp_path: Path) -> None:
 def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
     model = Two(3.0)
     keeper(tmp_path, model).save(4, {"step": 4})
-    (tmp_path / ".writing-1-step-00000009").mkdir()
+    (tmp_path / ".writing-1@elsewhere-step-00000009").mkdir()
     (tmp_path / "step-00000008").mkdir()  # killed between rename and the rest cannot happen; an empty folder is ignored
     assert keeper(tmp_path, Two(0.0)).restore()["step"] == 4
 

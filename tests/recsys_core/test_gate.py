@@ -38,7 +38,7 @@ def test_the_default_beats_popularity_by_a_tenth() -> None:
     assert judge([condition], reached(0.221), {"popularity": reached(0.2)})[0].passed
 
 
-@pytest.mark.parametrize("model", [0.0, 0.0009])
+@pytest.mark.parametrize("model", [0.0, 1e-7])
 def test_a_model_that_ranks_nothing_right_does_not_beat_a_popularity_of_zero(model: float) -> None:
     verdict = judge([default_condition(parse_metric("ndcg@100"))], reached(model), {"popularity": reached(0.0)})[0]
     assert not verdict.passed

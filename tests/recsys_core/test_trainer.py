@@ -87,13 +87,16 @@ def test_a_third_model_is_trained_to_a_verdict(data: Dataset, tmp_path: Path, ca
     }  # fmt: skip
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert manifest["family"] == "examples.linear_autoencoder"
-    assert manifest["data"] == {"folder": None, "fingerprint": data.fingerprint, "view": ""}
+    digests = {"items": data.item_digest, "users": data.user_digest}
+    assert manifest["data"] == {"folder": None, "fingerprint": data.fingerprint, "view": "", **digests}
     assert manifest["config"]["model"] == {"rank": 8}
 
 
 def test_a_library_run_needs_no_folder(data: Dataset) -> None:
-    run = Trainer(epochs=1, **EASY).fit(linear(data), data)
-    assert run.run_dir is not None and (run.run_dir / "result.json").is_file()
+    trainer = Trainer(epochs=1, **EASY)
+    runs = [trainer.fit(linear(data), data) for _ in range(2)]
+    assert runs[0].run_dir != runs[1].run_dir
+    assert all(run.run_dir is not None and (run.run_dir / "result.json").is_file() for run in runs)
 
 
 @pytest.mark.parametrize("kind", [Popularity, Ease])
@@ -167,10 +170,12 @@ def test_another_model_or_other_settings_are_refused(data: Dataset, tmp_path: Pa
         Trainer(tmp_path / "run", epochs=1, **EASY).fit(linear(data), data)
     with pytest.raises(UserError, match="--resume: epochs is 2, the run in .* has 1"):
         Trainer(tmp_path / "run", epochs=2, **EASY).fit(linear(data), data, resume=True)
-    with pytest.raises(UserError, match="--resume: model is {'rank': 9}"):
+    stored = (tmp_path / "run" / "run.json").read_text()
+    with pytest.raises(UserError, match="--resume: rank is 9"):
         Trainer(tmp_path / "run", epochs=1, **EASY).fit(LinearAutoencoder(data, rank=9), data, resume=True)
     with pytest.raises(UserError, match="--resume: seed is 4"):
         Trainer(tmp_path / "run", epochs=1, **EASY).fit(linear(data, seed=4), data, resume=True)
+    assert (tmp_path / "run" / "run.json").read_text() == stored  # a refused resume changes nothing
 
 
 def test_what_cannot_be_trained_is_one_clear_error(data: Dataset, tmp_path: Path) -> None:
@@ -185,6 +190,16 @@ def test_what_cannot_be_trained_is_one_clear_error(data: Dataset, tmp_path: Path
         Trainer(tmp_path / "r", epochs=0).fit(linear(data), data)
     with pytest.raises(UserError, match="hr@10/sampled needs lists of candidates"):
         Trainer(tmp_path / "r", metrics=("hr@10/sampled",)).fit(linear(data), data)
+    for settings, message in (
+        ({"epochs": "20"}, "epochs is '20', expected int"),
+        ({"training": {"epochs": 3}}, "training is a dict, expected a TrainingConfig"),
+        ({"metrics": 5}, "metrics is 5, expected tuple"),
+        ({"seed": 7}, r"seed is a setting of the model; give it there, as MultVae\(data, seed=7\)"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Trainer(tmp_path / "r", **settings).fit(linear(data), data)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="hidden is 600, expected tuple"):
+        MultVae(data, hidden=600)
     with pytest.raises(UserError, match="unknown setting 'ranks', known are: rank"):
         LinearAutoencoder(data, ranks=3)
     with pytest.raises(UserError, match="unknown preset 'fast', known are: paper, shallow"):
@@ -278,6 +293,10 @@ def test_histories_of_other_users(model: Ease) -> None:
     [
         ({"users": ["nobody"]}, "unknown user 'nobody': it is not in the data set"),
         ({"users": "u3@example.org"}, r"users is 'u3@example.org', expected a list of ids"),
+        ({"users": 3}, r"users is 3, expected a list of ids, as \[3\]"),
+        ({"users": ["u3@example.org"], "deny": "sku-1"}, r"deny is 'sku-1', expected a list of ids"),
+        ({"histories": ["sku-1"]}, "histories is a list, expected names and lists of item ids"),
+        ({"histories": {"x": "sku-1"}}, r"histories\['x'\] is 'sku-1', expected a list of ids"),
         ({"histories": {"x": ["sku-99"]}}, "unknown item 'sku-99'"),
         ({"users": ["u3@example.org"], "k": 0}, "k is 0, expected a whole number from 1"),
     ],
@@ -285,6 +304,38 @@ def test_histories_of_other_users(model: Ease) -> None:
 def test_a_request_that_cannot_be_answered(arguments: dict[str, Any], message: str, model: Ease) -> None:
     with pytest.raises(UserError, match=message):
         model.recommend(**arguments)
+
+
+def test_ids_without_a_type_in_parquet_are_exported_as_text(tmp_path: Path) -> None:
+    from uuid import UUID
+
+    rows = table().assign(user=[UUID(int=int(u[1:].split("@")[0])) for u in table()["user"]])
+    data = Dataset.from_frame(rows).split("users", held_out=12)
+    model = linear(data)
+    assert Trainer(tmp_path / "run", epochs=1, **EASY).fit(model, data).passed
+    users = pd.read_parquet(tmp_path / "run" / "export" / "users.parquet")["user_id"]
+    assert UUID(users[0]) in set(rows["user"])
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m", data)
+    pd.testing.assert_frame_equal(again.recommend([UUID(int=3)]), model.recommend([UUID(int=3)]))
+
+
+def test_a_model_before_its_fit_and_a_folder_of_other_things(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Ease has no parameters yet; fit it first"):
+        Ease(data).recommend(["u3@example.org"])
+    with pytest.raises(UserError, match="Popularity has no parameters yet"):
+        Popularity(data).save(tmp_path / "p")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "x").write_text("mine")
+    with pytest.raises(UserError, match="docs exists and holds no saved model; choose another folder"):
+        linear(data).save(tmp_path / "docs")
+    assert (tmp_path / "docs" / "x").read_text() == "mine"
+    for wrong, message in (
+        ({"data": table()}, "data is a DataFrame, expected a Dataset"),
+        ({"seed": -1}, "seed is -1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            LinearAutoencoder(**{"data": data} | wrong)
 
 
 def test_similar_items_are_of_the_same_group(data: Dataset) -> None:
@@ -308,6 +359,9 @@ def test_a_saved_model_is_the_same(make: Any, data: Dataset, tmp_path: Path) -> 
     guest = {"guest": ["sku-2", "sku-8"]}
     pd.testing.assert_frame_equal(elsewhere.recommend(k=9, histories=guest), model.recommend(k=9, histories=guest))
     assert again.settings == model.settings
+    with pytest.raises(UserError, match="unknown user"):
+        elsewhere.recommend(users)
+    assert again.preset == model.preset
     with pytest.raises(UserError, match="has other items than the model"):
         load(tmp_path / "m", Dataset.from_frame(table().query("item != 'sku-4'")).split("users", held_out=12))
     (tmp_path / "m" / "parameters.npz").write_bytes(b"cut")
