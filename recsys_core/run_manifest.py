@@ -87,8 +87,8 @@ def read(
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error!r})") from None
     if family and found.family != family:
-        own = found.family
-        raise UserError(f"{flag} {folder} holds a run of {own}; use python -m {own}.train or {own}.evaluate")
+        other = found.family
+        raise UserError(f"{flag} {folder} holds a run of {other}; use python -m {other}.train or {other}.evaluate")
     return found
 
 

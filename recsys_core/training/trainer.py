@@ -114,7 +114,7 @@ class Trainer:
             UserError: settings, data set or disk are wrong. NonFiniteError: the loss or a gradient is not finite.
         """
         with self.stop.listening() if self._listens else nullcontext():
-            self._make_temporary_folder()
+            self._begin()
             task = self._make_task(model, data, resume)
             state = self._start(task, resume)
             if state is None:
@@ -164,9 +164,10 @@ class Trainer:
         if self.verbose and self.world.is_rank0:
             print(text, flush=True)
 
-    def _make_temporary_folder(self) -> None:
+    def _begin(self) -> None:
+        """Forget the signals of an earlier `fit`, and make a new temporary folder where none was given."""
         if self._listens:
-            self.stop.received = False  # of an earlier `fit`
+            self.stop.received = False
         if not self._has_folder:
             self._temporary = tempfile.TemporaryDirectory(prefix="run-")
             self.run_dir = Path(self._temporary.name)
