@@ -46,7 +46,7 @@ def facts() -> list[tuple[str, str]]:
         ("GPUs", ", ".join(names) or "none"),
         ("TF-TRT", _tf_trt(len(gpus))),
         ("CPU bf16", bf16),
-        ("--precision auto", precision.best(devices.gpu_capability(), devices.cpu_has_bf16())),
+        ("auto means", precision.best(devices.gpu_capability(), devices.cpu_has_bf16())),
     ]
 
 
@@ -59,7 +59,7 @@ def main() -> int:
                 print("gradients are reduced" if good else "gradients are NOT reduced", flush=True)
         return 0 if good else 1
     for name, answer in facts():
-        print(f"{name:16} {answer}")
+        print(f"{name:13} {answer}")
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
 import subprocess
 import sys
@@ -74,11 +77,29 @@ def command() -> Command:
     return run
 
 
+IN_PROCESS = ("data_prep", "vaecf.train", "vaecf.evaluate", "ncf_tf.train", "ncf_tf.evaluate")
+"""Commands that `python` runs in the process of the tests: TensorFlow's start takes longer than most of them."""
+
+
+def _run_here(module: str, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """A command of `IN_PROCESS`, as if it had a process of its own."""
+    main = importlib.import_module(f"{module}.__main__" if module == "data_prep" else module).main
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(list(words))
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else int(bool(error.code))
+    return subprocess.CompletedProcess([module, *words], status, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture(scope="session")
 def python(command: Command) -> Command:
-    """Run `python -m MODULE ARGS`."""
+    """Run `python -m MODULE ARGS`; tests of ranks, signals and full disks start processes themselves."""
 
     def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        if words[0] in IN_PROCESS and not options:
+            return _run_here(str(words[0]), [str(word) for word in words[1:]])
         return command([sys.executable, "-m", *words], **options)
 
     return run
