@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,18 @@ def threads_per_rank(world: World) -> int:
     if given := os.environ.get("OMP_NUM_THREADS"):
         return max(1, int(given))
     return world.cores()
+
+
+@contextlib.contextmanager
+def only_errors_logged() -> Iterator[None]:
+    """TensorFlow's Python logger is silent below errors while the block runs: its notices are of no use to callers."""
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def configure(world: World) -> None:

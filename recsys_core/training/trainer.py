@@ -113,7 +113,7 @@ class Trainer:
         Raises:
             UserError: settings, data set or disk are wrong. NonFiniteError: the loss or a gradient is not finite.
         """
-        with self.stop.listening() if self._listens else nullcontext():
+        with devices.only_errors_logged(), self.stop.listening() if self._listens else nullcontext():
             self._begin()
             task = self._make_task(model, data, resume)
             state = self._start(task, resume)

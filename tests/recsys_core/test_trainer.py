@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from recsys_core.evaluation.baselines import Ease, Popularity
 from recsys_core.evaluation.evaluator import Estimate, Evaluation
 from recsys_core.training.callbacks import Callback, StopEarly
 from recsys_core.training.state import EvalEvent, Plan, TrainState
+from tests.conftest import ROOT, _environment
 from vaecf import MultVae
 
 EASY = {"gate": ("ndcg@100>=0",)}
@@ -92,6 +95,23 @@ def test_a_third_model_is_trained_to_a_verdict(data: Dataset, tmp_path: Path, ca
     digests = {"items": data.item_digest, "users": data.user_digest}
     assert manifest["data"] == {"folder": None, "fingerprint": data.fingerprint, "view": "", **digests}
     assert manifest["config"]["model"] == {"rank": 8}
+
+
+def test_a_library_run_is_silent(tmp_path: Path) -> None:
+    """In a process of its own, as a script or a notebook is: TensorFlow has notices about exports, too."""
+    code = (
+        "from tests.recsys_core.test_trainer import EASY, linear, table\n"
+        "from recsys_core import Dataset, Trainer\n"
+        "data = Dataset.from_frame(table()).split('users', held_out=12)\n"
+        f"assert Trainer({str(tmp_path / 'run')!r}, epochs=1, **EASY).fit(linear(data), data).passed\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=_environment(None), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "INFO:tensorflow" not in done.stderr
+    assert "WARNING:tensorflow" not in done.stderr
 
 
 def test_a_library_run_needs_no_folder(data: Dataset) -> None:
