@@ -7,11 +7,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_prep import synthetic
-from data_prep.prepare import NAMES, Request, prepare
-from data_prep.sources import SOURCES
+from data_prep.sources import GENERIC, SOURCES
 from data_prep.split import LIANG2018_SEED, PROTOCOLS, SplitRules
+
+if TYPE_CHECKING:
+    from data_prep.prepare import Request
 
 EPILOG = (
     "data sets:\n"
@@ -42,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(NAMES)}")
+    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join((*SOURCES, *GENERIC))}")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the data set folder to write (default: data/NAME)")
     where = parser.add_argument_group("source")
     where.add_argument("--raw", type=Path, metavar="PATH", help="folder, file, zip or tar with the original files")
@@ -119,6 +122,8 @@ def _shape(args: argparse.Namespace) -> synthetic.Shape | None:
 
 
 def _request(args: argparse.Namespace) -> Request:
+    from data_prep.prepare import Request  # late: pandas takes longer to import than the help to print
+
     return Request(
         name=args.name,
         out=(args.out or Path("data") / args.name).absolute(),
@@ -169,6 +174,8 @@ def main(argv: list[str] | None = None) -> int:
                 raise ValueError("--write-csv goes with: synthetic --like NAME, or --users, --items and --interactions")
             print(f"{synthetic.write_csv(shape, args.seed, args.write_csv):,} rows in {args.write_csv}")
             return 0
+        from data_prep.prepare import prepare
+
         request = _request(args)
         manifest = prepare(request)
     except (ValueError, OSError) as error:
