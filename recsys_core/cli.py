@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,12 +113,6 @@ def _is_help_on_other_rank(argv: Sequence[str] | None) -> bool:
     return rank_hint() != 0 and any(word in ("-h", "--help") for word in words)
 
 
-def model_class(spec: ModelSpec) -> Any:
-    """The `Recommender` of a family."""
-    module, _, name = spec.model.partition(":")
-    return getattr(import_module(module), name)
-
-
 def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
     """The verified data set as the run sees it, and the model with fresh parameters."""
     from recsys_core.dataset import Dataset, verify_integrity
@@ -130,7 +123,7 @@ def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
     check_same_data(data.fingerprint, world)  # before a model of another size is made
     if config.view:
         _say_view(config, world)
-    kind = model_class(spec)
+    kind = spec.model_class()
     components = {name: getattr(config, name) for name in kind.configs}
     return data, kind(data, preset=config.preset or None, seed=config.training.seed, **components)
 

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -217,6 +218,11 @@ class ModelSpec:
     """The first is the default."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Settings of earlier versions -> their names today."""
+
+    def model_class(self) -> Any:
+        """The `Recommender` of the family; imports its module, and TensorFlow with it."""
+        module, _, name = self.model.partition(":")
+        return getattr(import_module(module), name)
 
 
 def plain(value: Any) -> Any:

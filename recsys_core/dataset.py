@@ -147,8 +147,9 @@ class Dataset:
         assert self.folder is not None, "a data set has a folder or its tables"
         try:
             return pd.read_parquet(self.folder / name)
-        except OSError as error:
-            raise UserError(f"{self.folder / name} cannot be read: {os_message(error)}") from error
+        except (OSError, ValueError) as error:  # a damaged Parquet file is a ValueError
+            reason = os_message(error) if isinstance(error, OSError) else str(error)
+            raise UserError(f"{self.folder / name} cannot be read: {reason}; prepare the data set again") from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -233,14 +234,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
         manifest = json.loads(path.read_text())
-        version, files = manifest["format_version"], manifest["files"]
+        version, files, _ = manifest["format_version"], manifest["files"], int(manifest["counts"]["train_items"])
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{folder} is no prepared data set (no manifest.json); make one with: python -m data_prep"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error!r}); prepare the data set again") from None
     if version != FORMAT_VERSION:
         raise UserError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +98,7 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
         UserError: the run has no best checkpoint, or the data set is damaged, another one, or has other ids.
     """
     config = asked.config
-    module, _, name = spec.model.partition(":")
-    kind = getattr(import_module(module), name)
+    kind = spec.model_class()
     folder = asked.other_data or asked.own_data
     assert folder is not None, "request found a data set"
     world.run_on_rank0(lambda: verify_integrity(folder))

@@ -71,6 +71,8 @@ def _require_same(folder: Path, stored: RunManifest, manifest: RunManifest) -> N
             f"{str(stored.fingerprint)[:8]}) than {manifest.data or 'the one in memory'} ({manifest.fingerprint[:8]})"  # type: ignore[index]
         )
     for name, old, new in differences(stored.config, manifest.config, (*RunConfig.FREE, "run_dir", "preset")):
+        if old is None:  # a setting that the program had not yet when the run was started
+            continue
         raise ValueError(
             f"--resume: {name.rpartition('.')[2]} is {new!r}, the run in {folder} has {old!r}; "
             "resume with the settings it was started with"

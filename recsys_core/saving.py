@@ -29,7 +29,6 @@ MODEL_VERSION = 1
 
 def save(model: Any, folder: Path) -> None:
     """See `Recommender.save`."""
-
     if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and holds no saved model; choose another folder")
     if model.is_closed_form and not model.parameters:
@@ -72,11 +71,23 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], pd.DataF
     return content, parameters, items
 
 
+def _class_and_settings(folder: Path, content: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The model's class, and its settings by component."""
+    try:
+        module, _, name = content["class"].partition(":")
+        kind = getattr(import_module(module), name)
+        rules = dacite.Config(cast=[tuple])
+        return kind, {c: dacite.from_dict(config, content["settings"][c], rules) for c, config in kind.configs.items()}
+    except (ImportError, AttributeError, KeyError, dacite.DaciteError) as error:
+        raise UserError(
+            f"{folder} holds a model that cannot be made here ({error!r}); is its module installed?"
+        ) from None
+
+
 def load(folder: Path, data: Dataset | None) -> Any:
     """See `model.load`."""
     content, parameters, items = _read(folder)
-    module, _, name = content["class"].partition(":")
-    kind = getattr(import_module(module), name)
+    kind, settings = _class_and_settings(folder, content)
     if data is None:
         nobody = pd.DataFrame({"split": [], "index": [], "user_id": []})
         data = replace(Dataset.empty(content["users"], len(items)), item_frame=items, user_frame=nobody)
@@ -86,15 +97,12 @@ def load(folder: Path, data: Dataset | None) -> Any:
         raise UserError(
             f"{data.name} has other users than the model in {folder} ({data.n_users:,} and {content['users']:,})"
         )
-    settings = {
-        component: dacite.from_dict(config, content["settings"][component], dacite.Config(cast=[tuple]))
-        for component, config in kind.configs.items()
-    }
     model = kind(data, preset=content["preset"] or None, seed=content["seed"], **settings)
     if model.is_closed_form:
         model.allocate()
+    shapes = {str(k): tuple(variable.shape) for k, variable in enumerate(model.parameters)}
+    if (stored := {name: value.shape for name, value in parameters.items()}) != shapes:
+        raise UserError(f"{folder} holds a damaged model: its parameters have shapes {stored}, expected {shapes}")
     for k, variable in enumerate(model.parameters):
-        if parameters[str(k)].shape != tuple(variable.shape):
-            raise UserError(f"{folder} holds a damaged model: parameter {k} has shape {parameters[str(k)].shape}")
         variable.assign(parameters[str(k)])
     return model

@@ -19,7 +19,7 @@ from recsys_core.world import World
 def _lines_up_to(path: Path, step: int) -> list[dict[str, Any]]:
     """The lines of steps up to one; a line that was cut when the writer was killed is left out."""
     lines = []
-    for text in path.read_text().splitlines() if path.is_file() else []:
+    for text in path.read_text(errors="replace").splitlines() if path.is_file() else []:
         try:
             line = json.loads(text)
         except json.JSONDecodeError:

@@ -139,10 +139,10 @@ class TrainStep(tf.Module):
         rows = self._run_steps(batches, tf.constant(count)).numpy()
         losses, norms, scales = np.split(rows, [len(self._loss_names), rows.shape[1] - 1], axis=1)
         self._check_finite(first, losses, self._loss_names)
-        unscaled = scales[:, 0] <= LossScale.SMALLEST  # nothing smaller to try: the step would be skipped for ever
-        self._check_finite(
-            first, np.where(unscaled[:, None], norms, 0), [f"gradient of {v.name}" for v in self._variables]
-        )
+        at_smallest = scales <= LossScale.SMALLEST  # no smaller scale is left: all further steps would be skipped
+        where = " at the smallest loss scale" if self.loss_scale.enabled else ""
+        names = [f"gradient of {v.name}{where}" for v in self._variables]
+        self._check_finite(first, np.where(at_smallest, norms, 0), names)
         result = {name: losses[:, k] for k, name in enumerate(self._loss_names)}
         norm = np.sqrt((norms.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
         skipped = ~np.isfinite(norm)  # with loss scaling only: the step was not taken
@@ -156,12 +156,7 @@ class TrainStep(tf.Module):
         bad = np.argwhere(~np.isfinite(table))
         if len(bad):
             row, column = bad[0]
-            smallest = (
-                " at the smallest loss scale"
-                if self.loss_scale.enabled and names[column] not in self._loss_names
-                else ""
-            )
             raise NonFiniteError(
-                f"step {first + row}: {names[column]} is {table[row, column]}{smallest}; lower --learning-rate, or use "
+                f"step {first + row}: {names[column]} is {table[row, column]}; lower --learning-rate, or use "
                 "--precision fp32 if it was lower. The last checkpoint is intact."
             )

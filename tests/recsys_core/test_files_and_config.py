@@ -199,6 +199,8 @@ def damage(folder: Path, what: str) -> None:
         (folder / "items.parquet").unlink()
     elif what == "version":
         (folder / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
+    elif what == "no counts":
+        (folder / "manifest.json").write_text(json.dumps({k: v for k, v in manifest.items() if k != "counts"}))
     elif what == "no json":
         (folder / "manifest.json").write_text("{")
     else:
@@ -214,6 +216,7 @@ def damage(folder: Path, what: str) -> None:
         ("version", "format version 99, this program reads 1"),
         ("no json", "manifest.json is damaged"),
         ("no manifest", "is no prepared data set"),
+        ("no counts", "manifest.json is damaged"),
     ],
 )
 def test_a_damaged_data_set_is_refused(what: str, message: str, tiny_data: Path, tmp_path: Path) -> None:

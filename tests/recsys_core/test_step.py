@@ -94,7 +94,7 @@ def test_an_overflow_at_the_smallest_scale_is_an_error() -> None:
         scaled=True,
     )  # fmt: skip
     only_gradient.loss_scale.value.assign(1.0)
-    with pytest.raises(NonFiniteError, match="step 0: gradient of weight:0 is inf at the smallest loss scale"):
+    with pytest.raises(NonFiniteError, match="step 0: gradient of weight:0 at the smallest loss scale is inf"):
         only_gradient.run(iter(tf.data.Dataset.from_tensors(np.float32(1.0))), 1)
 
 

@@ -386,6 +386,14 @@ def test_a_saved_model_is_the_same(make: Any, data: Dataset, tmp_path: Path) -> 
     assert again.preset == model.preset
     with pytest.raises(UserError, match="has other items than the model"):
         load(tmp_path / "m", Dataset.from_frame(table().query("item != 'sku-4'")).split("users", held_out=12))
+    content = (tmp_path / "m" / "model.json").read_text()
+    (tmp_path / "m" / "model.json").write_text(content.replace('"class": "', '"class": "nowhere.'))
+    with pytest.raises(UserError, match="holds a model that cannot be made here"):
+        load(tmp_path / "m", data)
+    (tmp_path / "m" / "model.json").write_text(content)
+    np.savez(tmp_path / "m" / "parameters.npz", **{"0": np.zeros(1)})
+    with pytest.raises(UserError, match="holds a damaged model: its parameters have shapes"):
+        load(tmp_path / "m", data)
     (tmp_path / "m" / "parameters.npz").write_bytes(b"cut")
     with pytest.raises(UserError, match="holds a damaged model"):
         load(tmp_path / "m", data)
