@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import targets
-from serving.export_folder import ExportFolder
+from serving.export_folder import ExportFolder, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
 from serving.triton.config import Service
@@ -163,7 +163,8 @@ def serve_version(repository: Path, name: str, version: int, service: Service | 
         config = configuration.read_config(path)
         config.version_policy.specific.versions[:] = [version]
     else:
-        config = configuration.recommender_config(name, [version], service or Service())
+        id_types = open_export(model / str(version) / "export").id_types
+        config = configuration.recommender_config(name, [version], service or Service(), id_types)
     _write_whole(path, configuration.to_text(config))
 
 
