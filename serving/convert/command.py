@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     statuses = [note["status"] for note in notes]
     if "OK" in statuses:
         usable = notes[statuses.index("OK")]["variant"]
-        print(f"use it with: python -m serving recommend --export {args.export} --model {usable} --titles ...")
+        print(f"use it with: python -m serving recommend --export {args.export} --model {usable}")
     if "FAILED" in statuses:
         return EXIT_STATUS["FAILED"]
     return EXIT_STATUS["OK"] if "OK" in statuses else NOTHING_MADE
