@@ -86,7 +86,7 @@ def _build(args: argparse.Namespace) -> int:
     export, service = open_export(args.export), service_from_arguments(args)
     folder = args.models or targets.default_folder(export.folder)
     artifact = targets.artifact(folder, args.model)
-    step(f"checking that {artifact.folder} is the verified model, and copying it")
+    step(f"checking that {artifact.target.name} is the verified model, and copying it")
     version = repository.add_version(args.repository, args.name, export, artifact)
     repository.serve_version(args.repository, args.name, version, service)
     print(f"{args.repository / args.name}: version {version}, {artifact.target.name}")

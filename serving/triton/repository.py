@@ -30,7 +30,13 @@ KEY_FILE = ".control-key"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MODEL_PY = '''"""Run by Triton's Python backend."""
 
-from serving.triton.backend import TritonPythonModel  # noqa: F401
+import os
+import sys
+
+# The backend's interpreter ignores PYTHONPATH, with which `triton serve` names the code that started the server.
+sys.path[:0] = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
+
+from serving.triton.backend import TritonPythonModel  # noqa: E402, F401
 '''
 EXPORT_FILES = ("export.json", "items.parquet", "users.parquet", "histories.npz", "golden.npz", "test.npz")
 """Files of the export that a version holds."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,10 +21,11 @@ from serving import targets
 from serving.__main__ import main
 from serving.export_folder import IdTypes, open_export
 from serving.triton import repository, server
-from serving.triton.client import Client, ServerError
+from serving.triton.client import TYPES, Client, ServerError
 from serving.triton.config import Service
 from serving.triton.example import example_command, http_url
 from serving.triton.server import Ports
+from tests.conftest import ROOT
 from tests.serving import other_ids
 from tests.serving.test_triton_serve import _serve_command
 from tests.serving.two_models import NAME, Models, build
@@ -62,6 +65,16 @@ def test_serve_prints_a_command_that_works(models: Models, tmp_path: Path) -> No
         assert json.loads(done.stdout)["outputs"][0]["data"] == answer["items"]
 
 
+def test_the_server_runs_the_code_that_started_it(command: Any, tmp_path: Path) -> None:
+    """The interpreter of Triton's Python backend ignores PYTHONPATH, as `python -I` does."""
+    package = tmp_path / "code" / "serving" / "triton"
+    package.mkdir(parents=True)
+    (package / "backend.py").write_text("class TritonPythonModel: pass\nprint(__file__)\n")
+    (tmp_path / "model.py").write_text(repository.MODEL_PY)
+    done = command([sys.executable, "-I", tmp_path / "model.py"], env={"PYTHONPATH": str(tmp_path / "code")})
+    assert done.stdout == f"{package / 'backend.py'}\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [
@@ -73,6 +86,18 @@ def test_serve_prints_a_command_that_works(models: Models, tmp_path: Path) -> No
 )
 def test_the_url_can_be_reached_from_this_machine(host: str, url: str) -> None:
     assert http_url(host, 8000) == url
+
+
+def test_the_commands_of_the_documentation_are_requests() -> None:
+    text = (ROOT / "docs" / "serving.md").read_text()
+    found = re.findall(r"^ *(curl -s .*?\]\}')$", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(found) == 2
+    for line in found:
+        url, body = _read_command(line)
+        assert url == "http://127.0.0.1:8000/v2/models/vaecf/infer"
+        for given in body["inputs"]:
+            assert given["datatype"] == TYPES[given["name"]]
+            assert given["shape"] == [1, len(given["data"])]
 
 
 def test_a_repository_without_a_recommender_has_no_example(models: Models, tmp_path: Path) -> None:
