@@ -29,9 +29,9 @@ def add_subject_flags(parser: argparse.ArgumentParser, *, several: bool = False,
     else:
         add("--model", help=f"of the zoo, or a known delay: {known}")
     if exports and several:
-        add("--export", type=Path, nargs="+", default=[], help="trained models: RUN_DIR/export")
+        add("--export", type=Path, nargs="+", default=[], help="trained models: the folders of runs")
     elif exports:
-        add("--export", type=Path, help="a trained model: RUN_DIR/export")
+        add("--export", type=Path, help="a trained model: the folder of a run")
     add("--engine", default=ONNX, help="tensorflow, tensorflow-xla, or a conversion (default: %(default)s)")
     add(
         "--table-mib",
@@ -109,5 +109,5 @@ def _subject_by_name(name: str, args: argparse.Namespace) -> Subject:
 def _subject_of_export(folder: Path, args: argparse.Namespace) -> Subject:
     from serving.export_folder import open_export
 
-    package = open_export(folder).content["model"]["package"]
-    return Subject(model=package, engine=args.engine, export=folder)
+    export = open_export(folder)
+    return Subject(model=export.content["model"]["package"], engine=args.engine, export=export.folder)
