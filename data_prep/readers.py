@@ -172,12 +172,20 @@ def _as_numbers(times: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArra
 
 
 def read_parquet(
-    path: Path, user: str, item: str, rating: str | None, keep: Keep, ranks: Ranks, time: str | None = None
+    path: Path,
+    user: str,
+    item: str,
+    rating: str | None,
+    keep: Keep,
+    ranks: Ranks,
+    time: str | None = None,
+    read_times: bool = True,
 ) -> Interactions:
     """This rank's share of the events of a Parquet file: some of its row groups.
 
     Args:
         rating, time: as in `text_layout`.
+        read_times: whether the column of times is read, or only looked for.
 
     Raises:
         ValueError: not a Parquet file, a named column is missing or not numeric, an id is missing.
@@ -193,6 +201,7 @@ def read_parquet(
     _check_wanted(path, names, (user, item, rating, time))
     rating = rating or _column(names, "rating")
     time = _column(names, "timestamp") if time == "" else time
+    time = time if read_times else None
     if (
         rating
         and not pa.types.is_floating(kind := file.schema_arrow.field(rating).type)

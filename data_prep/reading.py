@@ -89,14 +89,13 @@ def _share(request: Request, folder: Path, ranks: Ranks, keep: Keep, time: str |
     """
     if request.name == "netflix":
         return readers.read_netflix(folder, keep, ranks, time is not None)
+    columns = (request.user_column, request.item_column, request.rating_column)
+    named = request.time_column or None  # must be there even where it is not read
     if request.name == "parquet":
-        columns = (request.user_column, request.item_column, request.rating_column)
-        return readers.read_parquet(folder, *columns, keep, ranks, time)
+        return readers.read_parquet(folder, *columns, keep, ranks, named if time is None else time, time is not None)
     if request.name == "csv":
-        layout, skip = readers.text_layout(
-            folder, request.delimiter, request.user_column, request.item_column, request.rating_column, time
-        )
-        return readers.read_text(folder, layout, skip, keep, ranks)
+        layout, skip = readers.text_layout(folder, request.delimiter, *columns, named if time is None else time)
+        return readers.read_text(folder, layout if time is not None else replace(layout, time=None), skip, keep, ranks)
     source = SOURCES[request.name]
     known = source.layout
     assert known is not None
