@@ -11,6 +11,7 @@ from pathlib import Path
 from recsys_core import conversion
 from recsys_core.training import progress
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.curves import Curves, draw_curves
 from recsys_core.training.log import RunLog
 from recsys_core.training.state import EvalEvent, TrainState
 from recsys_core.world import World
@@ -106,7 +107,8 @@ class DrawCurves(Callback):
 
     def on_evaluation(self, event: EvalEvent) -> None:
         if self._drawing:
-            progress.draw_curves(self._path, event.state.history, self._primary, self._lines)
+            history = event.state.history
+            draw_curves(self._path, Curves(title="", history=history, primary=self._primary, baselines=self._lines))
 
 
 class StopEarly(Callback):
