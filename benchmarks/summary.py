@@ -6,19 +6,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.rungs import CASE_STUDY_OVERALL
-from recsys_core.measuring.cells import Row, of_windows
+from recsys_core.measuring.cells import Row, having, of_windows
 from recsys_core.measuring.drawing import median_of
 from recsys_core.measuring.report import Summary
 
 
-def _having(rows: Sequence[Row], *names: str) -> list[Row]:
-    """The records that hold all of some fields; records of earlier versions may lack one."""
-    return [row for row in rows if all(row.get(name) not in (None, []) for name in names)]
-
-
 def speedup(rows: Sequence[Row]) -> list[str]:
     """The gain of the whole ladder, and the rung with the largest part in it."""
-    rows = _having(rows, "users_per_second", "overall", "step")
+    rows = having(rows, "rung", "users_per_second", "overall", "step")
     if len(rows) < 2:
         return []
     fastest = max(rows, key=lambda row: median_of(row, "overall"))
@@ -32,22 +27,27 @@ def speedup(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _step(rows: Sequence[Row], unit: str, setting: str) -> list[str]:
+def _setting(row: Row, fields: Sequence[str]) -> str:
+    """The fields of a setting as words."""
+    return ", ".join(f"batch {row[name]:,}" if name == "batch_size" else str(row[name]) for name in fields)
+
+
+def _step(rows: Sequence[Row], unit: str, fields: Sequence[str]) -> list[str]:
     """The fastest setting, and how near it is to what the machine allows.
 
     Args:
         unit: plural name of the examples.
-        setting: form of a setting, with the fields of a record.
+        fields: names of the fields of a setting.
     """
-    rows = _having(rows, f"{unit}_per_second")
+    rows = having(rows, f"{unit}_per_second", *fields)
     if not rows:
         return []
     best = max(rows, key=lambda row: median_of(row, f"{unit}_per_second"))
     text = (
-        f"the fastest of {len(rows)} settings ({setting.format(**best)}) trains "
+        f"the fastest of {len(rows)} settings ({_setting(best, fields)}) trains "
         f"{of_windows(best[f'{unit}_per_second'], ',.0f')} {unit}/s"
     )
-    if not _having([best], "share_of_limit", "bound"):
+    if not having([best], "share_of_limit", "bound"):
         return [f"{text}."]
     by = {"compute": "matrix products", "memory": "memory"}.get(best["bound"], best["bound"])
     share = f"{text}. That is {of_windows(best['share_of_limit'], '.0%')} of what this machine's {by} would allow"
@@ -56,16 +56,16 @@ def _step(rows: Sequence[Row], unit: str, setting: str) -> list[str]:
 
 
 def train(rows: Sequence[Row]) -> list[str]:
-    return _step(rows, "users", "batch {batch_size:,}, {precision}")
+    return _step(rows, "users", ("batch_size", "precision"))
 
 
 def ncf(rows: Sequence[Row]) -> list[str]:
-    return _step(rows, "samples", "{shape}, batch {batch_size:,}, {precision}")
+    return _step(rows, "samples", ("shape", "batch_size", "precision"))
 
 
 def scaling(rows: Sequence[Row]) -> list[str]:
     """For the most ranks: against one rank with the same batch."""
-    rows = _having(rows, "strong", "ranks", "batch_size")
+    rows = having(rows, "strong", "ranks", "batch_size", "exposed_communication", "step")
     if not rows:
         return []
     best = max(rows, key=lambda row: (row["ranks"], median_of(row, "strong")))
@@ -79,18 +79,18 @@ def scaling(rows: Sequence[Row]) -> list[str]:
 
 def peers(rows: Sequence[Row]) -> list[str]:
     """The lowest and the highest ratio."""
-    rows = _having(rows, "ratio")
+    setting = ("model", "batch_size", "precision")
+    rows = having(rows, "ratio", *setting)
     if not rows:
         return []
     low, high = (of(rows, key=lambda row: median_of(row, "ratio")) for of in (min, max))
-    texts = [f"{of_windows(row['ratio'], '.2f')} ({row['model']}, batch {row['batch_size']:,}, {row['precision']})"
-             for row in (low, high)]  # fmt: skip
+    texts = [f"{of_windows(row['ratio'], '.2f')} ({_setting(row, setting)})" for row in (low, high)]
     between = texts[0] if len(rows) == 1 else f"between {texts[0]} and {texts[1]}"
     return [f"our speed over that of plain PyTorch is {between}; above 1 ours is faster."]
 
 
 def evaluate(rows: Sequence[Row]) -> list[str]:
-    rows = _having(rows, "users_per_second", "share_of_limit")
+    rows = having(rows, "users_per_second", "share_of_limit", "n_items")
     if not rows:
         return []
     best = max(rows, key=lambda row: median_of(row, "users_per_second"))
@@ -103,10 +103,10 @@ def evaluate(rows: Sequence[Row]) -> list[str]:
 def prep(rows: Sequence[Row]) -> list[str]:
     """Ours beside the published pandas code, for each size."""
     texts = []
-    for ours in _having([row for row in rows if row.get("way") == "ours"], "wall_s", "input_bytes"):
+    for ours in having([row for row in rows if row.get("way") == "ours"], "wall_s", "input_bytes"):
         text = f"{ours['input_bytes'] / 1e6:,.0f} MB of ratings are prepared in {of_windows(ours['wall_s'], '.1f')} s"
         other = [row for row in rows if row.get("way") == "pandas" and row.get("like") == ours.get("like")]
-        if other := _having(other, "wall_s"):
+        if other := having(other, "wall_s"):
             factor = statistics.median(other[-1]["wall_s"]) / statistics.median(ours["wall_s"])
             text += (
                 f"; the published pandas code takes {of_windows(other[-1]['wall_s'], '.1f')} s, {factor:.1f} times it"
@@ -117,7 +117,7 @@ def prep(rows: Sequence[Row]) -> list[str]:
 
 def serve(rows: Sequence[Row]) -> list[str]:
     """The shortest time of the smallest batch, and the highest rate."""
-    rows = _having(rows, "p50_ms", "p99_ms", "users_per_second")
+    rows = having(rows, "engine", "batch", "p50_ms", "p99_ms", "users_per_second")
     if not rows:
         return []
     smallest = min(row["batch"] for row in rows)
@@ -133,7 +133,7 @@ def serve(rows: Sequence[Row]) -> list[str]:
 
 def serve_quality(rows: Sequence[Row]) -> list[str]:
     """The conversion that differs most from the reference, which is the first one."""
-    rows = _having(rows, "rows_equal_but_for_ties", "rows", "ndcg@100")
+    rows = having(rows, "engine", "rows_equal_but_for_ties", "rows", "ndcg@100")
     if len(rows) < 2:
         return []
     worst = min(rows[1:], key=lambda row: row["rows_equal_but_for_ties"])
@@ -147,7 +147,8 @@ def serve_quality(rows: Sequence[Row]) -> list[str]:
 def embeddings(rows: Sequence[Row]) -> list[str]:
     """The smallest table from which on the update by rows is faster."""
     texts = []
-    for lookups in dict.fromkeys(row["lookups"] for row in _having(rows, "dense_ms", "by_rows_ms")):
+    rows = having(rows, "lookups", "rows", "dense_ms", "by_rows_ms")
+    for lookups in dict.fromkeys(row["lookups"] for row in rows):
         own = sorted((row for row in rows if row["lookups"] == lookups), key=lambda row: row["rows"])
         slower = [k for k, row in enumerate(own) if row["by_rows_ms"] >= row["dense_ms"]]
         first = slower[-1] + 1 if slower else 0

@@ -132,7 +132,9 @@ def platforms(rows: Sequence[Row], width: float) -> Figure | None:
             x = [row["batch"] for row in points]
             own.errorbar(x, middle, yerr=bars, fmt="o-", color=colour, label=engine, markersize=4, capsize=3)
         own.set_title(name, fontsize=10)
-        own.set(xscale="log", xlabel="batch (examples)", ylabel="speed-up (factor)")
+        own.axhline(1, color="black", linewidth=1, linestyle=":")
+        own.set(xscale="log", yscale="log", xlabel="batch (examples)", ylabel="speed-up (factor)")
+        log_ticks(own.yaxis)
         own.set_xticks(sorted({row["batch"] for row in panel}))
         own.xaxis.set_major_formatter("{x:,.0f}")
         own.xaxis.set_minor_locator(NullLocator())
@@ -158,6 +160,7 @@ PLOTS: Mapping[str, Plot] = {
     ),
     "platforms": Plot(
         draw=platforms,
-        caption="Median over the rounds; bars from the lowest to the highest round. 1: as fast as TensorFlow.",
+        caption="Median over the rounds; bars from the lowest to the highest round. Above the dotted line the "
+        "engine is faster than TensorFlow.",
     ),
 }

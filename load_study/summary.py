@@ -6,21 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from load_study.operator_kinds import KINDS
 from load_study.tables import interval
-from recsys_core.measuring.cells import Row, of_windows
+from recsys_core.measuring.cells import Row, having, of_windows
 from recsys_core.measuring.drawing import median_of
 from recsys_core.measuring.report import Summary
-
-
-def _having(rows: Sequence[Row], *names: str) -> list[Row]:
-    """The records that hold all of some fields; records of earlier versions may lack one."""
-    return [row for row in rows if all(row.get(name) not in (None, []) for name in names)]
 
 
 def load(rows: Sequence[Row]) -> list[str]:
     """For each subject: the latency at the lowest and at the highest offered rate of the open loop."""
     texts = []
     found: dict[tuple[str, str, str], list[Row]] = {}
-    for row in _having(rows, "p95_s", "offered_rate"):
+    for row in having(rows, "model", "engine", "target", "p95_s", "offered_rate", "queries"):
         if row.get("loop") == "open":
             found.setdefault((row["model"], row["engine"], row["target"]), []).append(row)
     for (model, engine, _), own in found.items():
@@ -40,9 +35,11 @@ def load(rows: Sequence[Row]) -> list[str]:
 def schedule(rows: Sequence[Row]) -> list[str]:
     """The highest rate of each subject."""
     texts = []
-    for row in rows:
+    for row in having(rows, "model", "engine", "level", "target_ms", "rate", "best_split"):
         goal = f"p{100 * row['level']:g} below {row['target_ms']:g} ms"
-        name = f"{row['model']} on {row['engine']}" + (", with a simulated accelerator" if row["is_simulated"] else "")
+        name = f"{row['model']} on {row['engine']}" + (
+            ", with a simulated accelerator" if row.get("is_simulated") else ""
+        )
         if not row["rate"]:
             texts.append(f"{name}: no rate that was tried kept {goal}.")
             continue
@@ -57,7 +54,7 @@ def schedule(rows: Sequence[Row]) -> list[str]:
 def operators(rows: Sequence[Row]) -> list[str]:
     """The kind of operator with the largest share at the largest batch of each subject."""
     largest: dict[tuple[str, str], Row] = {}
-    for row in _having(rows, "shares"):
+    for row in having(rows, "model", "engine", "batch", "ms", "shares"):
         name = (row["model"], row["engine"])
         if name not in largest or row["batch"] >= largest[name]["batch"]:
             largest[name] = row
@@ -74,7 +71,7 @@ def operators(rows: Sequence[Row]) -> list[str]:
 def platforms(rows: Sequence[Row]) -> list[str]:
     """The fastest engine of each model at its smallest and largest batch."""
     texts = []
-    rows = _having(rows, "speed_up")
+    rows = having(rows, "model", "engine", "batch", "speed_up")
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
         parts = []

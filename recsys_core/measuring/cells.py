@@ -11,6 +11,11 @@ Row = Mapping[str, Any]
 Cell = Callable[[Row], str]
 
 
+def having(rows: Sequence[Row], *names: str) -> list[Row]:
+    """The records that hold all of some fields; records of earlier versions may lack one."""
+    return [row for row in rows if all(row.get(name) not in (None, []) for name in names)]
+
+
 def of_windows(values: float | Sequence[float], form: str) -> str:
     """One number, or the median of repeated windows with their minimum and maximum; a single window is called so."""
     if not isinstance(values, Sequence):

@@ -24,7 +24,7 @@ Sections = Mapping[str, Sequence[Row]]
 """Kind -> its records."""
 HOW_TO_READ = (
     "A figure is the median of repeated windows of one run, with their minimum and maximum in brackets, if the table "
-    "says nothing else. Other work on the machine and other days move it by more than that."
+    "says nothing else. Other work on the machine can move it by more than that."
 )
 
 

@@ -15,6 +15,7 @@ from benchmarks.__main__ import main
 from benchmarks.plots import PLOTS
 from benchmarks.report import REPORT
 from benchmarks.rungs import ladder
+from benchmarks.summary import SUMMARIES
 from benchmarks.tables import TABLES
 from recsys_core.measuring import cells
 from recsys_core.measuring.drawing import NARROW, WIDE
@@ -257,3 +258,12 @@ def test_the_intervals_of_a_ladder_are_its_rounds() -> None:
     (bars,) = [c for c in figure.axes[0].containers if isinstance(c, ErrorbarContainer)]
     ends = [segment[:, 0].tolist() for segment in bars.lines[2][0].get_segments()]
     assert ends == [[10.0 * k, 12.0 * k] for k in range(1, 7)]
+
+
+@pytest.mark.parametrize("kind", list(SUMMARIES))
+def test_a_record_without_the_fields_has_no_sentence(kind: str) -> None:
+    """For each field: the summary of the kind does without it, or leaves the record out."""
+    assert SUMMARIES[kind]([{"kind": kind}]) == []
+    rows = [row for row in _every_kind() if row["kind"] == kind]
+    for name in rows[0]:
+        assert all(SUMMARIES[kind]([{k: v for k, v in row.items() if k != name} for row in rows]))

@@ -10,6 +10,7 @@ import pytest
 from load_study.operator_kinds import KINDS
 from load_study.plots import PLOTS
 from load_study.report import REPORT
+from load_study.summary import SUMMARIES
 from load_study.tables import TABLES
 from recsys_core.measuring.drawing import NARROW, WIDE
 from tests import pictures
@@ -116,3 +117,12 @@ def test_records_without_percentiles_have_no_plot() -> None:
     short = _load(50.0) | {"p95_s": None}
     assert PLOTS["load"].draw([short], WIDE) is None
     assert "<figure>" not in REPORT.as_html([short])
+
+
+@pytest.mark.parametrize("kind", list(SUMMARIES))
+def test_a_record_without_the_fields_has_no_sentence(kind: str) -> None:
+    """For each field: the summary of the kind does without it, or leaves the record out."""
+    assert SUMMARIES[kind]([{"kind": kind}]) == []
+    rows = [row for row in _every_kind() if row["kind"] == kind]
+    for name in rows[0]:
+        assert all(SUMMARIES[kind]([{k: v for k, v in row.items() if k != name} for row in rows]))
