@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.training import callbacks
+from recsys_core.training.curves import Curves, gate_values
 from recsys_core.training.log import RunLog
 from recsys_core.training.progress import ProgressReport
 from recsys_core.training.state import TrainState
@@ -33,11 +34,21 @@ def standard_callbacks(
         unit=task.model.unit,
     )
     lines = {name: b["valid"].metrics[task.primary].mean for name, b in baselines.items()}
+    model, primary = task.model, task.primary
+    preset = f", preset {model.preset}" if model.preset else ""
+    curves = Curves(
+        title=f"{type(model).__name__}{preset}, data set {task.data.name}",
+        history=(),
+        primary=primary,
+        loss_unit=f"nats per {model.unit.removesuffix('s')}",
+        gate=gate_values(task.criteria.conditions, primary, lines),
+        baselines=lines,
+    )
     return [
         callbacks.ShowProgress(bar),
         callbacks.WriteLog(RunLog(task.run_dir, world, state.step)),
         callbacks.SaveCheckpoint(task.save, task.checkpoints, task.primary),
-        callbacks.DrawCurves(task.run_dir / "curves.png", task.primary, lines, world),
+        callbacks.DrawCurves(task.run_dir / "curves.png", curves, world),
         callbacks.StopEarly(task.settings.training.patience, task.target),
         callbacks.Convert(convert, world, verbose=verbose),
     ]
