@@ -110,7 +110,7 @@ def _read_flags(spec: ModelSpec, argv: Sequence[str] | None) -> TrainRequest:
 def _is_help_on_other_rank(argv: Sequence[str] | None) -> bool:
     """Whether rank 0 prints the help and ends, so that this rank must not wait for it."""
     words = sys.argv[1:] if argv is None else argv
-    return rank_hint() != 0 and any(word in ("-h", "--help") for word in words)
+    return rank_hint() != 0 and any(word in ("-h", "--help", "--help-all") for word in words)
 
 
 def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
