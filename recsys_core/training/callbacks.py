@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from recsys_core import conversion
 from recsys_core.training import progress
@@ -76,10 +77,14 @@ class WriteLog(Callback):
 
     def on_evaluation(self, event: EvalEvent) -> None:
         values = {n: e.mean for n, e in event.evaluation.metrics.items()}
-        self._log.write("validation", event.state.step, values)
+        self._log.write("validation", event.state.step, {"epoch": event.state.history[-1]["epoch"], **values})
 
     def on_end(self) -> None:
-        self._log.close()
+        self._log.flush()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        metrics = {name: float(value["mean"]) for name, value in content["test"]["metrics"].items()}
+        self._log.result(content["best_step"] or 0, metrics)
 
 
 class SaveCheckpoint(Callback):
