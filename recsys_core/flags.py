@@ -85,7 +85,7 @@ def from_yaml(path: Path, base: C, renamed: Mapping[str, str] | None = None) -> 
     """
     given, name = _read_yaml(path), f"--config {path}"
     preset = given.get("preset")
-    if preset and preset != base.preset:  # type: ignore[attr-defined]
+    if isinstance(preset, str) and preset and preset != base.preset:  # type: ignore[attr-defined]
         base = _of_preset(base, preset, name)
     return from_plain(given, base, name, renamed or {})
 

@@ -175,6 +175,7 @@ def test_a_model_made_in_python_has_its_preset(preset: str) -> None:
         ("training: {epochs: many}", "epochs"),
         ("- 1", "expected names and values"),
         ("a: [", "not YAML"),
+        ("preset: [quick]", "preset"),
     ],
 )
 def test_bad_yaml(text: str, message: str, tmp_path: Path) -> None:
