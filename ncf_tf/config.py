@@ -126,10 +126,13 @@ class NcfTrainingConfig(TrainingConfig):
 
     epochs: int = 20
     """Visits of every training pair."""
-    batch_size: int = 16_384
-    """Samples (positives and their negatives) in a global batch, divided among the ranks."""
-    evaluate_every: int = 1
-    """Epochs between evaluations on the validation items."""
+    batch_size: int = 0
+    """Samples (positives and their negatives) in a global batch, divided among the ranks (0: --published-batch-size, or
+    fewer where the data are small)."""
+    published_batch_size: int = 16_384
+    """The batch that is taken where the data fill --min-steps-per-epoch of them, if --batch-size is 0."""
+    evaluate_every: int = 0
+    """Epochs between evaluations on the validation items (0: as many as have 100 steps)."""
     final_fit: bool = False
     """Train on the validation items too, when epochs and all else have been chosen by them: there is no best
     checkpoint then but the last, and the gate is judged by the test items."""
@@ -237,7 +240,7 @@ PRESETS: dict[str, Preset] = {
             # Adam with so large an epsilon is gradient descent with momentum, at rate 0.3 / 1e-4: it does not raise the
             # steps of rare users and items as Adam does, and generalises better here (0.729 against 0.726).
             NcfTrainingConfig(
-                epochs=24, batch_size=69_632, learning_rate=0.3, epsilon=1e-4, learning_rate_schedule="linear"
+                epochs=24, published_batch_size=69_632, learning_rate=0.3, epsilon=1e-4, learning_rate_schedule="linear"
             ),
             sampling=SamplingConfig(negatives=16),
         ),
@@ -249,7 +252,7 @@ PRESETS: dict[str, Preset] = {
         config=_config(
             "nvidia",
             ModelConfig(factors=64, layers=(256, 256, 128, 64), dropout=0.5),
-            NcfTrainingConfig(epochs=30, batch_size=1 << 20, learning_rate=4.5e-3, beta1=0.25, beta2=0.5),
+            NcfTrainingConfig(epochs=30, published_batch_size=1 << 20, learning_rate=4.5e-3, beta1=0.25, beta2=0.5),
         ),
         about="the large-batch hyperparameters of NVIDIA's NCF. Published for ML-20M: HR@10 0.959 (candidates as "
         "MLPerf draws them) in 141 s on one A100; not measured by us.",

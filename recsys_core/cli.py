@@ -5,6 +5,7 @@ TensorFlow is imported only when the flags have been read, so that `--help` and 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from recsys_core.config import ModelSpec
 from recsys_core.errors import SharedExit, UserError
 from recsys_core.parser import CommandParser
+from recsys_core.training.durations import Durations
 from recsys_core.training.stop_signal import StopSignal
 from recsys_core.world import World, rank_hint, session
 
@@ -30,6 +32,8 @@ class Status:
     """The exit status of a command."""
 
     code: int = 0
+    run_dir: Path | None = None
+    """The run that can be resumed after Ctrl-C, once it is known."""
 
 
 def _say(error: Exception) -> None:
@@ -51,7 +55,8 @@ def command() -> Iterator[Status]:
         status.code = error.exit_status
     except KeyboardInterrupt:
         if rank_hint() == 0:
-            print("\ninterrupted; a training goes on from its last checkpoint with --resume RUN", file=sys.stderr)
+            hint = f"; go on from the last checkpoint with --resume {status.run_dir}" if status.run_dir else ""
+            print(f"\ninterrupted{hint}", file=sys.stderr)
         status.code = INTERRUPTED
 
 
@@ -74,17 +79,23 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
     """
     if _is_help_on_other_rank(argv):
         return 0
-    stop = StopSignal()
+    stop, durations = StopSignal(), Durations()
     with command() as status, stop.listening():
         own = _read_flags(spec, argv) if rank_hint() == 0 else None
-        with session() as world:
-            from recsys_core import devices
-            from recsys_core.training.trainer import Trainer
+        if own is not None:
+            _say_start(spec, own)
+            status.run_dir = own.config.run_dir
+        with contextlib.ExitStack() as opened:
+            with durations.of("start of TensorFlow"):
+                world = opened.enter_context(session())
+                from recsys_core import devices
+                from recsys_core.training.trainer import Trainer
 
-            devices.configure(world)  # before the first exchange, which starts TensorFlow
-            request: TrainRequest = world.broadcast(own)  # type: ignore[assignment]
+                devices.configure(world)  # before the first exchange, which starts TensorFlow
+                request: TrainRequest = world.broadcast(own)  # type: ignore[assignment]
             config = request.config
-            data, model = _prepared(spec, config, world)
+            with durations.of("preparation"):
+                data, model = _prepared(spec, config, world)
             trainer = Trainer(
                 config.run_dir,
                 top_k=config.top_k,
@@ -92,12 +103,24 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
                 verbose=True,
                 world=world,
                 stop=stop,
+                durations=durations,
                 training=config.training,
                 evaluation=config.evaluation,
                 hardware=config.hardware,
             )
             status.code = trainer.fit(model, data, resume=request.resume).exit_status
     return status.code
+
+
+def _say_start(spec: ModelSpec, request: TrainRequest) -> None:
+    """The first lines, before TensorFlow is imported, which takes seconds."""
+    config, going_on = request.config, "going on with " if request.resume else ""
+    print(
+        f"{spec.family}: preset {config.preset}, data {config.data}\n{going_on}run folder {config.run_dir}\n"
+        "starting TensorFlow ...",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _read_flags(spec: ModelSpec, argv: Sequence[str] | None) -> TrainRequest:

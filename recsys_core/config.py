@@ -37,8 +37,13 @@ class TrainingConfig:
 
     epochs: int = 50
     """Visits of every training user."""
-    batch_size: int = 500
-    """Users in a global batch, divided among the ranks."""
+    batch_size: int = 0
+    """Users in a global batch, divided among the ranks (0: from the data; --published-batch-size, or fewer where the
+    data are small)."""
+    published_batch_size: int = 500
+    """The batch that is taken where the data fill --min-steps-per-epoch of them, if --batch-size is 0."""
+    min_steps_per_epoch: int = 20
+    """Smaller data are cut into this many batches, if --batch-size is 0."""
     learning_rate: float = 1e-3
     """Step size of Adam. It is not scaled by the number of ranks: the global batch stays the same."""
     learning_rate_schedule: str = "constant"
@@ -57,8 +62,8 @@ class TrainingConfig:
     """Decoupled weight decay of all kernels (AdamW)."""
     seed: int = 0
     """Root seed of initial values, order, dropout and sampling."""
-    evaluate_every: int = 1
-    """Epochs between evaluations on the validation users."""
+    evaluate_every: int = 0
+    """Epochs between evaluations on the validation users (0: as many as have 100 steps)."""
     patience: int = 0
     """Stop after this many evaluations without a better one (0: train all epochs)."""
     average: float = 0.0
@@ -78,9 +83,10 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
-        for name in ("epochs", "batch_size", "evaluate_every", "keep_checkpoints", "steps_per_call", "average_from"):
+        counts = ("epochs", "published_batch_size", "min_steps_per_epoch", "keep_checkpoints", "steps_per_call")
+        for name in (*counts, "average_from"):
             _require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "a whole number from 1")
-        for name in ("l2", "weight_decay", "patience"):
+        for name in ("l2", "weight_decay", "patience", "batch_size", "evaluate_every"):
             _require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "0 or more")
         for name in ("learning_rate", "epsilon"):
             _require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")

@@ -5,13 +5,16 @@ Each is called on every rank; what touches the screen or the disk does nothing e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from recsys_core import conversion
 from recsys_core.training import progress
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.durations import Durations
 from recsys_core.training.log import RunLog
 from recsys_core.training.state import EvalEvent, TrainState
 from recsys_core.world import World
@@ -20,12 +23,18 @@ from recsys_core.world import World
 class Callback:
     """A callback that does nothing; override what is needed."""
 
+    part: ClassVar[str] = "callbacks"
+    """What its time is counted as in the summary of a run."""
+
     def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
         """After each inner loop.
 
         Args:
             values: means of the loss terms over its steps, and examples a second.
         """
+
+    def on_evaluation_start(self, state: TrainState) -> None:
+        """Before each evaluation on the validation users."""
 
     def on_evaluation(self, event: EvalEvent) -> None:
         """After each evaluation on the validation users."""
@@ -38,6 +47,13 @@ class Callback:
     def on_end(self) -> None:
         """After the last step, or when the run is interrupted."""
 
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        """After the evaluation of the best checkpoint; not when the run is interrupted.
+
+        Args:
+            content: what `result.json` holds.
+        """
+
     def on_export(self, folder: Path) -> bool:
         """After the export of a model that passed its gate.
 
@@ -46,6 +62,45 @@ class Callback:
         """
         del folder
         return True
+
+
+class Callbacks(Callback):
+    """Several callbacks, called in order, with the time of each counted."""
+
+    def __init__(self, callbacks: Sequence[Callback], durations: Durations) -> None:
+        self._callbacks, self._durations = tuple(callbacks), durations
+
+    def _each(self) -> Iterator[Callback]:
+        for callback in self._callbacks:
+            with self._durations.of(callback.part):
+                yield callback
+
+    def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
+        for callback in self._each():
+            callback.on_steps(state, values)
+
+    def on_evaluation_start(self, state: TrainState) -> None:
+        for callback in self._each():
+            callback.on_evaluation_start(state)
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        for callback in self._each():
+            callback.on_evaluation(event)
+
+    def wants_stop(self, state: TrainState) -> bool:
+        return any(callback.wants_stop(state) for callback in self._callbacks)
+
+    def on_end(self) -> None:
+        for callback in self._each():
+            callback.on_end()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        for callback in self._each():
+            callback.on_result(content)
+
+    def on_export(self, folder: Path) -> bool:
+        outcomes = [callback.on_export(folder) for callback in self._each()]  # every one is called
+        return all(outcomes)
 
 
 class ShowProgress(Callback):
@@ -57,10 +112,12 @@ class ShowProgress(Callback):
     def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
         self._bar.update(state.step, values)
 
+    def on_evaluation_start(self, state: TrainState) -> None:
+        self._bar.evaluating()
+
     def on_evaluation(self, event: EvalEvent) -> None:
         shown = "  ".join(f"{n} {e.mean:.4f}" for n, e in event.evaluation.metrics.items())
-        epoch = event.state.history[-1]["epoch"]
-        self._bar.say(f"epoch {epoch:.0f}  validation: {shown}{'  (best)' if event.is_best else ''}")
+        self._bar.evaluated(event.state.step, f"validation {shown}{'  (best)' if event.is_best else ''}")
 
     def on_end(self) -> None:
         self._bar.close()
@@ -68,6 +125,8 @@ class ShowProgress(Callback):
 
 class WriteLog(Callback):
     """Lines in `metrics.jsonl`, and TensorBoard."""
+
+    part = "log"
 
     def __init__(self, log: RunLog) -> None:
         self._log = log
@@ -90,6 +149,8 @@ class WriteLog(Callback):
 class SaveCheckpoint(Callback):
     """A checkpoint after each evaluation; the best is marked once it is on the disk."""
 
+    part = "checkpoints"
+
     def __init__(self, save: Callable[[TrainState], None], checkpoints: Checkpoints, primary: str) -> None:
         self._save, self._checkpoints, self._primary = save, checkpoints, primary
 
@@ -100,18 +161,49 @@ class SaveCheckpoint(Callback):
 
 
 class DrawCurves(Callback):
-    """The picture of loss and validation metric."""
+    """The picture of loss and validation metric, drawn beside the training by a thread of its own."""
+
+    part = "curves"
+    SECONDS_BETWEEN = 10.0
+    """Least time between two pictures of a run that goes on; the last one is always drawn."""
 
     def __init__(self, path: Path, primary: str, lines: Mapping[str, float], world: World) -> None:
         """
         Args:
             lines: name -> value of horizontal lines, as of baselines.
         """
-        self._path, self._primary, self._lines, self._drawing = path, primary, lines, world.is_rank0
+        self._path, self._primary, self._lines = path, primary, lines
+        self._pool = ThreadPoolExecutor(1) if world.is_rank0 else None
+        self._drawing: Future[None] | None = None
+        self._history: list[Mapping[str, Any]] = []
+        self._last = time.monotonic()
 
     def on_evaluation(self, event: EvalEvent) -> None:
+        self._history = list(event.state.history)
+        if time.monotonic() - self._last >= self.SECONDS_BETWEEN and (not self._drawing or self._drawing.done()):
+            self._draw()
+
+    def on_end(self) -> None:
+        self._draw()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        self._draw(content)
+        self._wait()
+
+    def _draw(self, content: Mapping[str, Any] | None = None) -> None:
+        """Start a picture of the evaluations so far."""
+        self._wait()
+        if self._pool and self._history:
+            self._last = time.monotonic()
+            self._drawing = self._pool.submit(
+                progress.draw_curves, self._path, self._history, self._primary, self._lines
+            )
+
+    def _wait(self) -> None:
+        """Wait for the picture that is being drawn, and raise its error."""
         if self._drawing:
-            progress.draw_curves(self._path, event.state.history, self._primary, self._lines)
+            self._drawing.result()
+            self._drawing = None
 
 
 class StopEarly(Callback):
@@ -133,6 +225,8 @@ class StopEarly(Callback):
 
 class Convert(Callback):
     """Converts the export, each format in a process of its own."""
+
+    part = "conversion"
 
     def __init__(self, formats: str, world: World, *, verbose: bool = True) -> None:
         """

@@ -96,7 +96,7 @@ def test_flags_win_over_yaml_and_yaml_over_presets(tmp_path: Path) -> None:
     words = ["--preset", "nvidia", "--config", str(path), "--data", "d", "--run-dir", "r", "--epochs", "9"]
     got: Config = flags.parse(SPEC, words).config
     assert (got.training.epochs, got.training.learning_rate, got.model.hidden) == (9, 0.01, (30, 20))
-    assert (got.training.batch_size, got.preset) == (24_576, "nvidia")
+    assert (got.training.published_batch_size, got.preset) == (24_576, "nvidia")
 
 
 FAMILIES = pytest.mark.parametrize(
