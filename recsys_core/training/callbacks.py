@@ -139,10 +139,14 @@ class WriteLog(Callback):
 
     def on_evaluation(self, event: EvalEvent) -> None:
         values = {n: e.mean for n, e in event.evaluation.metrics.items()}
-        self._log.write("validation", event.state.step, values)
+        self._log.write("validation", event.state.step, {"epoch": event.state.history[-1]["epoch"], **values})
 
     def on_end(self) -> None:
-        self._log.close()
+        self._log.flush()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        metrics = {name: float(value["mean"]) for name, value in content["test"]["metrics"].items()}
+        self._log.result(content["best_step"] or 0, metrics)
 
 
 class SaveCheckpoint(Callback):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from recsys_core.config import plain
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.training import callbacks
 from recsys_core.training.curves import Curves, gate_values
@@ -37,18 +38,25 @@ def standard_callbacks(
     model, primary = task.model, task.primary
     preset = f", preset {model.preset}" if model.preset else ""
     curves = Curves(
-        title=f"{type(model).__name__}{preset}, data set {task.data.name}",
+        title=f"{type(model).__name__}{preset}, data set {_short_name(task)}",
         history=(),
         primary=primary,
         loss_unit=f"nats per {model.unit.removesuffix('s')}",
         gate=gate_values(task.criteria.conditions, primary, lines),
         baselines=lines,
     )
+    log = RunLog(task.run_dir, world, state.step)
+    log.hyperparameters({"preset": task.model.preset, **plain(task.model.settings), **plain(task.settings)})
     return [
         callbacks.ShowProgress(bar),
-        callbacks.WriteLog(RunLog(task.run_dir, world, state.step)),
+        callbacks.WriteLog(log),
         callbacks.SaveCheckpoint(task.save, task.checkpoints, task.primary),
         callbacks.DrawCurves(task.run_dir / "curves.png", curves, world),
         callbacks.StopEarly(task.settings.training.patience, task.target),
         callbacks.Convert(convert, world, verbose=verbose),
     ]
+
+
+def _short_name(task: TrainTask) -> str:
+    """The data set's folder without its path, for a title."""
+    return task.data.folder.name if task.data.folder else task.data.name
