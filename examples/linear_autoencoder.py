@@ -52,7 +52,7 @@ class Config(RunConfig):
 
 
 def _preset() -> Any:
-    training = TrainingConfig(epochs=40, batch_size=100, learning_rate=3e-3, l2=1e-4, evaluate_every=4)
+    training = TrainingConfig(epochs=40, published_batch_size=100, learning_rate=3e-3, l2=1e-4)
     return Config(data=tyro.MISSING, run_dir=tyro.MISSING, training=training)
 
 

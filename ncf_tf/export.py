@@ -47,7 +47,7 @@ class NcfModule(tf.Module):
         places = tf.ragged.range(starts, ends)
         return tf.RaggedTensor.from_row_splits(tf.gather(self._indices, places.values), places.row_splits)
 
-    @tf.function(input_signature=[USERS])
+    @tf.function(input_signature=[USERS], autograph=False)
     def recommend(self, user_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best items of the catalogue that the users do not have.
 
@@ -62,7 +62,7 @@ class NcfModule(tf.Module):
         best, items = topk.top_k(scores, self.top_k)
         return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
 
-    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")])
+    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")], autograph=False)
     def serving(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """`recommend` in operators that ONNX Runtime and TensorRT's ONNX parser take; the request names the seen items.
 
@@ -71,13 +71,15 @@ class NcfModule(tf.Module):
         """
         return topk.top_k_unseen(self._model.catalogue_at_once(user_ids), item_ids, self.top_k)
 
-    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")])
+    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")], autograph=False)
     def serving_no_scatter(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """`serving` in operators that TF-TRT takes, for at most `history_limit` items a row."""
         scores = self._model.catalogue_at_once(user_ids)
         return topk.top_k_unseen_no_scatter(scores, item_ids, self.top_k, self._pool)
 
-    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="candidate_items")])
+    @tf.function(
+        input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="candidate_items")], autograph=False
+    )
     def rank(self, user_ids: tf.Tensor, candidate_items: tf.Tensor) -> dict[str, tf.Tensor]:
         """Candidates in the order of their scores.
 

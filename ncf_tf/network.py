@@ -212,10 +212,14 @@ class NeuMfNetwork(Recommender):
         gmf, mlp = self._parts_of_users(users)
         widest = self.mlp.widest if self.mlp is not None else 1
         length = tf.maximum(1, SCORED_NUMBERS // (tf.maximum(1, tf.size(users)) * widest))
-        blocks = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, None])
-        for k in tf.range((self.n_items + length - 1) // length):
+        count = (self.n_items + length - 1) // length
+        none = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None])
+
+        def one(k: tf.Tensor, blocks: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             items = tf.range(k * length, tf.minimum((k + 1) * length, self.n_items))
-            blocks = blocks.write(k, tf.transpose(self._block(gmf, mlp, items)))
+            return k + 1, blocks.write(k, tf.transpose(self._block(gmf, mlp, items)))
+
+        blocks = tf.while_loop(lambda k, _: k < count, one, (0, none), parallel_iterations=1)[1]
         return self._with_biases(tf.ensure_shape(tf.transpose(blocks.concat()), [None, self.n_items]), users)
 
     @float32_scores

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import dacite
 
@@ -22,6 +22,8 @@ FINAL_FIT = "final-fit"
 """The view of a data set in which validation items are training items too; see `dataset.Dataset.viewed`."""
 FORMATS = ("savedmodel", "onnx", "tensorrt", "tf-trt")
 """Formats that `python -m serving convert --to` knows."""
+FROM_PRESET: Any = None
+"""Default of a component of a `RunConfig`: the preset's, or the class's own where there is no preset."""
 
 
 def _require(good: bool, flag: str, value: object, expected: str) -> None:
@@ -35,8 +37,13 @@ class TrainingConfig:
 
     epochs: int = 50
     """Visits of every training user."""
-    batch_size: int = 500
-    """Users in a global batch, divided among the ranks."""
+    batch_size: int = 0
+    """Users in a global batch, divided among the ranks (0: from the data; --published-batch-size, or fewer where the
+    data are small)."""
+    published_batch_size: int = 500
+    """The batch that is taken where the data fill --min-steps-per-epoch of them, if --batch-size is 0."""
+    min_steps_per_epoch: int = 20
+    """Smaller data are cut into this many batches, if --batch-size is 0."""
     learning_rate: float = 1e-3
     """Step size of Adam. It is not scaled by the number of ranks: the global batch stays the same."""
     learning_rate_schedule: str = "constant"
@@ -55,8 +62,8 @@ class TrainingConfig:
     """Decoupled weight decay of all kernels (AdamW)."""
     seed: int = 0
     """Root seed of initial values, order, dropout and sampling."""
-    evaluate_every: int = 1
-    """Epochs between evaluations on the validation users."""
+    evaluate_every: int = 0
+    """Epochs between evaluations on the validation users (0: as many as have 100 steps)."""
     patience: int = 0
     """Stop after this many evaluations without a better one (0: train all epochs)."""
     average: float = 0.0
@@ -76,9 +83,10 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
-        for name in ("epochs", "batch_size", "evaluate_every", "keep_checkpoints", "steps_per_call", "average_from"):
+        counts = ("epochs", "published_batch_size", "min_steps_per_epoch", "keep_checkpoints", "steps_per_call")
+        for name in (*counts, "average_from"):
             _require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "a whole number from 1")
-        for name in ("l2", "weight_decay", "patience"):
+        for name in ("l2", "weight_decay", "patience", "batch_size", "evaluate_every"):
             _require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "0 or more")
         for name in ("learning_rate", "epsilon"):
             _require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")
@@ -125,9 +133,11 @@ class EvaluationConfig:
     primary: str = "ndcg@100"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
-    """Conditions on the validation set, as "ndcg@100>=0.42" or "ndcg@100>1.1*popularity" (the default)."""
+    """Conditions on the validation set: ndcg@100:0.42 (at least) or ndcg@100:1.1xpopularity (above a baseline; the
+    default). The signs >=, > and * need quotes: "ndcg@100>=0.42", "ndcg@100>1.1*popularity"."""
     target: str = ""
-    """Stop as soon as validation reaches this, as "ndcg@100>=0.42", and report the time it took."""
+    """Stop as soon as validation reaches this, as ndcg@100:0.42 (or in quotes "ndcg@100>=0.42"), and report the
+    time it took."""
     baselines: tuple[str, ...] = ()
     """Baselines besides popularity: ease."""
     ease_regularization: float = 500.0
@@ -167,6 +177,13 @@ class RunConfig:
         "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
     )  # fmt: skip
     """Settings that may change when a run is resumed: they do not change what is trained."""
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "data", "run_dir", "preset", "training.epochs", "training.batch_size", "training.learning_rate",
+        "hardware.precision", "evaluation.gate", "evaluation.baselines", "training.seed", "convert",
+    )  # fmt: skip
+    """Settings that `--help` shows; `--help-all` shows all."""
+    PRESETS: ClassVar[Mapping[str, Preset]] = {}
+    """Named configurations of the family, from which components that are not given are taken."""
 
     data: Path
     """Prepared data set (python -m data_prep)."""
@@ -178,9 +195,26 @@ class RunConfig:
     """Items the exported model recommends."""
     convert: str = ""
     """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    training: TrainingConfig = FROM_PRESET
+    evaluation: EvaluationConfig = FROM_PRESET
+    hardware: HardwareConfig = FROM_PRESET
+
+    def __post_init__(self) -> None:
+        """Take the components that were not given from the preset.
+
+        Raises:
+            ValueError: components are missing, and the preset is unknown.
+        """
+        own = [f.name for f in dataclasses.fields(self) if f.default is FROM_PRESET]
+        missing = [name for name in own if getattr(self, name) is FROM_PRESET]
+        if not missing:
+            return
+        if self.PRESETS and self.preset not in self.PRESETS:
+            raise ValueError(f"unknown preset {self.preset!r}, known are: {', '.join(self.PRESETS)}")
+        classes = get_type_hints(type(self))
+        for name in missing:
+            value = getattr(self.PRESETS[self.preset].config, name) if self.PRESETS else classes[name]()
+            object.__setattr__(self, name, value)  # the class is frozen
 
     @property
     def view(self) -> str:
@@ -201,7 +235,12 @@ class Preset:
 
     config: Any
     about: str
-    """Command, machine, duration, and the number to expect."""
+    """A sentence that fits on a line of `--help`; then command, machine, duration, and the number to expect."""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of `about`."""
+        return self.about.partition(". ")[0].rstrip(".")
 
 
 @dataclass(frozen=True, kw_only=True)

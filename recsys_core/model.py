@@ -196,6 +196,9 @@ class Recommender(tf.Module):
         Args:
             batch: an element of `batches`.
             progress: [] share of the run's updates that are done, for schedules.
+
+        It runs in a graph, without AutoGraph: use `tf.cond`, `tf.where` and `tf.while_loop` where a decision depends on
+        a tensor, or decorate the method with `tf.function`. The same holds for `scores`.
         """
         raise NotImplementedError(f"{type(self).__name__} is not trained by steps")
 

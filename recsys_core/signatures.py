@@ -109,7 +109,7 @@ class HistoryModule(tf.Module):
         self._model, self.top_k = model, min(top_k, model.n_items)
         self._pool, self.history_limit = pool_size(model.n_items, self.top_k)
 
-    @tf.function(input_signature=[HISTORIES])
+    @tf.function(input_signature=[HISTORIES], autograph=False)
     def recommend(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best items that the user does not have, by TensorFlow's sparse kernels: the reference."""
         histories = histories_of_padded(item_ids, self._model.n_items)
@@ -117,12 +117,12 @@ class HistoryModule(tf.Module):
         best, items = topk.top_k(scores, self.top_k)
         return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
 
-    @tf.function(input_signature=[HISTORIES])
+    @tf.function(input_signature=[HISTORIES], autograph=False)
     def serving(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """`recommend` in operators that ONNX Runtime and TensorRT's ONNX parser take."""
         return topk.top_k_unseen(self._model.padded_scores(item_ids), item_ids, self.top_k)
 
-    @tf.function(input_signature=[HISTORIES])
+    @tf.function(input_signature=[HISTORIES], autograph=False)
     def serving_no_scatter(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """`recommend` in operators that TF-TRT takes, for at most `history_limit` items a row."""
         return topk.top_k_unseen_no_scatter(self._model.padded_scores(item_ids), item_ids, self.top_k, self._pool)

@@ -243,7 +243,7 @@ def self_test(world: World) -> bool:
 
     weight = tf.Variable(0.0)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = weight * tf.cast(world.rank + 1, tf.float32)

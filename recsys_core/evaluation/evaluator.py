@@ -129,9 +129,18 @@ class Evaluator:
 
     def without_ranks(self) -> Evaluator:
         """The same evaluator for one rank, which evaluates all users without the others."""
-        return Evaluator(
-            self._held_out, self._metrics, world=World(), n_items=self._n_items, block_size=self._block_size
-        )
+        return self._sharing_graphs(self._held_out, World())
+
+    def of(self, held_out: HeldOut) -> Evaluator:
+        """The same metrics on other users."""
+        return self._sharing_graphs(held_out, self._world)
+
+    def _sharing_graphs(self, held_out: HeldOut, world: World) -> Evaluator:
+        """An evaluator of the same metrics that uses the graphs of this one, where batches have the same form."""
+        other = Evaluator(held_out, self._metrics, world=world, n_items=self._n_items, block_size=self._block_size)
+        if other._batches.element_spec == self._batches.element_spec:
+            other._compiled = self._compiled
+        return other
 
     def _sampled_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor]:
         """Values [B, M] of the sampled metrics, and whether all scores are numbers."""
@@ -158,7 +167,7 @@ class Evaluator:
     def _block_function(self, model: Scorer) -> Callable:
         """The graph for one model: batch -> (values [B, M], top items [B, K], whether all scores are numbers)."""
 
-        @tf.function(input_signature=[self._batches.element_spec])
+        @tf.function(input_signature=[self._batches.element_spec], autograph=False)
         def rank_block(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             tables, sound = [], tf.constant(True)
             items = tf.zeros([tf.size(batch.users), 0], tf.int32)

@@ -31,7 +31,7 @@ class Averages(tf.Module):
         """Forget all that was taken."""
         self.count.assign(0)
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(self) -> None:
         """Take the parameters into the means; the first time they become the means."""
         count = tf.cast(self.count.assign_add(1), tf.float64)
@@ -40,7 +40,7 @@ class Averages(tf.Module):
         for mean, parameter in zip(self.means, self._parameters, strict=True):
             mean.assign_add((parameter - mean) * tf.cast(share, mean.dtype))
 
-    @tf.function
+    @tf.function(autograph=False)
     def swap(self) -> None:
         """Exchange parameters and means."""
         for mean, parameter in zip(self.means, self._parameters, strict=True):

@@ -5,12 +5,19 @@ Each is called on every rank; what touches the screen or the disk does nothing e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from recsys_core import conversion
+from recsys_core.evaluation.evaluator import Estimate
 from recsys_core.training import progress
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.curves import Curves, draw_curves
+from recsys_core.training.durations import Durations
 from recsys_core.training.log import RunLog
 from recsys_core.training.state import EvalEvent, TrainState
 from recsys_core.world import World
@@ -19,12 +26,18 @@ from recsys_core.world import World
 class Callback:
     """A callback that does nothing; override what is needed."""
 
+    part: ClassVar[str] = "callbacks"
+    """What its time is counted as in the summary of a run."""
+
     def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
         """After each inner loop.
 
         Args:
             values: means of the loss terms over its steps, and examples a second.
         """
+
+    def on_evaluation_start(self, state: TrainState) -> None:
+        """Before each evaluation on the validation users."""
 
     def on_evaluation(self, event: EvalEvent) -> None:
         """After each evaluation on the validation users."""
@@ -37,6 +50,13 @@ class Callback:
     def on_end(self) -> None:
         """After the last step, or when the run is interrupted."""
 
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        """After the evaluation of the best checkpoint; not when the run is interrupted.
+
+        Args:
+            content: what `result.json` holds.
+        """
+
     def on_export(self, folder: Path) -> bool:
         """After the export of a model that passed its gate.
 
@@ -45,6 +65,45 @@ class Callback:
         """
         del folder
         return True
+
+
+class Callbacks(Callback):
+    """Several callbacks, called in order, with the time of each counted."""
+
+    def __init__(self, callbacks: Sequence[Callback], durations: Durations) -> None:
+        self._callbacks, self._durations = tuple(callbacks), durations
+
+    def _each(self) -> Iterator[Callback]:
+        for callback in self._callbacks:
+            with self._durations.of(callback.part):
+                yield callback
+
+    def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
+        for callback in self._each():
+            callback.on_steps(state, values)
+
+    def on_evaluation_start(self, state: TrainState) -> None:
+        for callback in self._each():
+            callback.on_evaluation_start(state)
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        for callback in self._each():
+            callback.on_evaluation(event)
+
+    def wants_stop(self, state: TrainState) -> bool:
+        return any(callback.wants_stop(state) for callback in self._callbacks)
+
+    def on_end(self) -> None:
+        for callback in self._each():
+            callback.on_end()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        for callback in self._each():
+            callback.on_result(content)
+
+    def on_export(self, folder: Path) -> bool:
+        outcomes = [callback.on_export(folder) for callback in self._each()]  # every one is called
+        return all(outcomes)
 
 
 class ShowProgress(Callback):
@@ -56,10 +115,12 @@ class ShowProgress(Callback):
     def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
         self._bar.update(state.step, values)
 
+    def on_evaluation_start(self, state: TrainState) -> None:
+        self._bar.evaluating()
+
     def on_evaluation(self, event: EvalEvent) -> None:
         shown = "  ".join(f"{n} {e.mean:.4f}" for n, e in event.evaluation.metrics.items())
-        epoch = event.state.history[-1]["epoch"]
-        self._bar.say(f"epoch {epoch:.0f}  validation: {shown}{'  (best)' if event.is_best else ''}")
+        self._bar.evaluated(event.state.step, f"validation {shown}{'  (best)' if event.is_best else ''}")
 
     def on_end(self) -> None:
         self._bar.close()
@@ -67,6 +128,8 @@ class ShowProgress(Callback):
 
 class WriteLog(Callback):
     """Lines in `metrics.jsonl`, and TensorBoard."""
+
+    part = "log"
 
     def __init__(self, log: RunLog) -> None:
         self._log = log
@@ -76,14 +139,20 @@ class WriteLog(Callback):
 
     def on_evaluation(self, event: EvalEvent) -> None:
         values = {n: e.mean for n, e in event.evaluation.metrics.items()}
-        self._log.write("validation", event.state.step, values)
+        self._log.write("validation", event.state.step, {"epoch": event.state.history[-1]["epoch"], **values})
 
     def on_end(self) -> None:
-        self._log.close()
+        self._log.flush()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        metrics = {name: float(value["mean"]) for name, value in content["test"]["metrics"].items()}
+        self._log.result(content["best_step"] or 0, metrics)
 
 
 class SaveCheckpoint(Callback):
     """A checkpoint after each evaluation; the best is marked once it is on the disk."""
+
+    part = "checkpoints"
 
     def __init__(self, save: Callable[[TrainState], None], checkpoints: Checkpoints, primary: str) -> None:
         self._save, self._checkpoints, self._primary = save, checkpoints, primary
@@ -95,18 +164,51 @@ class SaveCheckpoint(Callback):
 
 
 class DrawCurves(Callback):
-    """The picture of loss and validation metric."""
+    """The picture of loss and validation metric, drawn beside the training by a thread of its own."""
 
-    def __init__(self, path: Path, primary: str, lines: Mapping[str, float], world: World) -> None:
+    part = "curves"
+    SECONDS_BETWEEN = 10.0
+    """Least time between two pictures of a run that goes on; the last one is always drawn."""
+
+    def __init__(self, path: Path, curves: Curves, world: World) -> None:
         """
         Args:
-            lines: name -> value of horizontal lines, as of baselines.
+            curves: what the picture shows besides the history, which starts empty.
         """
-        self._path, self._primary, self._lines, self._drawing = path, primary, lines, world.is_rank0
+        self._path, self._curves = path, curves
+        self._pool = ThreadPoolExecutor(1) if world.is_rank0 else None
+        self._drawing: Future[None] | None = None
+        self._last = time.monotonic()
 
     def on_evaluation(self, event: EvalEvent) -> None:
+        history = list(event.state.history)
+        best = next((entry["epoch"] for entry in history if entry["step"] == event.state.best_step), None)
+        self._curves = replace(self._curves, history=history, best_epoch=best)
+        if time.monotonic() - self._last >= self.SECONDS_BETWEEN and (not self._drawing or self._drawing.done()):
+            self._draw()
+
+    def on_end(self) -> None:
+        self._draw()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        measured = content["test"]["metrics"][self._curves.primary]
+        test = Estimate(mean=measured["mean"], standard_error=measured["standard_error"])
+        self._curves = replace(self._curves, best_epoch=content["best_epoch"], test=test)
+        self._draw()
+        self._wait()
+
+    def _draw(self) -> None:
+        """Start a picture of the evaluations so far."""
+        self._wait()
+        if self._pool and self._curves.history:
+            self._last = time.monotonic()
+            self._drawing = self._pool.submit(draw_curves, self._path, self._curves)
+
+    def _wait(self) -> None:
+        """Wait for the picture that is being drawn, and raise its error."""
         if self._drawing:
-            progress.draw_curves(self._path, event.state.history, self._primary, self._lines)
+            self._drawing.result()
+            self._drawing = None
 
 
 class StopEarly(Callback):
@@ -128,6 +230,8 @@ class StopEarly(Callback):
 
 class Convert(Callback):
     """Converts the export, each format in a process of its own."""
+
+    part = "conversion"
 
     def __init__(self, formats: str, world: World, *, verbose: bool = True) -> None:
         """

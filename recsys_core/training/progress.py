@@ -1,19 +1,15 @@
-"""The progress of a training run on the screen, and its curves as a picture. Rank 0 only."""
+"""The progress of a training run on the screen. Rank 0 only."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from tqdm import notebook
 from tqdm.auto import tqdm
 
-from recsys_core.files import publish
-
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LINES = 10.0
 """Time between lines where the output is neither a terminal nor a notebook (horovodrun's is not): no bar there."""
 
 
@@ -31,13 +27,22 @@ class ProgressReport:
     """Progress of a training run: a bar on a terminal, else lines."""
 
     def __init__(
-        self, *, total_steps: int, steps_per_epoch: int, start_step: int, enabled: bool, unit: str = "users"
+        self,
+        *,
+        total_steps: int,
+        steps_per_epoch: int,
+        start_step: int,
+        enabled: bool,
+        unit: str = "users",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._total, self._per_epoch, self._enabled = total_steps, steps_per_epoch, enabled
         self._unit = unit
         self._first: tuple[int, float] | None = None
         """Step and time after the first inner loop, which compiled the graph and says nothing about the rest."""
         self._last_line = 0.0
+        self._shown = ""
         self._lines = enabled and not sys.stderr.isatty() and not _in_notebook()
         self._bar = tqdm(
             total=total_steps, initial=start_step, unit="step", disable=not enabled or self._lines, dynamic_ncols=True
@@ -47,45 +52,47 @@ class ProgressReport:
         """Show the mean loss and the rate (examples/s) of the last inner loop."""
         if not self._enabled:
             return
-        rate = values[f"{self._unit}_per_second"]
-        shown = f"loss {values['loss']:.{3 if values['loss'] >= 10 else 4}f}  {rate:,.0f} {self._unit}/s"
-        self._bar.set_postfix_str(shown, refresh=False)
+        self._shown = self._text(values)
+        self._bar.set_postfix_str(self._shown, refresh=False)
+        self._bar.set_description_str("training", refresh=False)
         self._bar.update(step - self._bar.n)
-        now = time.monotonic()
-        self._first = self._first or (step, now)
-        if self._lines and (now - self._last_line >= SECONDS_BETWEEN_LINES or step == self._total):
+        now = self._clock()
+        if self._first is None:
+            self._first = (step, now)
             self._last_line = now
-            done, seconds = step - self._first[0], now - self._first[1]
-            left = f"ETA {_clock(seconds / done * (self._total - step))}" if done else "compiled"
-            epoch = f"epoch {step / self._per_epoch:.1f}/{self._total / self._per_epoch:.0f}"
-            self.say(f"{epoch}  step {step}/{self._total}  {shown}  {left}")
+        if self._lines and now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self.say(f"{self._place(step)}  step {step:,}/{self._total:,}  {self._shown}  {self._left(step)}")
+
+    def evaluating(self) -> None:
+        """Show that an evaluation is under way."""
+        self._bar.set_description_str("evaluating")
+
+    def evaluated(self, step: int, metrics: str) -> None:
+        """Show the result of an evaluation."""
+        parts = (self._place(step), metrics, *((self._shown, self._left(step)) if self._lines else ()))
+        self.say("  ".join(part for part in parts if part))
+
+    def _text(self, values: Mapping[str, float]) -> str:
+        rate = values[f"{self._unit}_per_second"]
+        return f"loss {values['loss']:.{3 if values['loss'] >= 10 else 4}f}  {rate:,.0f} {self._unit}/s"
+
+    def _place(self, step: int) -> str:
+        epoch = step / self._per_epoch
+        return f"epoch {epoch:.{0 if step % self._per_epoch == 0 else 1}f}/{self._total / self._per_epoch:.0f}"
+
+    def _left(self, step: int) -> str:
+        """The time that the rest of the run takes at the rate so far, evaluations included."""
+        if self._first is None or step <= self._first[0] or step >= self._total:
+            return ""
+        seconds = (self._clock() - self._first[1]) / (step - self._first[0]) * (self._total - step)
+        return f"{_clock(seconds)} left"
 
     def say(self, text: str) -> None:
         """Print a line without tearing the bar."""
         if self._enabled:
+            self._last_line = self._clock()
             tqdm.write(text, file=sys.stderr)
             sys.stderr.flush()
 
     def close(self) -> None:
         self._bar.close()
-
-
-def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], primary: str, lines: Mapping[str, float]) -> None:
-    """Write a picture of the training loss and of the primary metric on the validation users.
-
-    Args:
-        lines: name -> value of horizontal lines, as of baselines.
-    """
-    from matplotlib.figure import Figure  # not pyplot, which would change the backend of a notebook
-
-    epochs = [entry["epoch"] for entry in history]
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(epochs, [entry["loss"] for entry in history], color="tab:gray")
-    left.set(xlabel="epoch", ylabel="training loss (nats)", title="loss")
-    right.plot(epochs, [entry["validation"][primary] for entry in history], color="tab:blue", label="model")
-    for colour, (name, value) in zip(("tab:orange", "tab:green", "tab:red", "tab:purple"), lines.items(), strict=False):
-        right.axhline(value, linestyle="--", linewidth=1, color=colour, label=f"{name} {value:.3f}")
-    right.set(xlabel="epoch", ylabel=primary, title="validation")
-    right.legend(loc="lower right")
-    publish(path, lambda p: figure.savefig(p, format="png", dpi=110))

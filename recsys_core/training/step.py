@@ -104,13 +104,11 @@ class TrainStep(tf.Module):
         tf.cond(finite, apply, lambda: tf.constant(False))
         self.loss_scale.update(finite)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)  # converting the code would take longer than tracing it
     def _run_steps(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
         """Take `count` steps; a row [T + V + 1] for each: loss terms, norms of gradients, the loss scale before it."""
-        rows = tf.TensorArray(tf.float32, size=count, element_shape=[len(self._loss_names) + len(self._variables) + 1])
-        for k in tf.range(count):
-            # One step at a time: an exchange must not start while another of the same name is still under way.
-            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+
+        def one(k: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
             gradients, losses = self._gradients(next(batches), progress)
             scale = tf.identity(self.loss_scale.value)
@@ -118,8 +116,12 @@ class TrainStep(tf.Module):
             norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(_values(g))) for g in gradients]) / scale
             self._update(gradients, norms, progress)
             self.step.assign_add(1)
-            rows = rows.write(k, tf.concat([losses[:1] + penalty, losses[1:], norms, [scale]], axis=0))
-        return rows.stack()
+            return k + 1, rows.write(k, tf.concat([losses[:1] + penalty, losses[1:], norms, [scale]], axis=0))
+
+        width = len(self._loss_names) + len(self._variables) + 1
+        none = tf.TensorArray(tf.float32, size=count, element_shape=[width])
+        # One step at a time: an exchange must not start while another of the same name is still under way.
+        return tf.while_loop(lambda k, _: k < count, one, (0, none), parallel_iterations=1)[1].stack()
 
     def run(self, batches: Any, count: int) -> dict[str, npt.NDArray[np.float32]]:
         """Take `count` steps in one graph call.

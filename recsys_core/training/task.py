@@ -121,10 +121,10 @@ class TrainTask:
             step=self.train_step.step,
             **({"averages": self._averages} if self._averages else {}),
         )
-        self._evaluator = self._make_evaluator("valid", wanted.metrics)
-        self._final_evaluators = {
-            split: self._make_evaluator(split, wanted.final_metrics) for split in ("valid", "test")
-        }
+        final = self._make_evaluator("valid", wanted.final_metrics)
+        self._final_evaluators = {"valid": final, "test": final.of(data.held_out("test"))}
+        same = wanted.metrics == wanted.final_metrics  # then one graph less is made
+        self._evaluator = final if same else self._make_evaluator("valid", wanted.metrics)
 
     def _make_step(self, training: TrainingConfig) -> TrainStep:
         model = self.model

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,23 +19,21 @@ from recsys_core.config import HardwareConfig, RunConfig, changed, plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError, UserError
 from recsys_core.evaluation.criteria import Criteria
-from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.evaluation.gate import judge
 from recsys_core.evaluation.tables import gate_lines, result_table
 from recsys_core.files import write_json
 from recsys_core.model import Recommender
 from recsys_core.run_manifest import RunManifest
-from recsys_core.training import callbacks as standard
-from recsys_core.training.callbacks import Callback
-from recsys_core.training.log import RunLog
-from recsys_core.training.progress import ProgressReport
+from recsys_core.training import durations as timing
+from recsys_core.training import sizes, summary
+from recsys_core.training.callbacks import Callback, Callbacks
+from recsys_core.training.durations import Durations
 from recsys_core.training.results import TrainResult, result_content
+from recsys_core.training.standard_callbacks import Baselines, standard_callbacks
 from recsys_core.training.state import TrainState
 from recsys_core.training.stop_signal import StopSignal
 from recsys_core.training.task import RunSettings, TrainTask, check_same_data, check_task
 from recsys_core.world import World
-
-Baselines = Mapping[str, Mapping[str, Evaluation]]
 
 
 class Trainer:
@@ -49,6 +49,7 @@ class Trainer:
         verbose: bool = False,
         world: World | None = None,
         stop: StopSignal | None = None,
+        durations: Durations | None = None,
         **changes: Any,
     ) -> None:
         """
@@ -60,6 +61,7 @@ class Trainer:
             verbose: show a progress bar and the results; otherwise nothing is printed.
             world: the ranks (default: those of the open `world.session`, else this process alone).
             stop: a signal that the caller listens to (default: one that is listened to during `fit`).
+            durations: times of what came before (default: times are counted from the start of `fit`).
             changes: settings of the training, the evaluation or the hardware, by their names in the configuration, as
                 epochs=20; the others are the model's own.
         """
@@ -72,6 +74,8 @@ class Trainer:
         self._listens = stop is None
         self.world = world or worlds.current()
         self._top_k, self._convert, self._callbacks = top_k, convert, tuple(callbacks)
+        self._given_durations = durations
+        self._durations = durations or Durations()
 
     def child(self, name: str, settings: RunSettings) -> Trainer:
         """A trainer like this one in a folder of its own inside the run's, as for pre-training."""
@@ -94,6 +98,11 @@ class Trainer:
         Raises:
             UserError: an unknown setting (the known ones are listed), or a value that cannot be used.
         """
+        settings = self._given_settings(model)
+        return replace(settings, training=sizes.resolved(settings.training, model))
+
+    def _given_settings(self, model: Recommender) -> RunSettings:
+        """The settings before batch size and evaluation interval are chosen from the data."""
         if "seed" in self._changes:
             raise UserError("seed is a setting of the model; give it there, as MultVae(data, seed=7)")
         own = {"training": model.training, "evaluation": model.evaluation, "hardware": HardwareConfig()}
@@ -115,39 +124,56 @@ class Trainer:
         """
         with devices.only_errors_logged(), self.stop.listening() if self._listens else nullcontext():
             self._begin()
-            task = self._make_task(model, data, resume)
-            state = self._start(task, resume)
+            with self._durations.of("preparation"):
+                task = self._make_task(model, data, resume)
+                self._say_plan(task, resume)
+                state = self._start(task, resume)
             if state is None:
                 return self._result()
-            baselines = task.evaluate_baselines()
+            baselines = self._evaluate_baselines(task)
             callbacks = self._all_callbacks(task, state, baselines)
-            batches = task.batches(state.step) if state.step < task.plan.total_steps else iter(())
-            clock = time.perf_counter()
-            while state.step < task.plan.total_steps and not self._is_over(state, callbacks):
-                if self.world.any(self.stop.received):
-                    return self._interrupted(task, state, callbacks)
-                count = task.plan.next_stop(state.step) - state.step
-                started = time.perf_counter()
-                values = task.train_step.run(batches, count)
-                seconds = time.perf_counter() - started
-                state.record_steps(count, float(values["loss"].astype("float64").sum()), seconds)
-                means = {name: float(column.mean()) for name, column in values.items()}
-                means[f"{model.unit}_per_second"] = task.examples_per_step * count / seconds
-                for callback in callbacks:
-                    callback.on_steps(state, means)
-                if task.plan.is_evaluated(state.step):
-                    evaluation = task.evaluate()
-                    clock = _advance(state, clock)
-                    event = state.record_evaluation(
-                        task.plan, evaluation, task.primary, task.settings.training.keeps_last
-                    )
-                    for callback in callbacks:
-                        callback.on_evaluation(event)
-                clock = _advance(state, clock)
-            task.check_learnt(state)
-            for callback in callbacks:
-                callback.on_end()
+            if not self._train(task, state, callbacks):
+                return self._interrupted(task, state, callbacks)
             return self._finish(task, state, baselines, callbacks)
+
+    def _train(self, task: TrainTask, state: TrainState, callbacks: Callbacks) -> bool:
+        """Take steps and evaluate, to the end of the run.
+
+        Returns:
+            False when a signal asked to stop before.
+        """
+        if state.step < task.plan.total_steps:
+            self.announce("compiling the training step ...")
+        batches = task.batches(state.step) if state.step < task.plan.total_steps else iter(())
+        clock = time.perf_counter()
+        while state.step < task.plan.total_steps and not self.world.any(callbacks.wants_stop(state)):
+            if self.world.any(self.stop.received):
+                return False
+            self._take_steps(task, state, callbacks, batches)
+            if task.plan.is_evaluated(state.step):
+                callbacks.on_evaluation_start(state)
+                with self._durations.of("evaluation"):
+                    evaluation = task.evaluate()
+                clock = _advance(state, clock)
+                keep_last = task.settings.training.keeps_last
+                callbacks.on_evaluation(state.record_evaluation(task.plan, evaluation, task.primary, keep_last))
+            clock = _advance(state, clock)
+        task.check_learnt(state)
+        callbacks.on_end()
+        return True
+
+    def _take_steps(self, task: TrainTask, state: TrainState, callbacks: Callbacks, batches: Any) -> None:
+        """One inner loop, to the next evaluation at most."""
+        count = task.plan.next_stop(state.step) - state.step
+        started = time.perf_counter()
+        with self._durations.of("steps"):
+            values = task.train_step.run(batches, count)
+        seconds = time.perf_counter() - started
+        state.record_steps(count, float(values["loss"].astype("float64").sum()), seconds)
+        self._compile_time.note(count, seconds)
+        means = {name: float(column.mean()) for name, column in values.items()}
+        means[f"{task.model.unit}_per_second"] = task.examples_per_step * count / seconds
+        callbacks.on_steps(state, means)
 
     def restore_best(self, model: Recommender, data: Dataset) -> None:
         """Give a model the best checkpoint of the run in `run_dir`.
@@ -164,17 +190,20 @@ class Trainer:
         if self.verbose and self.world.is_rank0:
             print(text, flush=True)
 
+    def announce(self, text: str) -> None:
+        """Print on rank 0 what is about to take time, if this trainer is verbose."""
+        if self.verbose and self.world.is_rank0:
+            print(text, file=sys.stderr, flush=True)
+
     def _begin(self) -> None:
-        """Forget the signals of an earlier `fit`, and make a new temporary folder where none was given."""
+        """Forget the signals and times of an earlier `fit`, and make a new temporary folder where none was given."""
+        self._durations = self._given_durations or Durations()
+        self._compile_time = timing.CompileTime()
         if self._listens:
             self.stop.received = False
         if not self._has_folder:
             self._temporary = tempfile.TemporaryDirectory(prefix="run-")
             self.run_dir = Path(self._temporary.name)
-
-    def _is_over(self, state: TrainState, callbacks: Sequence[Callback]) -> bool:
-        """Whether some callback of some rank wants the training to end."""
-        return self.world.any(any(callback.wants_stop(state) for callback in callbacks))
 
     def _checked(self, model: Recommender, data: Dataset, settings: RunSettings) -> Criteria:
         """The parsed evaluation settings of a training that can work; an error of rank 0 is raised by all ranks."""
@@ -226,35 +255,37 @@ class Trainer:
             return TrainState()
         if resume and task.checkpoints.any():
             return task.restore()
-        if not task.model.initialise(self):
-            return None
+        with self._durations.of("pre-training"):
+            if not task.model.initialise(self):
+                return None
         return task.start_fresh()
 
-    def _all_callbacks(self, task: TrainTask, state: TrainState, baselines: Baselines) -> list[Callback]:
-        """The standard callbacks in the order in which they are called, then the user's."""
-        bar = ProgressReport(
-            total_steps=task.plan.total_steps,
-            steps_per_epoch=max(task.plan.steps_per_epoch, 1),
-            start_step=state.step,
-            enabled=self.verbose and self.world.is_rank0 and not task.model.is_closed_form,
-            unit=task.model.unit,
-        )
-        lines = {name: b["valid"].metrics[task.primary].mean for name, b in baselines.items()}
-        return [
-            standard.ShowProgress(bar),
-            standard.WriteLog(RunLog(self.run_dir, self.world, state.step)),
-            standard.SaveCheckpoint(task.save, task.checkpoints, task.primary),
-            standard.DrawCurves(self.run_dir / "curves.png", task.primary, lines, self.world),
-            standard.StopEarly(task.settings.training.patience, task.target),
-            standard.Convert(self._convert, self.world, verbose=self.verbose),
-            *self._callbacks,
-        ]
+    def _say_plan(self, task: TrainTask, resume: bool) -> None:
+        """Tell the sizes of the data and of the run, and where there are few steps in an epoch."""
+        if task.model.is_closed_form:
+            return
+        given = self._given_settings(task.model).training
+        self.announce(summary.plan_line(task, given, self.world.size))
+        if (note := sizes.few_steps(given, task.model)) and not resume and self.world.is_rank0:
+            if self.verbose:
+                self.announce(f"note: {note}")
+            else:
+                warnings.warn(note, stacklevel=4)
 
-    def _interrupted(self, task: TrainTask, state: TrainState, callbacks: Sequence[Callback]) -> TrainResult:
+    def _evaluate_baselines(self, task: TrainTask) -> Baselines:
+        with self._durations.of("baselines"):
+            self.announce(f"evaluating baselines: {', '.join(task.criteria.baselines)} ...")
+            return task.evaluate_baselines()
+
+    def _all_callbacks(self, task: TrainTask, state: TrainState, baselines: Baselines) -> Callbacks:
+        """The standard callbacks in the order in which they are called, then the user's."""
+        own = standard_callbacks(task, state, baselines, convert=self._convert, verbose=self.verbose, world=self.world)
+        return Callbacks((*own, *self._callbacks), self._durations)
+
+    def _interrupted(self, task: TrainTask, state: TrainState, callbacks: Callbacks) -> TrainResult:
         """Save a checkpoint and end; the run can be resumed."""
         task.save(state)
-        for callback in callbacks:
-            callback.on_end()
+        callbacks.on_end()
         self.say(f"stopped by a signal after step {state.step}; go on with --resume {self._main_run or self.run_dir}")
         return self._result()
 
@@ -262,48 +293,48 @@ class Trainer:
         """The result of a run that was interrupted."""
         return TrainResult(complete=False, run_dir=self.run_dir, temporary=self._temporary)
 
-    def _finish(
-        self, task: TrainTask, state: TrainState, baselines: Baselines, callbacks: Sequence[Callback]
-    ) -> TrainResult:
-        """Evaluate the best checkpoint, judge it, export it if it passes, and tell the callbacks of the export."""
-        if not task.model.is_closed_form:
-            task.checkpoints.restore_best()
-        evaluations = task.evaluate_final()
+    def _finish(self, task: TrainTask, state: TrainState, baselines: Baselines, callbacks: Callbacks) -> TrainResult:
+        """Evaluate the best checkpoint, judge it, export it if it passes, and tell the callbacks."""
+        with self._durations.of("evaluation"):
+            if not task.model.is_closed_form:
+                task.checkpoints.restore_best()
+            evaluations = task.evaluate_final()
         if self.world.any(self.stop.received):
             self.say(f"stopped by a signal before the export; go on with --resume {self.run_dir}")
             return self._result()
         verdicts = judge(task.criteria.conditions, evaluations["valid"], {n: b["valid"] for n, b in baselines.items()})
-        content = result_content(task, state, evaluations, baselines, verdicts, self.world.size)
+        content: dict[str, Any] = result_content(task, state, evaluations, baselines, verdicts, self.world.size)
         passed = content["gate"]["passed"]
-        started = time.perf_counter()
-        self.world.run_on_rank0(lambda: self._write_result(task, content))
         if self.verbose and self.world.is_rank0:
             print(f"\ntest users, best checkpoint (epoch {content['best_epoch']:.0f}):")
             print(result_table(evaluations["test"], {name: b["test"] for name, b in baselines.items()}))
-            print(f"\n{gate_lines(verdicts)}")
-            self._print_end(task, content, time.perf_counter() - started)
-        outcomes = [callback.on_export(self.run_dir / "export") for callback in callbacks if passed]
-        return replace(self._result(), complete=True, passed=passed, converted=all(outcomes), content=content)
+            print(f"\n{gate_lines(verdicts)}", flush=True)
+        callbacks.on_result(content)
+        with self._durations.of("export"):
+            if passed:
+                self.announce("exporting ...")
+            self.world.run_on_rank0(lambda: self._write_result(task, content))
+        converted = callbacks.on_export(self.run_dir / "export") if passed else True
+        if self.verbose and self.world.is_rank0:
+            print("\n".join(summary.end_lines(task, content, self._times())), flush=True)
+        return replace(self._result(), complete=True, passed=passed, converted=converted, content=content)
 
-    def _write_result(self, task: TrainTask, content: Mapping[str, Any]) -> None:
+    def _times(self) -> dict[str, float]:
+        """Part of the run -> seconds; compiling is told apart from the steps."""
+        seconds, compiling = self._durations.seconds(), self._compile_time.seconds
+        if compiling:
+            seconds |= {"steps": seconds["steps"] - compiling, "compiling": compiling}
+        return seconds
+
+    def _write_result(self, task: TrainTask, content: dict[str, Any]) -> None:
         """Export a model that passed, then write `result.json`: it must not name an export that failed."""
         folder = self.run_dir / "export"
         if content["gate"]["passed"]:
             export.write_export(folder, task.model, task.data, top_k=self._top_k, result=content)
         else:  # a run resumed with a stricter gate
             shutil.rmtree(folder, ignore_errors=True)
+        content["durations"] = self._times()
         write_json(self.run_dir / "result.json", content)
-
-    def _print_end(self, task: TrainTask, content: Mapping[str, Any], export_seconds: float) -> None:
-        if (target := content["target"]) is not None:
-            print(_target_line(target))
-        unit = task.model.unit
-        speed = f"trained {content['trained_seconds']:.1f} s at {content[f'{unit}_per_second']:,.0f} {unit}/s; "
-        exported = f"exported in {export_seconds:.1f} s" if content["gate"]["passed"] else "nothing exported"
-        print("" if task.model.is_closed_form else speed, exported, sep="")
-        for name in runs.FILES:
-            if (self.run_dir / name).exists():
-                print(f"  {self.run_dir / name}")
 
 
 def _advance(state: TrainState, clock: float) -> float:
@@ -311,12 +342,3 @@ def _advance(state: TrainState, clock: float) -> float:
     now = time.perf_counter()
     state.seconds += now - clock
     return now
-
-
-def _target_line(target: Mapping[str, Any]) -> str:
-    if not target["reached"]:
-        return f"target {target['condition']} was not reached"
-    return (
-        f"target {target['condition']} reached in epoch {target['epoch']:.0f} after {target['trained_seconds']:.1f} s "
-        f"of training, {target['seconds']:.1f} s with evaluations"
-    )

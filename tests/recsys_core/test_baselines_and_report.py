@@ -1,8 +1,6 @@
-"""Popularity and EASE against their formulas; the table, the progress lines and the curves; errors as statuses."""
+"""Popularity and EASE against their formulas; the table and the progress lines; errors as statuses."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,28 +78,36 @@ def test_gate_lines() -> None:
     assert gate_lines([missed]) == "gate MISSED: ndcg@100>=0.4: 0.3000 reached, 0.4000 wanted"
 
 
-def test_progress_without_a_terminal_is_lines_on_rank_0(capsys: pytest.CaptureFixture[str]) -> None:
-    for enabled in (True, False):
-        shown = progress.ProgressReport(total_steps=20, steps_per_epoch=10, start_step=0, enabled=enabled)
-        for step in (10, 20):
-            shown.update(step, {"loss": 1.5, "users_per_second": 2000.0})
-        shown.close()
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == (2 if enabled else 0)
-    assert "epoch 2.0/2  step 20/20  loss 1.5000  2,000 users/s  ETA 0:00" in report_lines(capsys)
-
-
-def report_lines(capsys: pytest.CaptureFixture[str]) -> str:
-    shown = progress.ProgressReport(total_steps=20, steps_per_epoch=10, start_step=0, enabled=True)
-    for step in (10, 20):
+def report_lines(capsys: pytest.CaptureFixture[str], *, enabled: bool = True) -> list[str]:
+    """Lines of a run of 20 steps, 10 an epoch: each two steps take 4 s, an evaluation after 10 steps takes 3 s."""
+    now = [100.0]
+    shown = progress.ProgressReport(
+        total_steps=20, steps_per_epoch=10, start_step=0, enabled=enabled, clock=lambda: now[0]
+    )
+    for step in range(2, 22, 2):
+        now[0] += 4
         shown.update(step, {"loss": 1.5, "users_per_second": 2000.0})
-    return capsys.readouterr().err
+        if step % 10 == 0:
+            shown.evaluating()
+            now[0] += 3
+            shown.evaluated(step, "validation ndcg@100 0.2500")
+    shown.close()
+    return capsys.readouterr().err.splitlines()
 
 
-def test_curves_are_a_picture(tmp_path: Path) -> None:
-    history = [{"epoch": e, "loss": 10.0 - e, "validation": {"ndcg@100": 0.1 * e}} for e in (1, 2, 3)]
-    progress.draw_curves(tmp_path / "curves.png", history, "ndcg@100", {"popularity": 0.1})
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+def test_progress_without_a_terminal_is_a_few_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    # Step 2 is reached at 104 s and starts the clock: compiling says nothing of the rest. A line comes 10 s after the
+    # line before, or with an evaluation. 8 steps took 16 + 3 s up to the first evaluation, so 10 take 24 s.
+    assert report_lines(capsys) == [
+        "epoch 0.8/2  step 8/20  loss 1.5000  2,000 users/s  0:24 left",
+        "epoch 1/2  validation ndcg@100 0.2500  loss 1.5000  2,000 users/s  0:24 left",
+        "epoch 1.6/2  step 16/20  loss 1.5000  2,000 users/s  0:09 left",
+        "epoch 2/2  validation ndcg@100 0.2500  loss 1.5000  2,000 users/s",
+    ]
+
+
+def test_progress_is_silent_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report_lines(capsys, enabled=False) == []
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from recsys_core.training.state import EvalEvent, Plan, TrainState
 from tests.conftest import ROOT, _environment
 from vaecf import MultVae
 
+pytestmark = pytest.mark.filterwarnings("ignore:batches of")  # few steps are what makes these trainings short
+
 EASY = {"gate": ("ndcg@100>=0",)}
 MISSED = {"gate": ("ndcg@100>=2",)}
 """A gate that no model passes: nothing is exported, which takes longer than these trainings."""
@@ -172,6 +174,9 @@ def test_a_killed_run_logs_no_step_twice(data: Dataset, tmp_path: Path) -> None:
     (events,) = (tmp_path / "run" / "tensorboard").iterdir()
     found = [v.tag for e in tf.compat.v1.train.summary_iterator(str(events)) for v in e.summary.value]
     assert found.count("train/loss") == 6
+    assert found.count("epoch") == 3
+    assert any(tag.startswith("test/") for tag in found)
+    assert "_hparams_/session_start_info" in found
 
 
 def test_seconds_hold_the_callbacks(data: Dataset, tmp_path: Path) -> None:
@@ -184,6 +189,50 @@ def test_seconds_hold_the_callbacks(data: Dataset, tmp_path: Path) -> None:
     run = Trainer(tmp_path / "run", epochs=2, evaluate_every=1, callbacks=[Slow()], **MISSED).fit(linear(data), data)
     assert run.content is not None
     assert run.content["seconds"] > run.content["trained_seconds"] + 1.0
+
+
+def test_a_run_says_what_it_does_and_where_the_time_went(data: Dataset, tmp_path: Path, capsys: Any) -> None:
+    run = Trainer(tmp_path / "run", epochs=5, verbose=True, **EASY).fit(linear(data, seed=1), data)
+    shown = capsys.readouterr()
+    lines = shown.err.splitlines()
+    assert lines[:3] == [
+        "66 users in batches of 8 (from the data): 9 steps an epoch, 5 epochs, an evaluation every 5; fp32, 1 process",
+        "evaluating baselines: popularity ...",
+        "compiling the training step ...",
+    ]
+    assert lines[-2].startswith("epoch 5/5  validation ndcg@100 0.")
+    assert lines[-1] == "exporting ..."
+    assert run.content is not None
+    seconds = run.content["durations"]
+    assert {"preparation", "baselines", "compiling", "steps", "evaluation", "checkpoints", "curves", "export"} <= set(
+        seconds
+    )
+    assert all(value >= 0 for value in seconds.values())
+    assert f"tensorboard --logdir {tmp_path / 'run'}" in shown.out
+    assert "time: " in shown.out
+    config = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
+    assert (config["training"]["batch_size"], config["training"]["evaluate_every"]) == (8, 5)
+
+
+def test_few_steps_an_epoch_are_pointed_out(data: Dataset, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="batches of 50 leave 2 steps in an epoch of 66 users, 2 updates in all"):
+        Trainer(tmp_path / "run", epochs=1, batch_size=50, **MISSED).fit(linear(data), data)
+
+
+def test_pictures_are_drawn_at_the_end_and_not_after_every_evaluation(data: Dataset, tmp_path: Path) -> None:
+    class Pictures(Callback):
+        """Times at which the picture was there anew, seen after each evaluation."""
+
+        def __init__(self) -> None:
+            self.seen = 0
+
+        def on_evaluation(self, event: EvalEvent) -> None:
+            self.seen += (tmp_path / "run" / "curves.png").exists()
+
+    watched = Pictures()
+    Trainer(tmp_path / "run", epochs=6, evaluate_every=1, callbacks=[watched], **MISSED).fit(linear(data), data)
+    assert watched.seen == 0  # the whole run takes less than DrawCurves.SECONDS_BETWEEN
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_another_model_or_other_settings_are_refused(data: Dataset, tmp_path: Path) -> None:
