@@ -271,6 +271,8 @@ class Trainer:
                 self.announce(f"note: {note}")
             else:
                 warnings.warn(note, stacklevel=4)
+        if note := sizes.small_shares(task.settings.training, task.model, self.world.size):
+            self.announce(f"note: {note}")
 
     def _evaluate_baselines(self, task: TrainTask) -> Baselines:
         with self._durations.of("baselines"):
