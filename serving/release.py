@@ -15,7 +15,6 @@ from typing import Any
 from serving import targets
 from serving.command_help import MODELS_HELP, CommandParser
 from serving.export_folder import open_export
-from serving.progress import step
 from serving.triton import repository
 from serving.triton.client import Client
 
@@ -70,7 +69,6 @@ def _switch_version(args: argparse.Namespace, version: int) -> None:
     repository.verify_integrity(model, version)  # checked here, because a server retries no load that failed
     repository.serve_version(args.repository, args.name, version)
     if args.url:
-        step(f"telling the server at {args.url} to load version {version}")
         try:
             _load(args.url, args.name, version, repository.read_key(args.repository))
         except ValueError:

@@ -83,11 +83,17 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _print_answers(
-    reports: Sequence[Report], inputs: Arrays, expected: Arrays, precision: str, args: argparse.Namespace
+    reports: Sequence[Report],
+    export: ExportFolder,
+    inputs: Arrays,
+    expected: Arrays,
+    precision: str,
+    args: argparse.Namespace,
 ) -> int:
     """Print the tables and the throughput; returns the number of wrong predictions."""
-    users = inputs["user_ids"].tolist() if "user_ids" in inputs else list(range(args.batch))
-    print(format_tables(reports, users, expected, args.verbose))
+    rows = dict(zip(export.users["row"].tolist(), export.user_ids.tolist(), strict=True))
+    users = [rows[row] for row in inputs["user_ids"].tolist()] if "user_ids" in inputs else None
+    print(format_tables(reports, users, export.item_ids.tolist(), expected, args.verbose))
     total = sum(args.batch * len(r.seconds) for r in reports)
     print(f"\n{total / max(r.seconds.sum() for r in reports):,.0f} users/s over {len(reports)} processes")
     tolerance = SCORE_TOLERANCE[precision]
@@ -120,7 +126,7 @@ def main(args: argparse.Namespace) -> int:
     except Exception as error:  # ONNX Runtime and TensorRT have exception types of their own
         errors.append(f"{type(error).__name__}: {error}")
     if reports:
-        wrong = _print_answers(reports, inputs, expected, artifact.target.precision, args)
+        wrong = _print_answers(reports, export, inputs, expected, artifact.target.precision, args)
     for message in (*failures, *errors):
         print(f"error: {message}", file=sys.stderr)
     print(f"wrong predictions: {wrong}")

@@ -105,7 +105,8 @@ class Client:
                 problem = _first_line(error.message())
                 # Triton answers gRPC calls without the key with the code "unavailable"; a retry would not help.
                 if "restricted" in problem or not any(code in status for code in UNAVAILABLE):
-                    raise ServerError(f"{self._url}: {problem}") from None
+                    hint = "; --name is the name that `triton build` gave it" if "unknown model" in problem else ""
+                    raise ServerError(f"{self._url}: {problem}{hint}") from None
             except (OSError, EOFError) as error:  # connection refused, reset or timed out
                 problem = str(error) or type(error).__name__
             except Exception as error:
@@ -115,7 +116,8 @@ class Client:
             if left:
                 time.sleep(wait)
                 wait = min(LONGEST_WAIT, 2 * wait)
-        raise ServerError(f"no answer from {self._url} in {self._retries + 1} tries: {problem}")
+        start = "is a server running there? python -m serving triton serve --repository models"
+        raise ServerError(f"no answer from {self._url} in {self._retries + 1} tries: {problem}; {start}")
 
     def live(self) -> bool:
         """Whether the server process answers."""

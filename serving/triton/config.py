@@ -134,6 +134,15 @@ def read_config(path: Path) -> Any:
         raise ValueError(f"{path} is no configuration of Triton: {error}") from None
 
 
+def with_options_of(config: Any, former: Any) -> Any:
+    """The former configuration of a recommender, with the versions, inputs and outputs of another configuration."""
+    former.version_policy.CopyFrom(config.version_policy)
+    for name in ("input", "output", "model_warmup"):
+        former.ClearField(name)
+        getattr(former, name).extend(getattr(config, name))
+    return former
+
+
 def served_versions(config: Any) -> list[int]:
     """The versions that a configuration names."""
     return list(config.version_policy.specific.versions)

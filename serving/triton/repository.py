@@ -165,12 +165,10 @@ def serve_version(repository: Path, name: str, version: int, service: Service | 
     if version not in versions(model):
         raise ValueError(f"{model} has no version {version}, it has: {', '.join(map(str, versions(model))) or 'none'}")
     path = model / "config.pbtxt"
+    id_types = open_export(model / str(version) / "export").id_types
+    config = configuration.recommender_config(name, [version], service or Service(), id_types)
     if path.is_file() and service is None:
-        config = configuration.read_config(path)
-        config.version_policy.specific.versions[:] = [version]
-    else:
-        id_types = open_export(model / str(version) / "export").id_types
-        config = configuration.recommender_config(name, [version], service or Service(), id_types)
+        config = configuration.with_options_of(config, configuration.read_config(path))
     _write_whole(path, configuration.to_text(config))
 
 
