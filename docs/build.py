@@ -4,11 +4,10 @@ Pages are copied to a temporary folder, where comments in them are replaced by w
 
     <!-- help: COMMAND -->      the help of a command, as it prints it
     <!-- include: FILE -->      a file of the repository, without its first heading
-    <!-- notebooks -->          links to the notebooks of examples/, which become pages
-    <!-- scripts -->            a table of the scripts of examples/
+    <!-- picture: FILE: TEXT -->    a picture of docs/, if it is there
 
-Links to files outside docs/ become the names of the files, terms are linked to the glossary, and MkDocs builds the
-site strictly. Nothing is fetched.
+Notebooks of examples/ become pages. Links to files outside docs/ become the names of the files, terms are linked to the
+glossary, and MkDocs builds the site strictly. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from docs import example_pages, glossary_links, help_texts
 ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"<!-- help: (.+?) -->")
 INCLUDE = re.compile(r"<!-- include: (.+?) -->")
+PICTURE = re.compile(r"<!-- picture: (.+?): (.+?) -->")
 OUTSIDE = re.compile(
     r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?P<file>(?:examples|README|CHANGELOG|Makefile)[^)#]*)(?:#[^)]*)?\)"
 )
@@ -44,14 +44,18 @@ class BuildError(Exception):
 
 
 def _included(match: re.Match[str]) -> str:
-    text = (ROOT / match[1]).read_text()
-    return re.sub(r"\A# .*\n+", "", text).strip()
+    text = re.sub(r"\A# .*\n+", "", (ROOT / match[1]).read_text()).strip()
+    return example_pages.with_links(text, "") if match[1].startswith("examples/") else text
 
 
 def _named(match: re.Match[str]) -> str:
     """A link to a file outside docs/ as text with the name of the file."""
     text, file = match["text"], f"`{match['file']}`"
     return file if text.strip("`") in match["file"] else f"{text} ({file})"
+
+
+def _picture(match: re.Match[str]) -> str:
+    return f"![{match[2]}]({match[1]})" if (ROOT / "docs" / match[1]).is_file() else ""
 
 
 def _notebook_pages(stage: Path) -> list[tuple[str, Path]]:
@@ -65,11 +69,7 @@ def _notebook_pages(stage: Path) -> list[tuple[str, Path]]:
     return pages
 
 
-def _scripts() -> Sequence[Path]:
-    return [path for path in sorted((ROOT / "examples").glob("*.py")) if path.stem != "__init__"]
-
-
-def expand(text: str, texts: Mapping[str, str], notebooks: Sequence[tuple[str, Path]]) -> str:
+def expand(text: str, texts: Mapping[str, str]) -> str:
     """A page with its comments replaced; see the module.
 
     Raises:
@@ -81,10 +81,7 @@ def expand(text: str, texts: Mapping[str, str], notebooks: Sequence[tuple[str, P
             raise BuildError(f"no help of {match[1]!r}, known are: {', '.join(texts)}")
         return f"```text\n{texts[match[1]]}\n```"
 
-    links = "\n".join(f"- [{title}](notebooks/{page.name})" for title, page in notebooks)
-    text = OUTSIDE.sub(_named, HELP.sub(help_block, INCLUDE.sub(_included, text)))
-    text = text.replace("<!-- notebooks -->", links or "(none)")
-    return text.replace("<!-- scripts -->", example_pages.script_table(_scripts()))
+    return OUTSIDE.sub(_named, PICTURE.sub(_picture, HELP.sub(help_block, INCLUDE.sub(_included, text))))
 
 
 def _write_pages(stage: Path) -> list[tuple[str, Path]]:
@@ -96,7 +93,7 @@ def _write_pages(stage: Path) -> list[tuple[str, Path]]:
     forms = glossary_links.terms((stage / "glossary.md").read_text())
     for page in stage.rglob("*.md"):
         name = page.relative_to(stage)
-        text = expand(page.read_text(), texts, notebooks)
+        text = expand(page.read_text(), texts)
         if name.as_posix() not in UNLINKED:
             text = glossary_links.linked(text, forms, "../" * (len(name.parts) - 1) + "glossary.md")
         page.write_text(text)

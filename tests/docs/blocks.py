@@ -166,7 +166,8 @@ def steps_of(block: Block) -> list[Step]:
         if not typed:
             shown.append(line)
             continue
-        pending = f"{pending}\n{line}" if pending else line.removeprefix("$ ") if prompts else line
+        typed_text = line.removeprefix("> " if pending else "$ ") if prompts else line
+        pending = f"{pending}\n{typed_text}" if pending else typed_text
         if not pending.strip() or pending.lstrip().startswith("#"):
             pending = ""
         elif _is_complete(pending):

@@ -104,7 +104,7 @@ $ python -m data_prep synthetic \\
 read 10 rows
 ...
 $ echo 'two
-lines'
+> lines'
 two
 lines
 ```
