@@ -1,0 +1,155 @@
+"""A reader who types the blocks of a page: a folder that looks like the project's, and bash.
+
+Three things differ from what a reader types, because tests share a machine and have no network: `--download` is
+`--raw FOLDER`, `make setup` is not run again, and servers listen on free ports instead of 8000 to 8002.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import ROOT, _environment
+from tests.docs.blocks import Block, Step, steps_of
+from tests.docs.outputs import difference
+
+TIMEOUT = 300
+"""Seconds that a command may take."""
+NOT_LINKED = {".git", ".venv", "data", "runs", "models", "build", ".hypothesis"}
+SERVER = re.compile(r"\bserving triton serve\b")
+READY = "ready:"
+"""What a server prints when it answers."""
+SCRIPT = """
+. "$READER_STATE" 2>/dev/null
+cd "$(cat "$READER_FOLDER")"
+{command}
+status=$?
+declare -px | grep -v -E '^declare -[a-z]*r' > "$READER_STATE"
+pwd > "$READER_FOLDER"
+exit $status
+"""
+
+
+class Reader:
+    """Runs commands one after another; the folder and the exported variables stay from one to the next."""
+
+    def __init__(self, folder: Path, raw: Callable[[str], Path], ports: tuple[int, int, int], titles: bool) -> None:
+        """
+        Args:
+            folder: an empty folder.
+            raw: name of a data set -> the folder that is read instead of a download.
+            ports: HTTP, gRPC and metrics port of a server.
+            titles: whether titles of films are those that the pages show.
+        """
+        self.folder, self.raw, self.ports, self.titles = folder, raw, ports, titles
+        self.home = folder / "project"
+        self.home.mkdir(parents=True)
+        for path in ROOT.iterdir():
+            if path.name not in NOT_LINKED and not path.name.startswith("NOTE"):
+                (self.home / path.name).symlink_to(path)
+        (self.home / ".venv").symlink_to(sys.prefix)
+        self._state, self._where = folder / "state", folder / "where"
+        self._where.write_text(str(self.home))
+        self._servers: list[subprocess.Popen[bytes]] = []
+        self._env = _environment({"PYTHONUNBUFFERED": "1", "COLUMNS": "100", "OPAL_PREFIX": sys.prefix}) | {
+            "READER_STATE": str(self._state),
+            "READER_FOLDER": str(self._where),
+        }
+
+    def prepared(self, command: str) -> str:
+        """A command of a page as it is run here."""
+        http, grpc, metrics = (str(port) for port in self.ports)
+        found = re.search(r"data_prep (\S+)", command)
+        if found and "--download" in command:
+            command = command.replace("--download", f"--raw '{self.raw(found[1])}'")
+        command = re.sub(r"\b(127\.0\.0\.1|localhost):8000\b", rf"\1:{http}", command)
+        command = re.sub(r"\b(127\.0\.0\.1|localhost):8001\b", rf"\1:{grpc}", command)
+        if SERVER.search(command):
+            for flag, port in (("--http-port", http), ("--grpc-port", grpc), ("--metrics-port", metrics)):
+                command = re.sub(rf"\s{flag}[ =]\d+", "", command)
+                command = SERVER.sub(rf"\g<0> {flag} {port}", command)
+        elif "serving client" in command and "--url" not in command:
+            port = grpc if "--protocol grpc" in command else http
+            command = command.replace("serving client", f"serving client --url 127.0.0.1:{port}")
+        return command
+
+    def run(self, block: Block) -> None:
+        """Type a block.
+
+        Raises:
+            AssertionError: a command ended with another status, or printed something else than the page shows.
+        """
+        for step in steps_of(block):
+            command = self.prepared(step.command)
+            serves = SERVER.search(command) and block.status == 0 and "--help" not in command
+            status, printed = self._serve(command) if serves else self._run(command)
+            where = f"{block.place}: {step.command}"
+            assert status == block.status, f"{where}\nended with status {status}:\n{printed[-3000:]}"
+            self._compare(block, step, printed, where)
+
+    def _compare(self, block: Block, step: Step, printed: str, where: str) -> None:
+        if step.output is not None:
+            wrong = difference(step.output, printed.splitlines(), block.exact, self.titles)
+            assert not wrong, f"{where}\n{wrong}"
+
+    def _run(self, command: str) -> tuple[int, str]:
+        log = self.folder / "printed"
+        with log.open("wb") as out:
+            process = self._start(command, out)
+            try:
+                status = process.wait(TIMEOUT)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                return -1, f"no end after {TIMEOUT} s\n{log.read_text(errors='replace')}"
+        return status, log.read_text(errors="replace")
+
+    def _serve(self, command: str) -> tuple[int, str]:
+        """Start a server and wait until it is ready, as a reader does before going on in another terminal."""
+        log = self.folder / f"server-{len(self._servers)}"
+        with log.open("wb") as out:
+            process = self._start(command.rstrip().removesuffix("&"), out)
+        self._servers.append(process)
+        until = time.monotonic() + TIMEOUT
+        while process.poll() is None and time.monotonic() < until:
+            if READY in log.read_text(errors="replace"):
+                time.sleep(1.0)  # the lines after this one
+                return 0, log.read_text(errors="replace")
+            time.sleep(0.2)
+        return process.returncode or -1, log.read_text(errors="replace")
+
+    def _start(self, command: str, out: object) -> subprocess.Popen[bytes]:
+        script = SCRIPT.replace("{command}", command)
+        return subprocess.Popen(
+            ["bash", "-c", script],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,  # type: ignore[arg-type]
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def close(self) -> None:
+        """Stop the servers."""
+        for server in self._servers:
+            _end(server)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started: politely, then not."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            continue
+        if number == signal.SIGINT:
+            time.sleep(0.5)
