@@ -32,7 +32,7 @@ HELP = re.compile(r"<!-- help: (.+?) -->")
 INCLUDE = re.compile(r"<!-- include: (.+?) -->")
 PICTURE = re.compile(r"<!-- picture: (.+?): (.+?) -->")
 OUTSIDE = re.compile(
-    r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?P<file>(?:examples|README|CHANGELOG|Makefile)[^)#]*)(?:#[^)]*)?\)"
+    r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?P<file>(?:examples/|README|CHANGELOG|Makefile)[^)#]*)(?:#[^)]*)?\)"
 )
 """Links of the pages to files of the repository that are not pages."""
 UNLINKED = ("glossary.md", "changelog.md", "renamed.md", "reference/api.md")
