@@ -24,6 +24,11 @@ COMMAND_LINE = CommandLine(
         "report": "HTML and Markdown of a results file",
         "compare": "test whether the results in one file are slower than in another",
     },
+    examples=(
+        "train --data data/mine",
+        "scaling --data data/mine --ranks 1 2 4",
+        "suite --data data/mine --export runs/a/export --quick",
+    ),
     moved={
         **{name: f"is now `python -m load_study {name}`"
            for name in ("load", "schedule", "operators", "platforms", "study")},

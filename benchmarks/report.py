@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.plots import PLOTS
+from benchmarks.summary import SUMMARIES
 from benchmarks.tables import TABLES
 from recsys_core.measuring import report
 
-REPORT = report.Report(title="Benchmarks", tables=TABLES, plots=PLOTS)
+REPORT = report.Report(title="Benchmarks", tables=TABLES, plots=PLOTS, summaries=SUMMARIES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

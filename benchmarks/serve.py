@@ -7,8 +7,9 @@ by window, so that other work on the machine slows all of them. NVIDIA's publish
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +21,18 @@ from recsys_core.measuring.records import record
 if TYPE_CHECKING:  # `serving` imports pandas, which --help does not need
     from serving.engines.engine import Engine
     from serving.export_folder import Arrays, ExportFolder, Rows
+    from serving.targets import Artifact
 
 TENSORFLOW = "tensorflow"
 RECOMMEND = "recommend"
-VARIANTS = ("onnx-fp32", "onnx-fp16", "onnx-int8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
+    parser.add_argument("--export", metavar="RUN", type=Path, required=True, help="folder of a run, or its export")
     parser.add_argument("--models", type=Path, help="folder of the conversions (default: converted/ beside the export)")
-    parser.add_argument("--variants", nargs="+", default=[*VARIANTS])
+    parser.add_argument(
+        "--variants", nargs="+", metavar="TARGET", help="as onnx-fp16 (default: all that are converted and verified)"
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256, 1024])
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a window (default: %(default)s)")
     parser.add_argument("--windows", type=int, default=5)
@@ -42,20 +45,46 @@ def _size_mib(path: Path) -> float:
     return sum(p.stat().st_size for p in files) / 2**20
 
 
+def _conversions(export: ExportFolder, folder: Path, names: Sequence[str] | None) -> list[Artifact]:
+    """The named conversions; without names, all in the folder that are verified. Says which are left out, and why.
+
+    Raises:
+        ValueError: a named conversion does not exist or was not verified.
+    """
+    from serving import targets
+
+    if names is not None:
+        chosen = [targets.artifact(folder, name) for name in names]
+        for made in chosen:
+            made.require_verified(export.identity)
+        return chosen
+    found = [(made, made.unusable_reason(export.identity)) for made in targets.artifacts(folder)]
+    for _, reason in found:
+        if reason is not None:
+            print(f"left out: {reason}", file=sys.stderr)
+    chosen = [made for made, reason in found if reason is None]
+    if not chosen:
+        command = f"python -m serving convert --export {export.folder} --precision fp32,fp16,int8"
+        print(f"no verified conversion in {folder}: only the exported model is measured; convert it with:\n  {command}",
+              file=sys.stderr)  # fmt: skip
+    return chosen
+
+
 def _open_engines(export: ExportFolder, args: argparse.Namespace) -> tuple[dict[str, Engine], dict[str, float]]:
     """Engines and sizes in MiB by name; TensorFlow first, which is the reference."""
     from serving import targets
     from serving.engines.engine import open_engine, reference_engine
     from serving.export_folder import SERVING
 
-    folder = args.models or targets.default_folder(args.export)
+    folder = args.models or targets.default_folder(export.folder)
     # The sparse kernels of `recommend` are TensorFlow's fastest; not every model gives both signatures the same inputs.
     same_inputs = export.inputs(RECOMMEND).keys() == export.inputs(SERVING).keys()
+    print("loading TensorFlow and the exported model ...", file=sys.stderr, flush=True)
     engines: dict[str, Engine] = {TENSORFLOW: reference_engine(export, RECOMMEND if same_inputs else SERVING)}
     sizes = {TENSORFLOW: _size_mib(export.saved_model)}
-    for name in args.variants:
-        made = targets.artifact(folder, name)
-        made.require_verified(export.identity)
+    for made in _conversions(export, folder, args.variants):
+        name = made.target.name
+        print(f"loading {name} ...", file=sys.stderr, flush=True)
         engines[name], sizes[name] = open_engine(made, args.threads), _size_mib(made.model)
     return engines, sizes
 
@@ -100,6 +129,7 @@ def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.
     inputs, _ = _test_users(export)
     lines = []
     for size in args.batches:
+        print(f"timing batches of {size:,} ...", file=sys.stderr, flush=True)
         taken: dict[str, list[float]] = {name: [] for name in engines}
         for window in range(args.windows + 1):  # the first one warms up
             for name, engine in engines.items():
@@ -132,7 +162,7 @@ def main(args: argparse.Namespace) -> int:
     print()
     print(TABLES["serve"].as_text(times))
     print(f"\n{TABLES['serve'].note}")
-    about = {"export": str(args.export), "model": export.content["model"], "items": export.n_items}
+    about = {"export": str(export.folder), "model": export.content["model"], "items": export.n_items}
     for kind, lines in (("serve-quality", found), ("serve", times)):
         for line in lines:
             record(args.results, kind, {**about, **line})

@@ -9,120 +9,31 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep import synthetic
-from data_prep.sources import GENERIC, SOURCES
-from data_prep.split import LIANG2018_SEED, PROTOCOLS, SplitRules
+from data_prep import progress
+from data_prep.arguments import build_parser
+from data_prep.rules import SplitRules
+from data_prep.shapes import LIKE, Shape
 
 if TYPE_CHECKING:
-    from data_prep.prepare import Request
-
-EPILOG = (
-    "data sets:\n"
-    + "\n".join(f"  {name:16} {source.about}" for name, source in SOURCES.items())
-    + """
-  csv, parquet     your own ratings: one row an interaction, columns named with --user-column and so on
-  he2017           the files published with NCF: NAME.train.rating, NAME.test.rating, NAME.test.negative
-  transcode        a feature_spec.yaml and the csv, parquet or npy files that it names
-  synthetic        seeded ratings with a long tail and a structure that a model can learn
-
-examples:
-  python -m data_prep ml-20m --download --out data/ml-20m
-  python -m data_prep ml-20m --raw ml-20m/ --protocol liang2018 --out data/ml-20m-liang
-  python -m data_prep csv --raw clicks.csv --user-column user --item-column article --out data/clicks
-  python -m data_prep ml-1m --download --protocol leave-one-out --out data/ml-1m-ncf
-  python -m data_prep he2017 --raw Data/ --out data/ncf-ml-1m
-  python -m data_prep transcode --raw feature_spec.yaml --out data/mine
-  python -m data_prep synthetic --like ml-20m --write-csv raw/ratings.csv
-  mpirun -np 4 python -m data_prep netflix --raw netflix/ --out data/netflix
-"""
-)
+    from data_prep.request import Request
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep",
-        description="Turn raw ratings into a sparse, memory-mapped, reproducible data set.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join((*SOURCES, *GENERIC))}")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the data set folder to write (default: data/NAME)")
-    where = parser.add_argument_group("source")
-    where.add_argument("--raw", type=Path, metavar="PATH", help="folder, file, zip or tar with the original files")
-    where.add_argument("--download", action="store_true", help="fetch the archive beside --out (GroupLens data only)")
-    where.add_argument(
-        "--titles", type=Path, metavar="FILE", help="item titles: movies.csv, movies.dat, u.item or any CSV"
-    )
-    where.add_argument("--overwrite", action="store_true", help="replace another data set in --out")
-    rules = parser.add_argument_group("rules (defaults as in Liang et al. 2018)")
-    rules.add_argument(
-        "--threshold", type=float, help="positive if rating > this (default: 3.5; for leave-one-out 0, every rating)"
-    )
-    rules.add_argument(
-        "--min-user-items", type=int, default=5, help="drop users with fewer items (default: %(default)s)"
-    )
-    rules.add_argument(
-        "--min-item-users", type=int, default=0, help="drop items with fewer users (default: %(default)s)"
-    )
-    rules.add_argument(
-        "--held-out-users",
-        type=float,
-        metavar="N",
-        help="users for validation and as many for test: a number, or a share below 1 "
-        "(default: 10000 for ml-20m, 40000 for netflix, 0.1 elsewhere)",
-    )
-    rules.add_argument("--fold-out-share", type=float, default=0.2, help="items to be found (default: %(default)s)")
-    rules.add_argument(
-        "--protocol",
-        default="default",
-        help=f"{', '.join(PROTOCOLS)}: hold out users (drawn anew, or the published split bit for bit), or the latest "
-        "item of every user with candidates, for NCF",
-    )
-    rules.add_argument(
-        "--negatives", type=int, default=99, help="leave-one-out: items in a list besides (default: %(default)s)"
-    )
-    rules.add_argument(
-        "--candidates",
-        default="clean",
-        help="clean (distinct items the user never had) or mlperf (as MLPerf drew them) (default: %(default)s)",
-    )
-    rules.add_argument("--seed", type=int, default=LIANG2018_SEED, help="root seed of the split (default: %(default)s)")
-    columns = parser.add_argument_group("csv and parquet")
-    columns.add_argument("--user-column", default="userId", help="(default: %(default)s)")
-    columns.add_argument("--item-column", default="movieId", help="(default: %(default)s)")
-    columns.add_argument("--rating-column", help="(default: rating if there is one, else every row is positive)")
-    columns.add_argument(
-        "--time-column", default="", help="for leave-one-out (default: timestamp if there is one, else chance decides)"
-    )
-    columns.add_argument("--delimiter", default=",", help="(default: %(default)s)")
-    drawn = parser.add_argument_group("synthetic")
-    drawn.add_argument("--like", help=f"sizes of: {', '.join(synthetic.LIKE)}")
-    drawn.add_argument("--users", type=int)
-    drawn.add_argument("--items", type=int)
-    drawn.add_argument("--interactions", type=int)
-    drawn.add_argument("--no-ratings", action="store_true", help="every row is positive")
-    drawn.add_argument("--write-csv", type=Path, metavar="FILE", help="write the raw rows there and prepare nothing")
-    return parser
-
-
-def _shape(args: argparse.Namespace) -> synthetic.Shape | None:
+def _shape(args: argparse.Namespace) -> Shape | None:
     sizes = (args.users, args.items, args.interactions)
     if args.name != "synthetic" or (args.like is None and None in sizes):
         return None
-    if args.like is not None and args.like not in synthetic.LIKE:
-        raise ValueError(f"--like {args.like!r} is not known, known are: {', '.join(synthetic.LIKE)}")
-    base = synthetic.LIKE[args.like] if args.like else synthetic.Shape(users=1, items=10, interactions=1)
+    if args.like is not None and args.like not in LIKE:
+        raise ValueError(f"--like {args.like!r} is not known, known are: {', '.join(LIKE)}")
+    base = LIKE[args.like] if args.like else Shape(users=1, items=10, interactions=1)
     users, items, interactions = (
         default if given is None else given
         for given, default in zip(sizes, (base.users, base.items, base.interactions), strict=True)
     )
-    return synthetic.Shape(
-        users=users, items=items, interactions=interactions, ratings=base.ratings and not args.no_ratings
-    )
+    return Shape(users=users, items=items, interactions=interactions, ratings=base.ratings and not args.no_ratings)
 
 
 def _request(args: argparse.Namespace) -> Request:
-    from data_prep.prepare import Request  # late: pandas takes longer to import than the help to print
+    from data_prep.request import Request  # late: imports much
 
     return Request(
         name=args.name,
@@ -164,20 +75,42 @@ def _report(manifest: dict, out: Path, seconds: float) -> None:
     print(f"{out} ({seconds:.1f} s)")
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+def _first_line(args: argparse.Namespace, out: Path) -> str:
+    """What is read and from where, known before anything that takes long is imported."""
+    if args.write_csv is not None:
+        return f"generating ratings in {args.write_csv}"
+    source = "by download" if args.raw is None and args.download else f"from {args.raw}" if args.raw else "from a seed"
+    return f"preparing {args.name} {source} in {out}"
+
+
+def _write_csv(args: argparse.Namespace) -> None:
+    from data_prep import synthetic  # late: imports much
+
+    shape = _shape(args)
+    if shape is None:
+        raise ValueError("--write-csv goes with: synthetic --like NAME, or --users, --items and --interactions")
+    print(f"{synthetic.write_csv(shape, args.seed, args.write_csv):,} rows in {args.write_csv}")
+
+
+def _run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
-    try:
+    with progress.shown():
+        progress.step(_first_line(args, args.out or Path("data") / args.name))
         if args.write_csv is not None:
-            shape = _shape(args)
-            if shape is None:
-                raise ValueError("--write-csv goes with: synthetic --like NAME, or --users, --items and --interactions")
-            print(f"{synthetic.write_csv(shape, args.seed, args.write_csv):,} rows in {args.write_csv}")
-            return 0
-        from data_prep.prepare import prepare
+            _write_csv(args)
+            return
+        from data_prep.prepare import prepare  # late: imports much
 
         request = _request(args)
         manifest = prepare(request)
+    if manifest is not None:
+        _report(dict(manifest), request.out, time.perf_counter() - start)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    try:
+        _run(args)
     except (ValueError, OSError) as error:
         if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
             text = (
@@ -185,8 +118,6 @@ def main(argv: list[str] | None = None) -> int:
             )
             print(f"error: {text}", file=sys.stderr)
         return 2
-    if manifest is not None:
-        _report(dict(manifest), request.out, time.perf_counter() - start)
     return 0
 
 

@@ -10,9 +10,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from tqdm import tqdm
-
+from data_prep import progress
 from data_prep.parallel import Ranks
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -64,23 +64,22 @@ def _unpack(archive: Path, target: Path) -> None:
     """Extract the members we read, flat (their own folders are dropped, so no name can leave `target`)."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
-            for member in tqdm(
-                zipped.infolist(), desc=f"unpacking {archive.name}", unit="file", leave=False, disable=None
-            ):
-                name = Path(member.filename).name
-                if name.startswith(WANTED) and not member.is_dir():
+            members = [m for m in zipped.infolist() if Path(m.filename).name.startswith(WANTED) and not m.is_dir()]
+            with progress.bar(f"unpacking {archive.name}", sum(m.file_size for m in members), "B") as bar:
+                for member in members:
                     with zipped.open(member) as source:
-                        _copy(source, target / name)
+                        _copy(source, target / Path(member.filename).name, bar)
         return
-    with tarfile.open(archive) as tarred:
-        for entry in tqdm(tarred, desc=f"unpacking {archive.name}", unit="file", leave=False, disable=None):
+    with tarfile.open(archive) as tarred, progress.bar(f"unpacking {archive.name}", None, "B") as bar:
+        for entry in tarred:
             name = Path(entry.name).name
             if name.startswith(WANTED) and entry.isfile() and (stream := tarred.extractfile(entry)):
                 with stream:
-                    _copy(stream, target / name)
+                    _copy(stream, target / name, bar)
 
 
-def _copy(source: object, target: Path) -> None:
+def _copy(source: IO[bytes], target: Path, bar: progress.Bar) -> None:
     with target.open("wb") as out:
-        while chunk := source.read(1 << 22):  # type: ignore[attr-defined]
+        while chunk := source.read(1 << 22):
             out.write(chunk)
+            bar.update(len(chunk))

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
+from data_prep import progress
 
 TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 20
@@ -77,15 +77,7 @@ def _fetch(url: str, partial: Path) -> None:
         total = length + (have if resumed else 0)
         with (
             partial.open("ab" if resumed else "wb") as out,
-            tqdm(
-                total=total or None,
-                initial=have if resumed else 0,
-                unit="B",
-                unit_scale=True,
-                desc=Path(url).name,
-                mininterval=0.5,
-                disable=None,
-            ) as bar,
+            progress.bar(f"downloading {Path(url).name}", total or None, "B", done=have if resumed else 0) as bar,
         ):
             while block := answer.read(CHUNK_BYTES):
                 out.write(block)

@@ -1,7 +1,8 @@
 """The evaluation files published with He et al. 2017: NAME.train.rating, NAME.test.rating, NAME.test.negative.
 
 Ratings are lines `user TAB item TAB rating TAB time` (rating and time may be missing), negatives are lines
-`(user,item) TAB item TAB item ...` in the order of the test ratings. Ids count from 0. Each may be gzipped.
+`(user,item) TAB item TAB item ...` in the order of the test ratings. Ids are whole numbers from 0 and may have gaps:
+only those that occur are users and items. Each file may be gzipped.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pyarrow import csv
 
 from data_prep.feature_spec import LARGEST_ID
 from data_prep.leave_one_out import Pairs, assemble, hold_out_validation
-from data_prep.split import Split, SplitRules
+from data_prep.rules import SplitRules
+from data_prep.split import Split, factorize
 
 SUFFIXES = (".train.rating", ".test.rating", ".test.negative")
 COLUMNS = ("user", "item", "rating", "time")
@@ -154,34 +156,35 @@ def read(folder: Path, rules: SplitRules) -> Split:
     train_path, test_path, negatives_path = source_files(folder)
     train, test = read_ratings(train_path), read_ratings(test_path)
     negatives = read_negatives(negatives_path, test)
-    n_users = int(max(train.users.max(), test.users.max())) + 1
-    n_items = int(max(train.items.max(), test.items.max(), negatives.max())) + 1
-    train, repeated = _without_repeats(train, n_items)
-    keys, users, items = train.users * n_items + train.items, train.users, train.items
-    has_rows = np.bincount(users, minlength=n_users) > 0
-    if not has_rows[test.users].all():
-        line = int(np.argmin(has_rows[test.users])) + 1
+    width = int(max(train.items.max(), test.items.max(), negatives.max())) + 1
+    train, repeated = _without_repeats(train, width)
+    keys = train.users * width + train.items
+    if not (has_rows := np.isin(test.users, train.users)).all():
+        line = int(np.argmin(has_rows)) + 1
         raise ValueError(
             f"{test_path}, line {line}: user {test.users[line - 1]} has no training row in {train_path.name}; "
             "a model knows nothing of such a user"
         )
-    if (both := np.isin(test.users * n_items + test.items, keys)).any():
+    if (both := np.isin(test.users * width + test.items, keys)).any():
         line = int(np.argmax(both)) + 1
         pair = f"({test.users[line - 1]},{test.items[line - 1]})"
         raise ValueError(f"{test_path}, line {line}: {pair} is in the training file too")
+    users, user_ids = factorize(train.users)
+    codes, item_ids = factorize(np.concatenate([train.items, test.items, negatives.ravel()]))
+    items, test_items, negative_items = np.split(codes, [len(train.items), len(train.items) + len(test.items)])
     kept, valid = hold_out_validation(users, items, train.times, rules.seed)
     order = np.argsort(test.users, kind="stable")
     return assemble(
         kept,
         valid,
-        Pairs(users=test.users[order], items=test.items[order]),
-        user_ids=np.arange(n_users),
-        item_ids=np.arange(n_items),
+        Pairs(users=np.searchsorted(user_ids, test.users[order]), items=test_items[order]),
+        user_ids=user_ids,
+        item_ids=item_ids,
         rules=replace(rules, negatives=negatives.shape[1]),
         counts={
             "rows_read": len(users) + repeated + len(test.users),
             "duplicates_dropped": repeated,
             "events": len(users) + len(test.users),
         },
-        test_negatives=negatives[order],
+        test_negatives=negative_items.reshape(negatives.shape)[order],
     )

@@ -1,4 +1,7 @@
-"""The one form in which every reader hands over what it read: two id columns, rows below the threshold gone."""
+"""The one form in which every reader hands over what it read: two id columns of the rows above the threshold.
+
+Of the rows at or below the threshold only the pairs are kept, until it is known which pairs repeat (`repeats`).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,26 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[np.signedinteger]
 Times = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+Hashes = npt.NDArray[np.uint64]
 Place = Callable[[int], str]
 """Where a row of a block stands (file and line), looked up only for an error."""
+_MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Which rows a reader keeps."""
+
+    threshold: float
+    """A row is positive if its rating is greater (not equal), as in Liang et al. 2018."""
+    repeated: Hashes | None = None
+    """None: positive rows are kept, and the pairs of the others. Else ascending `pair_hashes`: the rows of these pairs
+    are kept, whatever their rating."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interactions:
-    """Positive (user, item) events with original ids, in file order."""
+    """(user, item) events with original ids, in file order: the positive ones, or all rows of some pairs."""
 
     users: Ids
     """[E] original user ids, not negative."""
@@ -26,23 +42,50 @@ class Interactions:
     """Rows of the source, including those the threshold removed."""
     times: Times | None = None
     """[E] when each event was, in the source's unit; None where it was not read or is not known."""
+    low_users: Ids | None = None
+    """[D] users of the rows at or below the threshold; None where there are none."""
+    low_items: Ids | None = None
+    """[D] items of these rows."""
+    positive: npt.NDArray[np.bool_] | None = None
+    """[E] whether the row is above the threshold; None: all are."""
 
     @staticmethod
     def concatenate(parts: Sequence[Interactions]) -> Interactions:
         """All parts, in order. No parts give an empty table."""
-        empty = np.empty(0, np.int32)
-        times = [p.times for p in parts if p.times is not None]
+        if len(parts) == 1:
+            return parts[0]
         return Interactions(
-            users=np.concatenate([p.users for p in parts] or [empty]),
-            items=np.concatenate([p.items for p in parts] or [empty]),
+            users=_joined([p.users for p in parts], np.empty(0, np.int32)),
+            items=_joined([p.items for p in parts], np.empty(0, np.int32)),
             rows_read=sum(p.rows_read for p in parts),
-            times=np.concatenate(times) if times else None,  # type: ignore[arg-type]
+            times=_joined([p.times for p in parts]),
+            low_users=_joined([p.low_users for p in parts]),
+            low_items=_joined([p.low_items for p in parts]),
+            positive=_joined([p.positive for p in parts]),
         )
+
+
+def _joined(arrays: Sequence[npt.NDArray | None], without: npt.NDArray | None = None) -> npt.NDArray:
+    """One array of those that are there; `without` where none is."""
+    found = [a for a in arrays if a is not None]
+    return np.concatenate(found) if found else without  # type: ignore[return-value]
 
 
 def smallest_ids(ids: npt.NDArray[np.int64]) -> Ids:
     """`ids` as int32 where the largest one fits, to halve the memory of every later step."""
     return ids.astype(np.int32) if ids.size == 0 or int(ids.max()) < 2**31 else ids
+
+
+def pair_hashes(users: Ids, items: Ids) -> Hashes:
+    """[E] a number of 64 bits for each pair: equal for equal pairs, and hardly ever for different ones."""
+    return (users.astype(np.uint64) * _MIX[0]) ^ (items.astype(np.uint64) * _MIX[1])
+
+
+def is_among(hashes: Hashes, ascending: Hashes) -> npt.NDArray[np.bool_]:
+    """[E] whether each hash is one of `ascending`."""
+    if not len(ascending):
+        return np.zeros(len(hashes), bool)
+    return ascending[np.minimum(np.searchsorted(ascending, hashes), len(ascending) - 1)] == hashes
 
 
 def check_ids(ids: npt.NDArray[np.int64], column: str, where: Place) -> None:
@@ -56,16 +99,15 @@ def select(
     users: npt.NDArray[np.int64],
     items: npt.NDArray[np.int64],
     ratings: npt.NDArray[np.float32] | None,
-    threshold: float,
+    keep: Keep,
     where: Place,
     times: Times | None = None,
 ) -> Interactions:
-    """Validate one block of rows and keep those rated above the threshold.
+    """Validate one block of rows and keep those that are asked for.
 
     Args:
         users, items: [R] ids as read.
         ratings: [R] ratings, or None where every row counts as positive.
-        threshold: a row is kept if its rating is greater (not equal), as in Liang et al. 2018.
         where: place of a row, for the message.
         times: [R] when each event was, or None.
 
@@ -74,16 +116,38 @@ def select(
     """
     check_ids(users, "user", where)
     check_ids(items, "item", where)
-    rows_read = len(users)
-    if ratings is not None:
-        missing = np.isnan(ratings)
-        if missing.any():
-            row = int(np.argmax(missing))
-            raise ValueError(
-                f"{where(row)}: {int(missing.sum())} ratings are empty or NaN, the first for user {users[row]} "
-                f"and item {items[row]}; every row needs a number"
-            )
-        kept = ratings > threshold
-        users, items = users[kept], items[kept]
-        times = None if times is None else times[kept]
-    return Interactions(users=smallest_ids(users), items=smallest_ids(items), rows_read=rows_read, times=times)
+    if ratings is None:
+        return Interactions(users=smallest_ids(users), items=smallest_ids(items), rows_read=len(users), times=times)
+    missing = np.isnan(ratings)
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise ValueError(
+            f"{where(row)}: {int(missing.sum())} ratings are empty or NaN, the first for user {users[row]} "
+            f"and item {items[row]}; every row needs a number"
+        )
+    return kept(smallest_ids(users), smallest_ids(items), ratings > keep.threshold, keep, times)
+
+
+def kept(
+    users: Ids, items: Ids, positive: npt.NDArray[np.bool_], keep: Keep, times: Times | None = None
+) -> Interactions:
+    """The rows that are asked for, of valid ones.
+
+    Args:
+        users, items: [R] ids; item -1 where it is not known yet (`netflix`).
+        positive: [R] whether the rating is above the threshold.
+        times: [R] when each event was, or None.
+    """
+    wanted = positive
+    if keep.repeated is not None:
+        wanted = is_among(pair_hashes(users, items), keep.repeated) | (items == -1)
+    low = ~positive if keep.repeated is None and not positive.all() else None
+    return Interactions(
+        users=users[wanted],
+        items=items[wanted],
+        rows_read=len(users),
+        times=None if times is None else times[wanted],
+        low_users=None if low is None else users[low],
+        low_items=None if low is None else items[low],
+        positive=None if keep.repeated is None else positive[wanted],
+    )

@@ -7,15 +7,16 @@ Shape legend: E events, U users, I items, S users with a held-out item.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from data_prep import candidates
+from data_prep import candidates, filters
 from data_prep.interactions import Ids, Interactions, Times
-from data_prep.split import HeldOut, IntArray, Split, SplitRules, factorize, generator
+from data_prep.rules import SplitRules
+from data_prep.split import HeldOut, IntArray, Split, factorize, generator
 
 TRAIN, VALID, TEST = 0, 1, 2
 
@@ -32,6 +33,9 @@ class Events:
     """[U] original ids."""
     item_ids: Ids
     """[I] original ids."""
+    dropped: int
+    """Repeated pairs that are left out (the earliest positive row of each stays)."""
+    notes: list[str]
 
 
 def _time_order(users: IntArray, items: IntArray, times: Times | None, seed: int) -> IntArray:
@@ -51,8 +55,8 @@ def _without_repeats(users: IntArray, items: IntArray, width: int) -> IntArray:
     return first
 
 
-def ordered(events: Interactions, rules: SplitRules) -> tuple[Events, int]:
-    """Filter and order events; returns them and the number of repeated pairs dropped (the earliest of each stays).
+def ordered(events: Interactions, rules: SplitRules) -> Events:
+    """Filter and order events. A repeated pair stands where its earliest positive row is.
 
     Raises:
         ValueError: nothing is left.
@@ -66,9 +70,10 @@ def ordered(events: Interactions, rules: SplitRules) -> tuple[Events, int]:
     first = _without_repeats(users, items, len(item_ids))
     dropped = len(users) - len(first)
     users, items = users[first], items[first]
+    frequent = len(item_ids)
     if rules.min_item_users > 1:
-        enough = (np.bincount(items, minlength=len(item_ids)) >= rules.min_item_users)[items]
-        users, items = users[enough], items[enough]
+        is_frequent = np.bincount(items, minlength=len(item_ids)) >= rules.min_item_users
+        users, items, frequent = users[is_frequent[items]], items[is_frequent[items]], int(is_frequent.sum())
     enough = (np.bincount(users, minlength=len(user_ids)) >= max(rules.min_user_items, 1))[users]
     if not enough.any():
         raise ValueError(
@@ -77,7 +82,14 @@ def ordered(events: Interactions, rules: SplitRules) -> tuple[Events, int]:
         )
     users, kept_users = factorize(users[enough])
     items, kept_items = factorize(items[enough])
-    return Events(users=users, items=items, user_ids=user_ids[kept_users], item_ids=item_ids[kept_items]), dropped
+    return Events(
+        users=users,
+        items=items,
+        user_ids=user_ids[kept_users],
+        item_ids=item_ids[kept_items],
+        dropped=dropped,
+        notes=filters.of_rules(rules, (len(user_ids), len(kept_users)), (len(item_ids), frequent, len(kept_items))),
+    )
 
 
 def roles(users: IntArray) -> npt.NDArray[np.int8]:
@@ -184,11 +196,12 @@ def split(events: Interactions, rules: SplitRules) -> Split:
     Raises:
         ValueError: nothing is left, or too few items to draw negatives from.
     """
-    kept, dropped = ordered(events, rules)
+    kept = ordered(events, rules)
     role = roles(kept.users)
     parts = [Pairs(users=kept.users[role == r], items=kept.items[role == r]) for r in (TRAIN, VALID, TEST)]
-    counts = {"rows_read": events.rows_read, "duplicates_dropped": int(dropped), "events": len(kept.users)}
-    return assemble(*parts, user_ids=kept.user_ids, item_ids=kept.item_ids, rules=rules, counts=counts)
+    counts = {"rows_read": events.rows_read, "duplicates_dropped": kept.dropped, "events": len(kept.users)}
+    result = assemble(*parts, user_ids=kept.user_ids, item_ids=kept.item_ids, rules=rules, counts=counts)
+    return replace(result, notes=tuple(kept.notes))
 
 
 def hold_out_validation(users: IntArray, items: IntArray, times: Times | None, seed: int) -> tuple[Pairs, Pairs]:

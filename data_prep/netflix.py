@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.interactions import Interactions
-from data_prep.text import BLOCK_BYTES, Layout, Span, blocks, parse_block
+from data_prep.interactions import Ids, Interactions, Keep, kept
+from data_prep.layout import Layout
+from data_prep.text import BLOCK_BYTES, Span, blocks, parse_block
 
 COLON, NEWLINE, RETURN = 58, 10, 13
 MOST_DIGITS = 9
@@ -27,6 +28,7 @@ _BODY = Layout(
     header=False,
     dates=True,
 )
+_EVERY_ROW = Keep(threshold=-np.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,8 @@ def split_headers(block: bytes) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArr
     return body.tobytes(), movies, line_of_header - np.arange(len(colons))
 
 
-def parse_movies(block: bytes, offset: int, path: Path, threshold: float, with_times: bool = False) -> Part:
-    """Parse whole lines of the format into positive events.
+def parse_movies(block: bytes, offset: int, path: Path, keep: Keep, with_times: bool = False) -> Part:
+    """Parse whole lines of the format into the events to keep.
 
     Args:
         with_times: whether the dates are read too.
@@ -91,18 +93,13 @@ def parse_movies(block: bytes, offset: int, path: Path, threshold: float, with_t
     rows = block.count(b"\n") - len(movies)
     # The rating stands in the "item" column here, and every row is kept, so that owners can be counted off.
     layout = replace(_BODY, time="date") if with_times else _BODY
-    everything = parse_block(body, offset, path, layout, -np.inf, rows) if rows else Interactions.concatenate([])
+    everything = parse_block(body, offset, path, layout, _EVERY_ROW, rows) if rows else Interactions.concatenate([])
     counts = np.diff(np.append(rows_before, rows), prepend=0)
     # Rows in front of the first header belong to the movie of the block before: -1 until `merge`.
     owner = np.repeat(np.append(-1, movies), counts)
-    kept = everything.items > threshold
+    positive = everything.items > keep.threshold
     return Part(
-        events=Interactions(
-            users=everything.users[kept],
-            items=owner[kept].astype(np.int32),
-            rows_read=everything.rows_read,
-            times=None if everything.times is None else everything.times[kept],
-        ),
+        events=kept(everything.users, owner.astype(np.int32), positive, keep, everything.times),
         last_movie=int(movies[-1]) if len(movies) else -1,
     )
 
@@ -115,35 +112,41 @@ def merge(parts: Iterable[Part]) -> Part:
     movie, joined = -1, []
     for part in parts:
         events = part.events
-        if movie >= 0 and (waiting := events.items == -1).any():
-            items = np.where(waiting, np.int32(movie), events.items)
-            events = replace(events, items=items)
+        if movie >= 0:
+            low = None if events.low_items is None else _of_movie(movie, events.low_items)
+            events = replace(events, items=_of_movie(movie, events.items), low_items=low)
         joined.append(events)
         movie = part.last_movie if part.last_movie >= 0 else movie
     return Part(events=Interactions.concatenate(joined), last_movie=movie)
 
 
-def read_span(span: Span, threshold: float, with_times: bool = False) -> Iterator[Part]:
+def _of_movie(movie: int, items: Ids) -> Ids:
+    """Items, those that were not known yet (-1) replaced by the movie."""
+    waiting = items == -1
+    return np.where(waiting, np.int32(movie), items) if waiting.any() else items
+
+
+def read_span(span: Span, keep: Keep, with_times: bool = False) -> Iterator[Part]:
     """The parts of one byte range of a combined file, or of one movie file."""
     for offset, block in blocks(span):
-        yield parse_movies(block, offset, span.path, threshold, with_times)
+        yield parse_movies(block, offset, span.path, keep, with_times)
 
 
-def read_small_files(paths: Sequence[Path], threshold: float, with_times: bool = False) -> Iterator[Part]:
+def read_small_files(paths: Sequence[Path], keep: Keep, with_times: bool = False) -> Iterator[Part]:
     """The parts of many one-movie files, parsed a block's worth of files at a time."""
     for together in _batches(paths):
         contents = [path.read_bytes().rstrip() + b"\n" for path in together]
         headed = all(content.split(b"\n", 1)[0].rstrip().endswith(b":") for content in contents)
         try:
             joined = b"".join(contents)
-            part = parse_movies(joined, 0, together[0].parent, threshold, with_times) if headed else None
+            part = parse_movies(joined, 0, together[0].parent, keep, with_times) if headed else None
         except (ValueError, OSError):
             part = None
         if part is not None:
             yield part
             continue
         for path, content in zip(together, contents, strict=True):  # one by one, to name the broken file and its line
-            yield parse_movies(content, 0, path, threshold, with_times)
+            yield parse_movies(content, 0, path, keep, with_times)
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
@@ -158,3 +161,15 @@ def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
             together, size = [], 0
     if together:
         yield together
+
+
+def joined_ranks(pieces: Sequence[Part], source: Path) -> Interactions:
+    """The events of all ranks, of their parts in rank order.
+
+    Raises:
+        ValueError: the source begins with rows.
+    """
+    whole = merge(pieces).events
+    if len(whole.items) and int(whole.items.min()) < 0:
+        raise ValueError(f"{source} begins with rows, expected a line 'movie:' first")
+    return whole

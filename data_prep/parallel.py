@@ -12,6 +12,16 @@ import numpy as np
 
 from data_prep.interactions import Interactions
 
+_COLUMNS: dict[str, type] = {
+    "users": np.int32,
+    "items": np.int32,
+    "times": np.int64,
+    "low_users": np.int32,
+    "low_items": np.int32,
+    "positive": np.bool_,
+}
+"""The arrays of `Interactions`, with the type of an empty one."""
+
 
 class Ranks:
     """The processes that read together; rank 0 goes on with the result."""
@@ -42,13 +52,21 @@ class Ranks:
         if not self._comm:
             return [mine]
         rows: Sequence[int] = self._comm.gather(mine.rows_read) or []
-        users, items = self._gather_array(mine.users), self._gather_array(mine.items)
-        if any(self._comm.allgather(mine.times is not None)):
-            times = self._gather_array(np.empty(0, np.int64) if mine.times is None else mine.times)
-        else:
-            times = [None] * len(users)
-        parts = zip(users, items, rows, times, strict=True)
-        return [Interactions(users=u, items=i, rows_read=r, times=t) for u, i, r, t in parts]
+        columns = {name: self._gather_column(getattr(mine, name), dtype) for name, dtype in _COLUMNS.items()}
+        return [
+            Interactions(rows_read=count, **{name: parts[k] for name, parts in columns.items()})
+            for k, count in enumerate(rows)
+        ]
+
+    def first_error(self, mine: str | None) -> str | None:
+        """The error of the first rank that has one, on every rank."""
+        return next((error for error in self.share(self.gather(mine)) if error is not None), None)
+
+    def _gather_column(self, mine: Any, dtype: type) -> list[Any]:
+        """Every rank's array on rank 0; None of each where no rank has one."""
+        if any(self._comm.allgather(mine is not None)):
+            return self._gather_array(np.empty(0, dtype) if mine is None else mine)
+        return [None] * self.size
 
     def _gather_array(self, mine: Any) -> list[Any]:
         shapes = self._comm.gather((mine.size, str(mine.dtype)))

@@ -3,125 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from data_prep import archive, candidates, he2017, leave_one_out, readers, store, synthetic, transcode
+from data_prep import archive, he2017, leave_one_out, progress, reading, store, transcode
 from data_prep.download import download
-from data_prep.interactions import Interactions
 from data_prep.parallel import Ranks
+from data_prep.request import Request
 from data_prep.sources import GENERIC, HELD_OUT_ALREADY, SOURCES, count_differences, ratings_file
-from data_prep.split import LEAVE_ONE_OUT, LIANG2018_SEED, PROTOCOLS, Split, SplitRules, split
+from data_prep.split import Split, split
 from data_prep.titles import find_titles, read_titles
-
-NAMES = (*SOURCES, *GENERIC)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user asked for."""
-
-    name: str
-    out: Path
-    raw: Path | None = None
-    download: bool = False
-    overwrite: bool = False
-    threshold: float | None = None
-    """A row counts as positive if its rating is greater; None: 3.5, for leave-one-out 0."""
-    rules: SplitRules = field(default_factory=SplitRules)
-    held_out: float | None = None
-    """Users a held-out set: a number (1 or more) or a share (below 1); None: as published, else a tenth."""
-    user_column: str = "userId"
-    item_column: str = "movieId"
-    rating_column: str | None = None
-    time_column: str = ""
-    """"": timestamp, if there is one."""
-    delimiter: str = ","
-    titles: Path | None = None
-    shape: synthetic.Shape | None = None
-    """Sizes of synthetic data."""
-
-    def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise ValueError(f"unknown data set {self.name!r}, known are: {', '.join(NAMES)}")
-        if self.rules.protocol not in PROTOCOLS:
-            raise ValueError(f"unknown protocol {self.rules.protocol!r}, known are: {', '.join(PROTOCOLS)}")
-        if self.rules.candidates not in candidates.KINDS:
-            raise ValueError(
-                f"unknown --candidates {self.rules.candidates!r}, known are: {', '.join(candidates.KINDS)}"
-            )
-        if self.rules.negatives < 1:
-            raise ValueError(f"--negatives is {self.rules.negatives}, expected a whole number from 1")
-        if self.leave_one_out and self.held_out is not None:
-            raise ValueError("--held-out-users does not go with leave-one-out, which holds out one item of every user")
-        if self.rules.protocol == "liang2018" and self.rules.seed != LIANG2018_SEED:
-            raise ValueError(
-                f"--protocol liang2018 is one published split with seed {LIANG2018_SEED}; leave --seed out"
-            )
-        if not 0 < self.rules.fold_out_share < 1:
-            raise ValueError(f"--fold-out-share is {self.rules.fold_out_share}, expected a share between 0 and 1")
-        held_out = self.held_out
-        if held_out is not None and not (0 < held_out < 1 or (held_out >= 1 and held_out == held_out // 1 < math.inf)):
-            raise ValueError(f"--held-out-users is {held_out:g}, expected a whole number of users or a share below 1")
-        if self.rules.seed < 0:
-            raise ValueError(f"--seed is {self.rules.seed}, expected 0 or more")
-        if self.titles is not None and not self.titles.is_file():
-            raise ValueError(f"--titles {self.titles} does not exist, expected a file of item titles")
-        if self.name == "synthetic" and self.shape is None:
-            raise ValueError("synthetic data needs --like NAME or --users, --items and --interactions")
-        if self.name != "synthetic" and self.raw is None and not self.download:
-            raise ValueError(f"{self.name} needs --raw PATH{' or --download' if self.name in SOURCES else ''}")
-        if self.download and (self.name not in SOURCES or SOURCES[self.name].url is None):
-            about = f": {SOURCES[self.name].about}" if self.name in SOURCES else ""
-            raise ValueError(f"{self.name} cannot be downloaded{about}")
-
-    @property
-    def leave_one_out(self) -> bool:
-        """Whether an item of every user is held out, instead of users."""
-        return self.rules.protocol == LEAVE_ONE_OUT or self.name in HELD_OUT_ALREADY
-
-    @property
-    def positive_above(self) -> float:
-        """The threshold, by default as published: Liang et al. take 4 stars and more, He et al. every rating."""
-        if self.threshold is not None:
-            return self.threshold
-        return 0.0 if self.leave_one_out else 3.5
-
-    def held_out_users(self) -> float:
-        """Users a held-out set, a number or a share: as asked, else as published, else a tenth."""
-        published = SOURCES[self.name].held_out_users if self.name in SOURCES else 0
-        return self.held_out or published or SplitRules.held_out_users
-
-    def parameters(self) -> dict[str, Any]:
-        """Everything that changes the result, for the manifest."""
-        if self.name in HELD_OUT_ALREADY:
-            kept = ("seed", "candidates")
-            return {"name": self.name, "protocol": LEAVE_ONE_OUT} | {n: getattr(self.rules, n) for n in kept}
-        rules = asdict(self.rules)
-        for name in ("held_out_users", "fold_out_share") if self.leave_one_out else ("negatives", "candidates"):
-            del rules[name]
-        chosen = {"name": self.name, "threshold": self.positive_above, **rules}
-        if not self.leave_one_out:
-            chosen["held_out_users"] = self.held_out_users()
-        if self.name in ("csv", "parquet"):
-            chosen |= {"user": self.user_column, "item": self.item_column, "rating": self.rating_column}
-            if self.leave_one_out:
-                chosen["time"] = self.time_column
-        if self.name == "csv":
-            chosen["delimiter"] = self.delimiter
-        if self.titles is not None and self.titles.is_file():
-            chosen["titles"] = store.sha256(self.titles)
-        return chosen | ({"shape": asdict(self.shape)} if self.shape else {})
-
-    def follows_publication(self) -> bool:
-        """Whether the rules are the paper's, so that the known counts must come out."""
-        return self.rules == SplitRules(protocol="liang2018") and self.positive_above == 3.5 and self.held_out is None
 
 
 def _source_files(request: Request) -> list[Path]:
@@ -173,6 +69,13 @@ def _already_there(request: Request, files: list[Path]) -> bool:
     return True
 
 
+def _named(files: list[Path]) -> str:
+    """The files with their size, for a line of progress."""
+    size = progress.amount_text(sum(p.stat().st_size for p in files), "B")
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0]}{more} ({size})" if files else ""
+
+
 def _prepared_before(request: Request) -> bool:
     """Whether `out` holds a published data set with these parameters, so that nothing needs to be downloaded."""
     found = None if request.overwrite else store.prepared_with(request.out)
@@ -186,34 +89,6 @@ def _reused(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
     return store.prepared_with(request.out)
 
 
-def _read(request: Request, folder: Path | None, ranks: Ranks) -> list[Interactions]:
-    """Every event, on rank 0. Times are read where the split needs them."""
-    threshold, timed = request.positive_above, request.leave_one_out
-    time = request.time_column if timed else None
-    if request.shape is not None:
-        return synthetic.read(request.shape, threshold, request.rules.seed) if ranks.is_first else []
-    assert folder is not None
-    if request.name == "netflix":
-        return readers.read_netflix(folder, threshold, ranks, timed)
-    if request.name == "parquet":
-        columns = (request.user_column, request.item_column, request.rating_column)
-        return readers.read_parquet(folder, *columns, threshold, ranks, time)
-    if request.name == "csv":
-        layout, skip = readers.text_layout(
-            folder, request.delimiter, request.user_column, request.item_column, request.rating_column, time
-        )
-        return readers.read_text(folder, layout, skip, threshold, ranks)
-    source = SOURCES[request.name]
-    known = source.layout
-    assert known is not None
-    path, layout, skip = ratings_file(folder, source, request.name), known, 0
-    if known.header:
-        layout, skip = readers.text_layout(path, known.delimiter, known.user, known.item, known.rating, time)
-    elif timed:  # the last column of every known format
-        layout = replace(known, time=known.columns[-1])
-    return readers.read_text(path, layout, skip, threshold, ranks)
-
-
 def _titles(request: Request, folder: Path | None) -> pd.Series | None:
     if request.titles is not None:
         return read_titles(request.titles)
@@ -222,6 +97,24 @@ def _titles(request: Request, folder: Path | None) -> pd.Series | None:
     if beside is not None and request.name not in GENERIC:
         found = find_titles(beside) or find_titles(beside / request.name)
     return read_titles(found) if found else None
+
+
+def check_titles(request: Request, titles: pd.Series, result: Split) -> list[str]:
+    """A note if few of the items have a title in the file of --titles.
+
+    Raises:
+        ValueError: none has.
+    """
+    if request.titles is None:
+        return []
+    named, items = int(titles.index.isin(result.item_ids).sum()), len(result.item_ids)
+    if not named:
+        raise ValueError(
+            f"--titles {request.titles} names none of the {items:,} items (its first id is "
+            f"{titles.index[0] if len(titles) else 'missing'}, the first item is {result.item_ids[0]}); the first "
+            "column has to hold the item ids of the ratings"
+        )
+    return [f"{named:,} of {items:,} items have a title in {request.titles}"] if named * 2 <= items else []
 
 
 def prepare(request: Request) -> Mapping[str, Any] | None:
@@ -246,6 +139,7 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
         if ranks.is_first:
             source = SOURCES[request.name]
             assert source.url is not None
+            progress.step(f"downloading {source.url} to {request.out.parent}")
             download(source.url, request.out.parent / Path(source.url).name, source.md5)
         ranks.share(None)
         request = replace(request, raw=request.out.parent / f"{request.name}.zip", download=False)
@@ -276,30 +170,53 @@ def _divided(request: Request, folder: Path | None, ranks: Ranks) -> tuple[Split
     """Read and divide; the data set and notes for its owner on rank 0, None elsewhere."""
     if request.name in HELD_OUT_ALREADY:
         return None
-    parts = _read(request, folder, ranks)
-    if not ranks.is_first:
+    source = reading.read(request, folder, ranks)
+    if source is None:
         return None
-    events = Interactions.concatenate(parts)
-    parts.clear()
-    if request.leave_one_out:
-        warnings = ["no column of times: the held-out items were drawn at random"] if events.times is None else []
-        result = leave_one_out.split(events, request.rules)
-    else:
-        warnings = []
-        result = split(events, replace(request.rules, held_out_users=request.held_out_users()))
-    return result, warnings + count_differences(request.name, result.counts, request.follows_publication())
+    progress.step(f"splitting {len(source.events.users):,} events ({request.rules.protocol})")
+    try:
+        if request.leave_one_out:
+            result = leave_one_out.split(source.events, request.rules)
+        else:
+            result = split(source.events, replace(request.rules, held_out_users=request.held_out_users()))
+    except ValueError as error:
+        raise ValueError("; ".join([str(error), *source.notes])) from None
+    notes = [*source.notes, *result.notes]
+    if request.leave_one_out and source.events.times is None:
+        notes.insert(0, "no column of times: the held-out items were drawn at random")
+    result.counts["duplicates_dropped"] += source.overridden
+    if source.rated_down:
+        result.counts["pairs_rated_down"] = source.rated_down
+    return result, notes + count_differences(request.name, result.counts, request.follows_publication())
+
+
+def _repeats_note(counts: Mapping[str, int], threshold: float) -> list[str]:
+    """A sentence about repeated pairs, if there are any."""
+    rows, down = counts["duplicates_dropped"], counts.get("pairs_rated_down", 0)
+    if not rows:
+        return []
+    if not down:
+        return [f"{rows:,} repeated (user, item) pairs were kept once"]
+    return [
+        f"{rows:,} rows were overridden by a later row of the same user and item; {down:,} pairs are left out: they "
+        f"were rated above {threshold:g}, and later at or below it"
+    ]
 
 
 def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ranks) -> Mapping[str, Any] | None:
     with ThreadPoolExecutor(1) as hasher:
         digest = hasher.submit(_contents, files if ranks.is_first else [])  # while the rows are read
+        if request.raw is not None:
+            progress.step(f"reading {_named(files) or request.raw}")
+        titles = _titles(request, folder) if ranks.is_first else None  # first: a broken file is known at once
         divided = _held_out_already(request, ranks) or _divided(request, folder, ranks)
     if divided is None:
         return None
     result, warnings = divided
-    titles = _titles(request, folder)
-    if result.counts["duplicates_dropped"]:
-        warnings.append(f"{result.counts['duplicates_dropped']:,} repeated (user, item) pairs were kept once")
+    progress.step(f"writing {request.out}")
+    if titles is not None:
+        warnings += check_titles(request, titles, result)
+    warnings += _repeats_note(result.counts, request.positive_above)
     source = {"files": [p.name for p in files[:10]], "stamps": _stamps(files), "sha256": digest.result()}
     store.write(request.out, result, titles, request.parameters(), source, warnings)
     return store.prepared_with(request.out)

@@ -9,29 +9,44 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
-from data_prep import netflix
-from data_prep.interactions import Interactions
+from data_prep import netflix, progress
+from data_prep.interactions import Interactions, Keep
+from data_prep.layout import Layout
 from data_prep.parallel import Ranks
-from data_prep.text import Layout, blocks, from_columns, parse_block, read_header, share_of
+from data_prep.text import blocks, from_columns, parse_block, read_header, share_of
 
-
-def _bar(total: int, ranks: Ranks, unit: str) -> tqdm:
-    return tqdm(
-        total=total,
-        unit=unit,
-        unit_scale=True,
-        desc="reading",
-        leave=False,
-        disable=None if ranks.is_first else True,
-        mininterval=0.5,
-    )
+COLUMN_FLAGS = ("--user-column", "--item-column", "--rating-column", "--time-column")
+MOST_LISTED = 1000
+"""Characters of the columns that an error lists."""
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
     if twice := [n for n in dict.fromkeys(names) if list(names).count(n) > 1]:
         raise ValueError(f"{path}: column {twice[0]!r} is there twice, every column needs its own name")
+
+
+def _check_wanted(path: Path, names: Sequence[str], wanted: Sequence[str | None], hint: str = "name ") -> None:
+    """Raise ValueError if a column is missing, with the columns that there are and the flags to name others.
+
+    Args:
+        wanted: the columns of user, item, rating, time; "" and None: none is asked for.
+    """
+    missing = {flag: name for flag, name in zip(COLUMN_FLAGS, wanted, strict=True) if name and name not in names}
+    if not missing:
+        return
+    raise ValueError(
+        f"{path}: no column {', '.join(map(repr, missing.values()))} among {_listed(names)}; {hint}"
+        f"{'the right one' if len(missing) == 1 else 'the right ones'} with {', '.join(missing)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The columns of a file for a message, cut where they are very many."""
+    listed = ", ".join(map(repr, names))
+    if len(listed) <= MOST_LISTED:
+        return listed
+    return f"{listed[:MOST_LISTED].rsplit(', ', 1)[0]} and others ({len(names)} columns)"
 
 
 def _column(names: Sequence[str], wanted: str) -> str | None:
@@ -57,20 +72,35 @@ def text_layout(
         raise ValueError(f"{path} is a folder or an archive, expected the CSV file itself")
     names, skip = read_header(path, delimiter)
     _check_names(path, names)
-    wanted = [user, item, *([rating] if rating else []), *([time] if time else [])]
-    if missing := [c for c in wanted if c not in names]:
-        raise ValueError(
-            f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))[:200]}; check the "
-            f"delimiter ({delimiter!r}, change it with --delimiter) or name the columns with --user-column, "
-            "--item-column, --rating-column, --time-column"
-        )
+    hint = f"check the delimiter ({delimiter!r}, change it with --delimiter) or name "
+    _check_wanted(path, names, (user, item, rating, time), hint)
     rating = rating or _column(names, "rating")
     time = _column(names, "timestamp") if time == "" else time
     return Layout(delimiter=delimiter, columns=names, user=user, item=item, rating=rating, time=time, header=True), skip
 
 
-def read_text(path: Path, layout: Layout, skip: int, threshold: float, ranks: Ranks) -> list[Interactions]:
-    """Events of one delimited file, whole on rank 0.
+def known_layout(path: Path, known: Layout, name: str, time: str | None) -> tuple[Layout, int]:
+    """`text_layout` of a file of a known data set.
+
+    Args:
+        known: the layout of the data set.
+        name: the data set.
+        time: None: times are not read.
+
+    Raises:
+        ValueError: the file is empty, or has other columns than the data set.
+    """
+    names, _ = read_header(path, known.delimiter)
+    if missing := [c for c in (known.user, known.item, known.rating) if c and c not in names]:
+        raise ValueError(
+            f"{path}: no column {', '.join(map(repr, missing))} among {_listed(names)}, expected those of {name}; "
+            "a file of your own is read with: python -m data_prep csv --raw FILE --user-column NAME --item-column NAME"
+        )
+    return text_layout(path, known.delimiter, known.user, known.item, known.rating, time)
+
+
+def read_text(path: Path, layout: Layout, skip: int, keep: Keep, ranks: Ranks) -> Interactions:
+    """This rank's share of the events of one delimited file.
 
     Raises:
         ValueError: the file is empty or a row is broken.
@@ -79,33 +109,34 @@ def read_text(path: Path, layout: Layout, skip: int, threshold: float, ranks: Ra
         raise ValueError(f"{path} holds no rows")
     mine = share_of([path], ranks.rank, ranks.size, skip)
     parts = []
-    with _bar(sum(s.end - s.start for s in mine), ranks, "B") as bar, ThreadPoolExecutor(1) as parser:
+    size = sum(s.end - s.start for s in mine)
+    with progress.bar("reading", size, "B") as bar, ThreadPoolExecutor(1) as parser:
         waiting = None
         for span in mine:
             for offset, block in blocks(span):  # the next block is read while this one is parsed
-                parsed = parser.submit(parse_block, block, offset, path, layout, threshold)
+                parsed = parser.submit(parse_block, block, offset, path, layout, keep)
                 if waiting is not None:
                     parts.append(waiting.result())
                 waiting = parsed
                 bar.update(len(block))
         if waiting is not None:
             parts.append(waiting.result())
-    return ranks.gather_events(Interactions.concatenate(parts))
+    return Interactions.concatenate(parts)
 
 
 def _netflix_parts(
-    files: Sequence[Path], small: bool, threshold: float, with_times: bool, ranks: Ranks
+    files: Sequence[Path], small: bool, keep: Keep, with_times: bool, ranks: Ranks
 ) -> Iterator[netflix.Part]:
     if small:
         mine = [files[k] for k in np.array_split(np.arange(len(files)), ranks.size)[ranks.rank]]
-        yield from netflix.read_small_files(mine, threshold, with_times)
+        yield from netflix.read_small_files(mine, keep, with_times)
         return
     for span in share_of(files, ranks.rank, ranks.size):
-        yield from netflix.read_span(span, threshold, with_times)
+        yield from netflix.read_span(span, keep, with_times)
 
 
-def read_netflix(folder: Path, threshold: float, ranks: Ranks, with_times: bool = False) -> list[Interactions]:
-    """Events of the Netflix Prize data, whole on rank 0.
+def read_netflix(folder: Path, keep: Keep, ranks: Ranks, with_times: bool = False) -> netflix.Part:
+    """This rank's share of the events of the Netflix Prize data; `netflix.joined_ranks` joins them.
 
     Args:
         with_times: whether the dates are read too, as days.
@@ -119,18 +150,11 @@ def read_netflix(folder: Path, threshold: float, ranks: Ranks, with_times: bool 
     if not files:
         raise ValueError(f"{folder} holds neither combined_data_*.txt nor mv_*.txt, the files of the Netflix Prize")
     parts = []
-    with _bar(0, ranks, "row") as bar:
-        for part in _netflix_parts(files, small, threshold, with_times, ranks):
+    with progress.bar("reading", None, "row") as bar:
+        for part in _netflix_parts(files, small, keep, with_times, ranks):
             parts.append(part)
             bar.update(part.events.rows_read)
-    mine = netflix.merge(parts)
-    del parts
-    movies, gathered = ranks.gather(mine.last_movie), ranks.gather_events(mine.events)
-    pieces = [netflix.Part(events=e, last_movie=m) for e, m in zip(gathered, movies, strict=True)]
-    whole = netflix.merge(pieces).events
-    if len(whole.items) and int(whole.items.min()) < 0:
-        raise ValueError(f"{files[0]} begins with rows, expected a line 'movie:' first")
-    return [whole] if ranks.is_first else []
+    return netflix.merge(parts)
 
 
 def _as_numbers(times: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
@@ -148,12 +172,20 @@ def _as_numbers(times: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArra
 
 
 def read_parquet(
-    path: Path, user: str, item: str, rating: str | None, threshold: float, ranks: Ranks, time: str | None = None
-) -> list[Interactions]:
-    """Events of a Parquet file, whole on rank 0; row groups are shared among ranks.
+    path: Path,
+    user: str,
+    item: str,
+    rating: str | None,
+    keep: Keep,
+    ranks: Ranks,
+    time: str | None = None,
+    read_times: bool = True,
+) -> Interactions:
+    """This rank's share of the events of a Parquet file: some of its row groups.
 
     Args:
         rating, time: as in `text_layout`.
+        read_times: whether the column of times is read, or only looked for.
 
     Raises:
         ValueError: not a Parquet file, a named column is missing or not numeric, an id is missing.
@@ -166,13 +198,10 @@ def read_parquet(
         raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
     names = file.schema_arrow.names
     _check_names(path, names)
-    if missing := [c for c in [user, item, *([rating] if rating else []), *([time] if time else [])] if c not in names]:
-        raise ValueError(
-            f"{path}: no column {', '.join(map(repr, missing))} among {', '.join(map(repr, names))}; "
-            "name them with --user-column, --item-column, --rating-column, --time-column"
-        )
+    _check_wanted(path, names, (user, item, rating, time))
     rating = rating or _column(names, "rating")
     time = _column(names, "timestamp") if time == "" else time
+    time = time if read_times else None
     if (
         rating
         and not pa.types.is_floating(kind := file.schema_arrow.field(rating).type)
@@ -189,7 +218,7 @@ def read_parquet(
     columns, parts = [user, item, *([rating] if rating else []), *([time] if time else [])], []
     done = 0
     try:
-        with _bar(file.metadata.num_rows, ranks, "row") as bar:
+        with progress.bar("reading", file.metadata.num_rows // ranks.size, "row") as bar:
             for batch in file.iter_batches(batch_size=1 << 20, row_groups=mine, columns=columns) if mine else ():
                 table = pa.Table.from_batches([batch])
                 users, items = table[user].cast(pa.int64()), table[item].cast(pa.int64())
@@ -200,9 +229,9 @@ def read_parquet(
                 times = table[time] if time else None
                 if times is not None and not pa.types.is_integer(times.type):
                     times = _as_numbers(times, path, str(time))
-                parts.append(from_columns(users, items, table[rating] if rating else None, threshold, where, times))
+                parts.append(from_columns(users, items, table[rating] if rating else None, keep, where, times))
                 done += batch.num_rows
                 bar.update(batch.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
-    return ranks.gather_events(Interactions.concatenate(parts))
+    return Interactions.concatenate(parts)

@@ -17,30 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from data_prep import filters
 from data_prep.interactions import Ids, Interactions
+from data_prep.rules import SplitRules
 
-LIANG2018_SEED = 98765
 LIANG2018_MIN_ITEMS_TO_SPLIT = 5
-LEAVE_ONE_OUT = "leave-one-out"
-PROTOCOLS = ("default", "liang2018", LEAVE_ONE_OUT)
 IntArray = npt.NDArray[np.integer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitRules:
-    """Every parameter that changes the split."""
-
-    protocol: str = "default"
-    min_user_items: int = 5
-    min_item_users: int = 0
-    held_out_users: float = 0.1
-    """Users in the validation set, and as many in the test set; below 1 a share of the users left after filtering."""
-    fold_out_share: float = 0.2
-    seed: int = LIANG2018_SEED
-    negatives: int = 99
-    """Negatives in each list of candidates (leave-one-out only)."""
-    candidates: str = "clean"
-    """How they are drawn: see `data_prep.candidates`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +49,8 @@ class Split:
     item_ids: Ids
     """[I] original id of each column."""
     counts: dict[str, int]
+    notes: tuple[str, ...] = ()
+    """Sentences for the owner of the data."""
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
@@ -118,18 +102,25 @@ def _user_rows(
     return in_file_order(users, items, shape), dropped
 
 
-def _filtered(matrix: sp.csr_matrix, rules: SplitRules) -> tuple[sp.csr_matrix, IntArray]:
-    """Drop rare items once, then users with few items once, as the published code does. Returns kept user rows too."""
+def _filtered(matrix: sp.csr_matrix, rules: SplitRules) -> tuple[sp.csr_matrix, IntArray, int]:
+    """Drop rare items once, then users with few items once, as the published code does.
+
+    Returns:
+        The rest, the rows of the users in it, and the number of items that are not rare.
+    """
+    frequent = matrix.shape[1]
     if rules.min_item_users > 1:
         enough = np.bincount(matrix.indices, minlength=matrix.shape[1]) >= rules.min_item_users
-        matrix = _keep_columns(matrix, enough)
+        matrix, frequent = _keep_columns(matrix, enough), int(enough.sum())
     kept = np.flatnonzero(np.diff(matrix.indptr) >= max(rules.min_user_items, 1))
-    return (matrix if len(kept) == matrix.shape[0] else matrix[kept]), kept
+    return (matrix if len(kept) == matrix.shape[0] else matrix[kept]), kept, frequent
 
 
 def _keep_columns(matrix: sp.csr_matrix, wanted: npt.NDArray[np.bool_]) -> sp.csr_matrix:
     """Drop the entries of unwanted columns (the width stays), keeping the order within rows."""
     kept = wanted[matrix.indices]
+    if kept.all():
+        return matrix
     before = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
     shape = matrix.shape
     return sp.csr_matrix((matrix.data[kept], matrix.indices[kept], before[matrix.indptr]), shape=shape, copy=False)
@@ -213,7 +204,7 @@ def split(events: Interactions, rules: SplitRules) -> Split:
     items, raw_item_ids = factorize(events.items)
     shape = (len(user_ids), len(raw_item_ids))
     matrix, duplicates = _user_rows(users, items, shape, keep_file_order=rules.protocol == "liang2018")
-    matrix, kept = _filtered(matrix, rules)
+    matrix, kept, frequent = _filtered(matrix, rules)
     user_ids, n = user_ids[kept], len(kept)
     if not n:
         raise ValueError(
@@ -253,6 +244,7 @@ def split(events: Interactions, rules: SplitRules) -> Split:
         "train_events": int(train.nnz),
         "held_out_users": held,
     }
+    notes = filters.of_rules(rules, (shape[0], n), (shape[1], frequent, counts["items"]))
     return Split(
         train=train,
         train_user_ids=user_ids[parts[0]],
@@ -260,6 +252,7 @@ def split(events: Interactions, rules: SplitRules) -> Split:
         test=held_out[1],
         item_ids=raw_item_ids[columns],
         counts=counts,
+        notes=(*notes, *filters.of_item_set(counts["items"], counts["train_items"])),
     )
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
-from tqdm import tqdm
 
+from data_prep import progress
 from data_prep.interactions import Interactions
+from data_prep.shapes import Shape
 from data_prep.split import generator
 
 FAVOURITES = 4
@@ -24,34 +25,6 @@ FAVOURITES = 4
 BLOCK_EVENTS = 1 << 20
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """How much to draw, and how strongly the structure shows."""
-
-    users: int
-    items: int
-    interactions: int
-    """Rows altogether; every user has at least five, so few rows for many users are raised to that."""
-    ratings: bool = True
-    """Half-star ratings; without, every row is a positive event."""
-    popularity_exponent: float = 0.8
-    """Items fall off as rank ** -exponent."""
-    taste: float = 0.8
-    """Share of a user's rows from favourite genres (less for users with many), the rest from overall popularity."""
-
-
-# Raw sizes of the data sets (their README files); "ml-20m-prepared" is the matrix the paper trains on.
-LIKE: dict[str, Shape] = {
-    "tiny": Shape(users=600, items=300, interactions=30_000),
-    "demo": Shape(users=12_000, items=2_000, interactions=960_000),
-    "ml-100k": Shape(users=943, items=1_682, interactions=100_000),
-    "ml-1m": Shape(users=6_040, items=3_706, interactions=1_000_209),
-    "ml-20m": Shape(users=138_493, items=26_744, interactions=20_000_263),
-    "ml-20m-prepared": Shape(users=136_677, items=20_108, interactions=9_990_682, ratings=False),
-    "netflix": Shape(users=480_189, items=17_770, interactions=100_480_507),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +117,7 @@ def blocks(shape: Shape, seed: int) -> Iterator[tuple[Ints, Ints, npt.NDArray[np
 def read(shape: Shape, threshold: float, seed: int) -> list[Interactions]:
     """The positive events, as if they had been read from a file."""
     parts = []
-    with tqdm(total=shape.interactions, unit="row", unit_scale=True, desc="drawing", leave=False, disable=None) as bar:
+    with progress.bar("drawing", shape.interactions, "row") as bar:
         for users, items, ratings in blocks(shape, seed):
             kept = ratings > threshold if shape.ratings else np.ones(len(users), bool)
             parts.append(
@@ -168,14 +141,7 @@ def write_csv(shape: Shape, seed: int, path: Path) -> int:
     try:
         with (
             csv.CSVWriter(working, schema, write_options=options) as writer,
-            tqdm(
-                total=shape.interactions,
-                unit="row",
-                unit_scale=True,
-                desc=f"writing {path.name}",
-                leave=False,
-                disable=None,
-            ) as bar,
+            progress.bar(f"writing {path.name}", shape.interactions, "row") as bar,
         ):
             for users, items, ratings in blocks(shape, seed):
                 times = clock.integers(789_652_009, 1_427_784_002, len(users))

@@ -15,29 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
-from data_prep.interactions import Interactions, Place, select
+from data_prep.interactions import Interactions, Keep, Place, select
+from data_prep.layout import Layout
 
 BLOCK_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How a text format lays out its columns."""
-
-    delimiter: str
-    """One character. ('::' is read as ':' with an empty column between.)"""
-    columns: tuple[str, ...]
-    """Every column of a row, in order."""
-    user: str
-    item: str
-    rating: str | None
-    """Name of the rating column, None where every row is a positive event."""
-    header: bool
-    """Whether the first line names the columns."""
-    time: str | None = None
-    """Name of the column of times to read (whole numbers, or dates), None where they are not needed."""
-    dates: bool = False
-    """Whether times are written as 2005-12-31; they are read as days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +154,9 @@ def _holds(block: bytes, rows: int) -> bool:
 
 
 def parse_block(
-    block: bytes, offset: int, path: Path, layout: Layout, threshold: float, rows: int | None = None
+    block: bytes, offset: int, path: Path, layout: Layout, keep: Keep, rows: int | None = None
 ) -> Interactions:
-    """Parse whole lines into positive events.
+    """Parse whole lines into the events to keep.
 
     Args:
         rows: rows that must come out (default: as many as there are lines).
@@ -202,7 +183,7 @@ def parse_block(
         table[layout.user],
         table[layout.item],
         table[layout.rating] if layout.rating else None,
-        threshold,
+        keep,
         lambda row: f"{path}, line {row_line(path, offset, block, row)}",
         table[layout.time] if layout.time else None,
     )
@@ -212,11 +193,11 @@ def from_columns(
     users: pa.ChunkedArray,
     items: pa.ChunkedArray,
     ratings: pa.ChunkedArray | None,
-    threshold: float,
+    keep: Keep,
     where: Place,
     times: pa.ChunkedArray | None = None,
 ) -> Interactions:
-    """Arrow columns (int64, int64, float32, times as int64 or dates) to validated positive events."""
+    """Arrow columns (int64, int64, float32, times as int64 or dates) to the validated events to keep."""
     for name, column in (("user id", users), ("item id", items), ("time", times)):
         if column is not None and column.null_count:
             row = int(np.argmax(column.is_null().to_numpy()))
@@ -229,7 +210,7 @@ def from_columns(
         users.to_numpy(),
         items.to_numpy(),
         numbers,
-        threshold,
+        keep,
         where,
         None if when is None else _as_times(when.to_numpy(), where),
     )

@@ -9,45 +9,77 @@ import sys
 
 from horovod_launch import doctor, install
 from horovod_launch.command import Launch, command, cores_here, environment, shown
+from horovod_launch.output import run_without_prefix
+from horovod_launch.parser import LaunchParser
 from horovod_launch.templates import Cluster, mpi_job, slurm
+
+RUN_EXAMPLES = """examples:
+  python -m horovod_launch run -np 4 vaecf.train -- --data data/mine --run-dir runs/a
+  python -m horovod_launch run -np 8 -H node1:4,node2:4 vaecf.train -- --data data/mine --run-dir runs/b
+
+exit status: that of the module (horovodrun, with --gloo, turns every failure into 1); 2 bad input"""
+DESCRIPTION = """Start training on ranks: here, on Slurm, on Kubernetes.
+
+`run` starts mpirun itself. Prefer it to horovodrun: it divides the cores among the ranks, binds them,
+keeps the exit status of the module, and prints its lines as they are. horovodrun writes [1,0]<stderr>:
+or [0]<stderr>: before every line and has no flag against it; --gloo removes that prefix too."""
 
 
 def _add_launch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-np", "--ranks", type=int, default=cores_here(), help="processes (default: one a core)")
-    parser.add_argument("-H", "--hosts", help="host:slots,host:slots (default: this machine)")
-    parser.add_argument("--gloo", action="store_true", help="Gloo instead of MPI")
-    parser.add_argument("--threads", type=int, help="threads a rank (default: the cores shared evenly)")
-    parser.add_argument("--timeline", metavar="FILE", help="write Horovod's timeline there")
     parser.add_argument("module", help="what to start, as vaecf.train")
-    parser.add_argument("arguments", nargs="*", help="its arguments, after --")
+    parser.add_argument("arguments", nargs="*", help="its flags, after --")
+    add = parser.add_argument
+    add("-np", "--ranks", type=int, metavar="N", default=cores_here(), help="processes (default: one a core)")
+    add("-H", "--hosts", metavar="LIST", help="host:slots,host:slots (default: this machine)")
+    add("--gloo", action="store_true", help="Gloo instead of MPI: needs no MPI, slower on CPUs")
+    add("--threads", type=int, metavar="N", help="threads a rank (default: the cores shared evenly)")
+    add("--timeline", metavar="FILE", help="write Horovod's timeline there")
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--cores-per-rank", type=int, default=4)
-    parser.add_argument("--gpus-per-node", type=int, default=0)
-    parser.add_argument("--hours", type=int, default=4, help="time limit (Slurm)")
-    parser.add_argument("--image", default="recsys-scale:latest", help="container image (k8s)")
-    parser.add_argument("--volume-claim", default="recsys-data", help="volume mounted at /data (k8s)")
-    parser.add_argument("--name", default="vaecf", help="name of the job")
+    add = parser.add_argument
+    add("--nodes", type=int, metavar="N", default=1, help="machines (default: %(default)s)")
+    add("--cores-per-rank", type=int, metavar="N", default=4, help="(default: %(default)s)")
+    add("--gpus-per-node", type=int, metavar="N", default=0, help="(default: %(default)s)")
+    add("--hours", type=int, metavar="N", default=4, help="time limit (Slurm; default: %(default)s)")
+    add("--image", default="recsys-scale:latest", help="container image (k8s; default: %(default)s)")
+    add("--volume-claim", metavar="NAME", default="recsys-data", help="volume mounted at /data (k8s)")
+    add("--name", default="vaecf", help="name of the job (default: %(default)s)")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m horovod_launch",
-        description="Start training on ranks: here, on Slurm, on Kubernetes.",
-        epilog="example: python -m horovod_launch run -np 4 vaecf.train -- --data data/ml-1m --run-dir runs/first",
+def build_parser() -> LaunchParser:
+    command = "python -m horovod_launch"
+    parser = LaunchParser(
+        prog=command,
+        usage=f"{command} ACTION [options]",
+        description=DESCRIPTION,
+        epilog=f"options of an action: {command} ACTION --help\n\n{RUN_EXAMPLES}",
     )
-    actions = parser.add_subparsers(dest="action", required=True)
-    install.add_arguments(actions.add_parser("install", help="create .venv and build Horovod"))
-    run = actions.add_parser("run", help="start a module on N ranks of this machine or others")
+    actions = parser.add_subparsers(dest="action", required=True, title="actions", metavar="ACTION", prog=command)
+    installing = actions.add_parser(
+        "install", help="create .venv and build Horovod", usage=f"{command} install [options]"
+    )
+    install.add_arguments(installing)
+    run = actions.add_parser(
+        "run",
+        help="start a module on N ranks of this machine or others",
+        usage=f"{command} run [-np N] [options] MODULE -- ITS FLAGS",
+        description="Start a module on N ranks, with threads and binding set for this machine.",
+        epilog=RUN_EXAMPLES,
+    )
     _add_launch(run)
     run.add_argument("--dry-run", action="store_true", help="print the command and start nothing")
     actions.add_parser("doctor", help="print what this installation can do, and test it on two ranks")
     for name, text in (("slurm", "print a Slurm batch script"), ("k8s", "print a Kubernetes MPIJob")):
-        target = actions.add_parser(name, help=text)
-        _add_cluster(target)
+        example = f"{command} {name} --nodes 2 -np 8 vaecf.train -- --data data/mine --run-dir runs/a"
+        target = actions.add_parser(
+            name,
+            help=text,
+            usage=f"{command} {name} [--nodes N] [-np N] [options] MODULE -- ITS FLAGS",
+            epilog=f"example:\n  {example}",
+        )
         _add_launch(target)
+        _add_cluster(target)
     return parser
 
 
@@ -82,6 +114,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(f"OMP_NUM_THREADS={env['OMP_NUM_THREADS']} {shown(line)}")
         return 0
+    if line[0] == "horovodrun":
+        return run_without_prefix(line, env)
     return subprocess.run(line, env=env, check=False).returncode
 
 

@@ -18,6 +18,10 @@ COMMAND_LINE = CommandLine(
         "study": "all of these for one model or the whole zoo, and the report",
         "report": "HTML and Markdown of a results file",
     },
+    examples=(
+        "load --model rmc1 --rate 50 100",
+        "schedule --export runs/a/export --level p99",
+    ),
 )
 main = COMMAND_LINE.main
 

@@ -26,6 +26,11 @@ from load_study.traffic.result import LoadResult
 from recsys_core.measuring.processes import show_progress
 from recsys_core.measuring.records import record
 
+COMMON = (
+    "--model", "--export", "--engine", "--target", "--url", "--name", "--rate", "--duration", "--sizes", "--arrivals",
+    "--split", "--closed", "--results",
+)  # fmt: skip
+"""Options that `--help` shows; `--help-all` shows all."""
 SERVICE_S = 5.0
 """Duration of the measurement of a known delay's service time."""
 

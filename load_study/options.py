@@ -29,9 +29,9 @@ def add_subject_flags(parser: argparse.ArgumentParser, *, several: bool = False,
     else:
         add("--model", help=f"of the zoo, or a known delay: {known}")
     if exports and several:
-        add("--export", type=Path, nargs="+", default=[], help="trained models: RUN_DIR/export")
+        add("--export", type=Path, nargs="+", default=[], help="trained models: the folders of runs")
     elif exports:
-        add("--export", type=Path, help="a trained model: RUN_DIR/export")
+        add("--export", type=Path, help="a trained model: the folder of a run")
     add("--engine", default=ONNX, help="tensorflow, tensorflow-xla, or a conversion (default: %(default)s)")
     add(
         "--table-mib",
@@ -45,7 +45,7 @@ def add_subject_flags(parser: argparse.ArgumentParser, *, several: bool = False,
 def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that choose the engines or the server, and the sizes of queries."""
     add = parser.add_argument
-    add("--target", choices=TARGETS, default="pool", help="(default: %(default)s)")
+    add("--target", choices=TARGETS, default="pool", help="what answers the queries (default: %(default)s)")
     add("--url", help="host:port of the server (default: 127.0.0.1:8000, gRPC 8001)")
     add("--name", default="recommender", help="of the model there (default: %(default)s)")
     add("--timeout", type=float, default=10.0, help="seconds in which an answer must come (default: %(default)s)")
@@ -54,7 +54,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     add("--sizes", default="lognormal:5.1,0.2", help=f"of: {', '.join(sizes.NAMES)} (default: %(default)s)")
     add("--largest", type=int, default=1024, help="size of a query (default: %(default)s)")
     add("--queue-limit", type=int, help="requests that may wait; more are refused (default: any number)")
-    add("--seed", type=int, default=0, help="(default: %(default)s)")
+    add("--seed", type=int, default=0, help="of arrivals and sizes (default: %(default)s)")
 
 
 def chosen_subjects(args: argparse.Namespace) -> list[Subject]:
@@ -109,5 +109,5 @@ def _subject_by_name(name: str, args: argparse.Namespace) -> Subject:
 def _subject_of_export(folder: Path, args: argparse.Namespace) -> Subject:
     from serving.export_folder import open_export
 
-    package = open_export(folder).content["model"]["package"]
-    return Subject(model=package, engine=args.engine, export=folder)
+    export = open_export(folder)
+    return Subject(model=export.content["model"]["package"], engine=args.engine, export=export.folder)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 
 from load_study.plots import PLOTS
+from load_study.summary import SUMMARIES
 from load_study.tables import TABLES
 from recsys_core.measuring import report
 
-REPORT = report.Report(title="Inference under load", tables=TABLES, plots=PLOTS)
+REPORT = report.Report(title="Inference under load", tables=TABLES, plots=PLOTS, summaries=SUMMARIES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

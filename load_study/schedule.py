@@ -35,6 +35,11 @@ from load_study.traffic.queries import Target
 from load_study.traffic.result import LoadResult
 from recsys_core.measuring.records import record
 
+COMMON = (
+    "--model", "--export", "--engine", "--target", "--url", "--name", "--level", "--target-ms", "--splits", "--sizes",
+    "--profile", "--results",
+)  # fmt: skip
+"""Options that `--help` shows; `--help-all` shows all."""
 LEVELS = {"p95": 0.95, "p99": 0.99}
 DEFAULT_TARGET_MS = 50.0
 WINDOW_TARGETS = 20
@@ -54,9 +59,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_subject_flags(parser, several=True)
     add_engine_flags(parser)
-    add("--level", choices=tuple(LEVELS), default="p95", help="(default: %(default)s)")
-    add("--target-ms", type=float, help="(default: the model's published one, 50 where there is none)")
-    add("--splits", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024], help="(default: %(default)s)")
+    add("--level", choices=tuple(LEVELS), default="p95", help="percentile of the target (default: %(default)s)")
+    add(
+        "--target-ms",
+        type=float,
+        help="(default: the model's published one, 50 where there is none)",
+    )
+    add(
+        "--splits",
+        type=int,
+        nargs="+",
+        default=[32, 64, 128, 256, 512, 1024],
+        help="sizes of parts (default: %(default)s)",
+    )
     add("--profile", type=Path, help="seconds of a SIMULATED accelerator by size (JSON or CSV): results say so")
     add("--offload-above", type=int, nargs="+", default=[64, 128, 256, 512], help="(default: %(default)s)")
     add("--window", type=float, default=4.0, help="seconds of a load, at least (default: %(default)s)")

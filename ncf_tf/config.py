@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tyro
 
-from recsys_core.config import FINAL_FIT, EvaluationConfig, ModelSpec, Preset, RunConfig, TrainingConfig
+from recsys_core.config import FINAL_FIT, FROM_PRESET, EvaluationConfig, ModelSpec, Preset, RunConfig, TrainingConfig
 
 KINDS = ("neumf", "gmf", "mlp")
 CHOICES = ("auto", "dense", "rows")
@@ -158,9 +158,11 @@ class NcfEvaluationConfig(EvaluationConfig):
     primary: str = "hr@10"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
-    """Conditions on the validation items, as "hr@10>=0.68" or "hr@10>1.1*popularity" (the default)."""
+    """Conditions on the validation items: hr@10:0.68 (at least) or hr@10:1.1xpopularity (above a baseline; the
+    default). The signs >=, > and * need quotes: "hr@10>=0.68", "hr@10>1.1*popularity"."""
     target: str = ""
-    """Stop as soon as validation reaches this, as "hr@10>=0.68", and report the time it took."""
+    """Stop as soon as validation reaches this, as hr@10:0.68 (or in quotes "hr@10>=0.68"), and report the time it
+    took."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +173,11 @@ class Config(RunConfig):
     """Prepared data set (python -m data_prep NAME --protocol leave-one-out, he2017, or transcode)."""
     preset: str = "he2017"
     """Named configuration to start from."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
-    training: NcfTrainingConfig = field(default_factory=NcfTrainingConfig)
-    evaluation: NcfEvaluationConfig = field(default_factory=NcfEvaluationConfig)
+    model: ModelConfig = FROM_PRESET
+    sampling: SamplingConfig = FROM_PRESET
+    pretraining: PretrainingConfig = FROM_PRESET
+    training: NcfTrainingConfig = FROM_PRESET
+    evaluation: NcfEvaluationConfig = FROM_PRESET
 
     @property
     def view(self) -> str:
@@ -220,8 +222,8 @@ PRESETS: dict[str, Preset] = {
             NcfTrainingConfig(epochs=16, learning_rate=4e-3, learning_rate_schedule="linear"),
             sampling=SamplingConfig(verify_negatives=True),
         ),
-        about="NeuMF as published (8 factors, tower 64-32-16-8; --factors 16, 32 or 64 scales them), negatives "
-        "verified, in batches of 16,384 samples instead of 256.",
+        about="NeuMF as published, negatives verified, in batches of 16,384 samples instead of 256. It has 8 factors "
+        "and a tower of 64-32-16-8; --factors 16, 32 or 64 scales them.",
     ),
     "tuned": Preset(
         config=_config(
@@ -242,9 +244,9 @@ PRESETS: dict[str, Preset] = {
             ),
             sampling=SamplingConfig(negatives=16),
         ),
-        about="the mean of two dot products with biases, 128 factors each, 16 negatives, L2 that limits them, gradient "
-        "descent with momentum. ML-1M, published split, with --final-fit: test HR@10 0.733 +- 0.001, NDCG@10 0.455 +- "
-        "0.001 (three seeds). One of the two (--ensemble-size 1) has 0.729 and 0.451.",
+        about="the mean of two dot products with biases, more accurate than NeuMF. 128 factors each, 16 negatives, "
+        "L2 that limits them, gradient descent with momentum. ML-1M, published split, with --final-fit: test HR@10 "
+        "0.733 +- 0.001, NDCG@10 0.455 +- 0.001 (three seeds). One of the two (--ensemble-size 1) has 0.729 and 0.451.",
     ),
     "nvidia": Preset(
         config=_config(
@@ -265,6 +267,7 @@ PRESETS: dict[str, Preset] = {
         "HR@10 0.53 of 100 candidates, popularity 0.41, in a minute on 2 CPU cores.",
     ),
 }
+Config.PRESETS = PRESETS  # from here on a Config takes from its preset what it is not given
 
 SPEC = ModelSpec(
     family="ncf_tf",

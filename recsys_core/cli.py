@@ -5,7 +5,6 @@ TensorFlow is imported only when the flags have been read, so that `--help` and 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_core.config import ModelSpec
 from recsys_core.errors import SharedExit, UserError
+from recsys_core.parser import CommandParser
 from recsys_core.training.durations import Durations
 from recsys_core.training.stop_signal import StopSignal
 from recsys_core.world import World, rank_hint, session
@@ -133,7 +133,7 @@ def _read_flags(spec: ModelSpec, argv: Sequence[str] | None) -> TrainRequest:
 def _is_help_on_other_rank(argv: Sequence[str] | None) -> bool:
     """Whether rank 0 prints the help and ends, so that this rank must not wait for it."""
     words = sys.argv[1:] if argv is None else argv
-    return rank_hint() != 0 and any(word in ("-h", "--help") for word in words)
+    return rank_hint() != 0 and any(word in ("-h", "--help", "--help-all") for word in words)
 
 
 def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
@@ -158,17 +158,30 @@ def _say_view(config: Any, world: World) -> None:
             print("the epoch is chosen on test items, as He et al. did: compare with such figures only", flush=True)
 
 
-def _evaluate_parser(spec: ModelSpec) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {spec.family}.evaluate",
+def _evaluate_parser(spec: ModelSpec) -> CommandParser:
+    command = f"python -m {spec.family}.evaluate"
+    metric = next(iter(spec.presets.values())).config.evaluation.metrics[0]
+    parser = CommandParser(
+        prog=command,
         description="Evaluate the best checkpoint of a run on held-out data.",
-        epilog=f"example: python -m {spec.family}.evaluate --run-dir runs/first --baselines ease --json result.json",
+        epilog=f"examples:\n  {command} --run-dir runs/a\n  {command} --run-dir runs/a --metrics {metric} coverage@10 "
+        "--baselines ease --json result.json\n\nexit status: 0 done, 2 bad input, 130 Ctrl-C",
     )
-    parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--run-dir", type=Path, required=True, metavar="RUN", help="folder of the run (required)")
     parser.add_argument("--split", default="test", help="valid or test (default: %(default)s)")
-    parser.add_argument("--data", type=Path, help="another data set with the same items (default: the run's own)")
-    parser.add_argument("--metrics", nargs="+", help="NAME@K[/all|/sampled] ... (default: those of the run)")
-    parser.add_argument("--baselines", nargs="*", help="besides popularity: ease (default: those of the run)")
+    parser.add_argument(
+        "--data", type=Path, metavar="PATH", help="another data set with the same items (default: the run's own)"
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME@K",
+        help="NAME is one of ndcg, recall, map, precision, hr, coverage; /all after it ranks the whole catalogue, "
+        "/sampled given candidates (default: those of the run)",
+    )
+    parser.add_argument(
+        "--baselines", nargs="*", metavar="NAME", help="besides popularity: ease (default: those of the run)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     return parser
 

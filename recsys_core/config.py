@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import dacite
 
@@ -22,6 +22,8 @@ FINAL_FIT = "final-fit"
 """The view of a data set in which validation items are training items too; see `dataset.Dataset.viewed`."""
 FORMATS = ("savedmodel", "onnx", "tensorrt", "tf-trt")
 """Formats that `python -m serving convert --to` knows."""
+FROM_PRESET: Any = None
+"""Default of a component of a `RunConfig`: the preset's, or the class's own where there is no preset."""
 
 
 def _require(good: bool, flag: str, value: object, expected: str) -> None:
@@ -131,9 +133,11 @@ class EvaluationConfig:
     primary: str = "ndcg@100"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
-    """Conditions on the validation set, as "ndcg@100>=0.42" or "ndcg@100>1.1*popularity" (the default)."""
+    """Conditions on the validation set: ndcg@100:0.42 (at least) or ndcg@100:1.1xpopularity (above a baseline; the
+    default). The signs >=, > and * need quotes: "ndcg@100>=0.42", "ndcg@100>1.1*popularity"."""
     target: str = ""
-    """Stop as soon as validation reaches this, as "ndcg@100>=0.42", and report the time it took."""
+    """Stop as soon as validation reaches this, as ndcg@100:0.42 (or in quotes "ndcg@100>=0.42"), and report the
+    time it took."""
     baselines: tuple[str, ...] = ()
     """Baselines besides popularity: ease."""
     ease_regularization: float = 500.0
@@ -173,6 +177,13 @@ class RunConfig:
         "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
     )  # fmt: skip
     """Settings that may change when a run is resumed: they do not change what is trained."""
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "data", "run_dir", "preset", "training.epochs", "training.batch_size", "training.learning_rate",
+        "hardware.precision", "evaluation.gate", "evaluation.baselines", "training.seed", "convert",
+    )  # fmt: skip
+    """Settings that `--help` shows; `--help-all` shows all."""
+    PRESETS: ClassVar[Mapping[str, Preset]] = {}
+    """Named configurations of the family, from which components that are not given are taken."""
 
     data: Path
     """Prepared data set (python -m data_prep)."""
@@ -184,9 +195,26 @@ class RunConfig:
     """Items the exported model recommends."""
     convert: str = ""
     """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    training: TrainingConfig = FROM_PRESET
+    evaluation: EvaluationConfig = FROM_PRESET
+    hardware: HardwareConfig = FROM_PRESET
+
+    def __post_init__(self) -> None:
+        """Take the components that were not given from the preset.
+
+        Raises:
+            ValueError: components are missing, and the preset is unknown.
+        """
+        own = [f.name for f in dataclasses.fields(self) if f.default is FROM_PRESET]
+        missing = [name for name in own if getattr(self, name) is FROM_PRESET]
+        if not missing:
+            return
+        if self.PRESETS and self.preset not in self.PRESETS:
+            raise ValueError(f"unknown preset {self.preset!r}, known are: {', '.join(self.PRESETS)}")
+        classes = get_type_hints(type(self))
+        for name in missing:
+            value = getattr(self.PRESETS[self.preset].config, name) if self.PRESETS else classes[name]()
+            object.__setattr__(self, name, value)  # the class is frozen
 
     @property
     def view(self) -> str:
@@ -207,7 +235,12 @@ class Preset:
 
     config: Any
     about: str
-    """Command, machine, duration, and the number to expect."""
+    """A sentence that fits on a line of `--help`; then command, machine, duration, and the number to expect."""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of `about`."""
+        return self.about.partition(". ")[0].rstrip(".")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,10 @@ class Dataset:
     ) -> Dataset:
         """Interactions of a table in memory: one a row, repeated pairs count once (the earliest).
 
+        Every row is an interaction, whatever else its columns hold. Of a table of ratings, take the latest rating of
+        each pair first: ``table.sort_values("time").drop_duplicates(["user", "item"], keep="last")``, and then the
+        rows that are rated high enough.
+
         Args:
             frame: a pandas, pyarrow or polars table.
             user: name of the column with the users' ids, of any type.

@@ -1,6 +1,7 @@
 """Command lines and YAML files as configurations: defaults < preset < YAML file < flags; or a run to resume, and flags.
 
-tyro turns the configuration classes into flags and dacite reads the YAML; only the joining of the two is ours.
+tyro turns the configuration classes into flags and dacite reads the YAML; the joining of the two, the help and the
+messages are ours.
 Nothing here imports TensorFlow, so that `--help` answers at once.
 """
 
@@ -17,10 +18,16 @@ import dacite
 import tyro
 import yaml
 
-from recsys_core import run_manifest
-from recsys_core.config import ModelSpec, check, differences, plain
+from recsys_core import flag_help, run_manifest
+from recsys_core.config import EvaluationConfig, ModelSpec, check, differences, plain
+from recsys_core.evaluation import condition
+from recsys_core.flag_check import check_words
+from recsys_core.flag_list import flags_of
 
 C = TypeVar("C")
+HELP = {"-h": flag_help.short_help, "--help": flag_help.short_help, "--help-all": flag_help.full_help}
+EARLY = ("--preset", "--config", "--resume", *HELP)
+"""Flags that decide which configuration the others change, and those of the help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +78,30 @@ def from_plain(given: Mapping[str, Any], base: C, name: str, renamed: Mapping[st
 def from_yaml(path: Path, base: C, renamed: Mapping[str, str] | None = None) -> C:
     """`base` with the values of a YAML file in its place.
 
+    A file that names another preset than `base` has starts from that preset.
+
     Raises:
         ValueError: the file is missing, not YAML, or holds something unknown or of another type.
     """
+    given, name = _read_yaml(path), f"--config {path}"
+    preset = given.get("preset")
+    if isinstance(preset, str) and preset and preset != base.preset:  # type: ignore[attr-defined]
+        base = _of_preset(base, preset, name)
+    return from_plain(given, base, name, renamed or {})
+
+
+def _of_preset(base: C, preset: Any, name: str) -> C:
+    """`base` with another preset and its components."""
+    known = base.PRESETS  # type: ignore[attr-defined]
+    if preset not in known:
+        raise ValueError(f"{name}: unknown preset {preset!r}, known are: {', '.join(known)}")
+    config = known[preset].config
+    components = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    components = {key: value for key, value in components.items() if dataclasses.is_dataclass(value)}
+    return dataclasses.replace(base, preset=preset, **components)  # type: ignore[type-var]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         given = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -84,14 +112,14 @@ def from_yaml(path: Path, base: C, renamed: Mapping[str, str] | None = None) -> 
         raise ValueError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise ValueError(f"--config {path} holds {type(given).__name__}, expected names and values")
-    return from_plain(given, base, f"--config {path}", renamed or {})
+    return given
 
 
 def _parse_known(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     try:
         return parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{error.argument_name}: {error.message}; see --help") from None
 
 
 def _early_arguments(spec: ModelSpec, argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -128,22 +156,32 @@ def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
     """The configuration that a training command line asks for, with absolute paths.
 
     Raises:
-        ValueError: an unknown preset or an old flag (the known ones are listed), or a value that cannot be used; with
-            --resume a setting that is not the run's.
-        SystemExit: what the flag parser refuses (status 2) and `--help` (0).
+        ValueError: an unknown preset or flag, a missing flag, or a value that cannot be used; with --resume a setting
+            that is not the run's.
+        SystemExit: after `--help` and `--help-all`, with status 0.
     """
     early, rest = _early_arguments(spec, argv)
-    if early.resume is not None:
+    shown = next((HELP[word] for word in rest if word in HELP), None)
+    if early.resume is not None and shown is None:
         return _resumed(spec, early, rest)
+    base = _base(spec, early)
+    if shown is not None:
+        print(shown(spec, base))
+        raise SystemExit(0)
+    return TrainRequest(config=_with_flags(spec, base, rest), resume=False)
+
+
+def _base(spec: ModelSpec, early: argparse.Namespace) -> Any:
+    """What the flags change: a preset, with the values of a YAML file in its place."""
     name = early.preset or next(iter(spec.presets))
     if name not in spec.presets:
         raise ValueError(f"unknown preset {name!r}, known are: {', '.join(spec.presets)}")
     base = spec.presets[name].config
     if early.config is not None:
         base = from_yaml(early.config, base, spec.renamed)
-    if early.preset:
-        base = dataclasses.replace(base, preset=name)
-    return TrainRequest(config=_with_flags(spec, base, rest), resume=False)
+    if early.preset and base.preset != name:
+        raise ValueError(f"--preset is {name}, --config {early.config} has preset {base.preset}; leave one of them out")
+    return base
 
 
 def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) -> TrainRequest:
@@ -175,15 +213,17 @@ def _refuse_differences(own: Any, config: Any, folder: Path) -> None:
 
 
 def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
-    listed = "\n\n".join(f"--preset {n}: {p.about}" for n, p in spec.presets.items())
-    config = tyro.cli(
-        type(base),
-        default=base,
-        args=list(rest),
-        prog=f"python -m {spec.family}.train",
-        description=f"{spec.description}\n\n--config FILE reads any of these from YAML; flags win over it.\n"
-        f"--resume RUN goes on with a stopped run; it needs no other flag.\n\n{listed}",
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    command = flag_help.command_of(spec)
+    check_words(rest, flags_of(base), EARLY, command)
+    config = tyro.cli(type(base), default=base, args=list(rest), prog=command, config=(tyro.conf.OmitArgPrefixes,))
     check(config)
+    _check_conditions(config.evaluation)
     return dataclasses.replace(config, data=config.data.absolute(), run_dir=config.run_dir.absolute())
+
+
+def _check_conditions(evaluation: EvaluationConfig) -> None:
+    """Refuse conditions of another form before TensorFlow starts."""
+    for text in evaluation.gate:
+        condition.split(text)
+    if evaluation.target:
+        condition.split(evaluation.target, "--target")

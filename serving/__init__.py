@@ -4,6 +4,8 @@ This package reads an export folder. It imports no model class and reads no chec
 
 A module imports only modules of its own folder and of the folders and modules that stand before it here:
 
+    command_help    the help of the commands
+    progress        progress lines
     export_folder   the files that training exported
     targets         formats and precisions, and the folder of a converted model
     engines/        run a model: TensorFlow, ONNX Runtime, TensorRT

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from importlib import import_module
+
+from serving.command_help import CommandParser
 
 ACTIONS = {
     "convert": ("serving.convert.command", "convert to ONNX, TensorRT, TF-TRT or SavedModel, and verify each result"),
@@ -21,15 +22,16 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+def build_parser(chosen: str | None = None) -> CommandParser:
     """
     Args:
         chosen: the only action whose module is imported; None for all.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m serving",
         description="Convert, verify and serve an exported model.",
-        epilog="example: python -m serving convert --export runs/first/export --to onnx --precision fp32,fp16,int8",
+        epilog="`python -m serving ACTION --help` explains an action.\n\n"
+        "example:\n  python -m serving recommend --export runs/first --titles 'Toy Story,Heat'",
     )
     actions = parser.add_subparsers(dest="action", required=True)
     for name, (module_name, text) in ACTIONS.items():
@@ -37,8 +39,8 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
             actions.add_parser(name, help=text)
             continue
         module = import_module(module_name)
-        action = actions.add_parser(name, help=text, description=module.__doc__,
-                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        action = actions.add_parser(name, help=text)
+        action.explain(module.__doc__ or "")
         module.add_arguments(action)
         action.set_defaults(run=module.main)
     return parser

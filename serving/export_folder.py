@@ -29,6 +29,8 @@ FORMER_NAMES = {NO_SCATTER: "serving_pool"}
 """Signature -> its name in exports of version 2 and in the models that were converted from them."""
 
 Arrays = dict[str, npt.NDArray]
+Id = int | str
+IdType = type[int] | type[str]
 
 
 def stored_signature(signature: str, names: Collection[str]) -> str:
@@ -81,6 +83,43 @@ class HeldOutUsers:
         """The inputs of `serving` for the users of these rows."""
         inputs: Arrays = {"item_ids": self.fold_in.padded(rows, padding)}
         return inputs if self.user_ids is None else {"user_ids": self.user_ids[rows], **inputs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdTypes:
+    """Types of the original ids of a data set: int, or str for all that are no whole numbers."""
+
+    user: IdType = int
+    item: IdType = int
+
+
+WHOLE_NUMBERS = IdTypes()
+
+
+def padding_id(id_type: IdType) -> Id:
+    """The id that means "none" and fills up the rows of an array of original ids."""
+    return -1 if id_type is int else ""
+
+
+def _id_type(table: Path, column: str) -> IdType:
+    """Read from the file's schema, which is much faster than reading the table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int if pa.types.is_integer(pq.read_schema(table).field(column).type) else str
+    except FileNotFoundError:
+        raise ValueError(f"{table.parent} is no complete export: {table.name} is missing; train again") from None
+    except (pa.ArrowException, KeyError) as error:
+        raise ValueError(f"{table} is damaged ({error}); train again") from None
+
+
+def _original_ids(values: pd.Series, id_type: IdType) -> npt.NDArray:
+    """int64, or an object array of str; a whole number that is stored as a float has no decimal point."""
+    if id_type is int:
+        return values.to_numpy(np.int64)
+    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values.tolist()]
+    return np.array(texts, object)
 
 
 def _read_arrays(path: Path) -> Arrays:
@@ -185,6 +224,28 @@ class ExportFolder:
         return pd.read_parquet(self.folder / "users.parquet")
 
     @cached_property
+    def id_types(self) -> IdTypes:
+        return IdTypes(
+            user=_id_type(self.folder / "users.parquet", "user_id"),
+            item=_id_type(self.folder / "items.parquet", "item_id"),
+        )
+
+    @cached_property
+    def item_ids(self) -> npt.NDArray:
+        """[I] original ids by index: int64, or str in an object array."""
+        return _original_ids(self.items["item_id"], self.id_types.item)
+
+    @cached_property
+    def user_ids(self) -> npt.NDArray:
+        """[U] original ids in the order of `users`: int64, or str in an object array."""
+        return _original_ids(self.users["user_id"], self.id_types.user)
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """[I] "" for an item without title."""
+        return [t if isinstance(t, str) else "" for t in self.items["title"].tolist()]
+
+    @cached_property
     def histories(self) -> Rows:
         """All items of each user, by row of `users`."""
         return Rows(**_read_arrays(self.folder / "histories.npz"))
@@ -206,17 +267,50 @@ class ExportFolder:
         return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=arrays.get("user_ids"))
 
 
+def _why_not_exported(run: Path) -> str | None:
+    """Why a run has no export, in one line; None if the folder is no run."""
+    if not any((run / name).is_file() for name in ("run.json", "config.yaml", "result.json")):
+        return None
+    try:
+        result = json.loads((run / "result.json").read_text())
+        missed = [c for c in result["gate"]["conditions"] if not c["passed"]]
+    except FileNotFoundError:
+        return f"{run} has no export: its training has not finished; go on with --resume {run}"
+    except (ValueError, KeyError, TypeError) as error:
+        return f"{run} has no export, and its result.json is damaged ({error!r}); train again"
+    if not missed:
+        return f"{run} has no export, although it passed its gate; train again, or --resume {run}"
+    reached = ", ".join(f"{c['condition']}: reached {c['reached']:.4g}, wanted {c['wanted']:.4g}" for c in missed)
+    return f"{run} has no export: it missed its gate ({reached}); train longer or with another preset or --gate"
+
+
+def find_export(folder: Path) -> Path:
+    """The folder of an export, given that folder or the folder of its run.
+
+    Raises:
+        ValueError: there is no export; the message says why the run has none.
+    """
+    for path in (folder, folder / "export"):
+        if (path / "export.json").is_file():
+            return path
+    reason = _why_not_exported(folder.parent if folder.name == "export" else folder)
+    if reason is None:
+        kind = "holds no export (no export.json)" if folder.is_dir() else "does not exist"
+        reason = f"--export {folder} {kind}; give the folder of a run that passed its gate, as --run-dir named it"
+    raise ValueError(reason)
+
+
 def open_export(folder: Path) -> ExportFolder:
     """Read the description of an export.
 
+    Args:
+        folder: the export, or the run that made it (see `find_export`).
+
     Raises:
-        ValueError: the folder is no export, is damaged, or has a version that is not known.
+        ValueError: there is no export, it is damaged, or its version is not known.
     """
+    folder = find_export(folder)
     path = folder / "export.json"
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} is no export (no export.json); give RUN_DIR/export of a run that passed its gate (--export)"
-        )
     try:
         content = json.loads(path.read_text())
         version = content["format_version"]

@@ -1,6 +1,6 @@
 """Publish a new version of a model into a repository if it is verified and not worse than the served one; or roll back.
 
-  python -m serving publish --export runs/tuesday/export --repository models --name vaecf --url 127.0.0.1:8000
+  python -m serving publish --export runs/tuesday --repository models --name vaecf --url 127.0.0.1:8000
   python -m serving publish --repository models --name vaecf --rollback --url 127.0.0.1:8000
 
 With --url, the running server loads the new version beside the old one and then switches, so that no request fails.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import targets
+from serving.command_help import MODELS_HELP, CommandParser
 from serving.export_folder import open_export
 from serving.triton import repository
 from serving.triton.client import Client
@@ -88,19 +89,19 @@ def _rollback(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--export", type=Path, help="RUN_DIR/export of the new model")
-    add("--models", type=Path, help="folder of its converted models (default: converted/ beside the export)")
+def add_arguments(parser: CommandParser) -> None:
+    add, add_rare = parser.add_argument, parser.add_rare
+    add("--export", metavar="RUN", type=Path, help="folder of the run of the new model, or the export in it")
     add("--model", default="onnx-fp32", help="the converted model to publish (default: %(default)s)")
-    add("--repository", type=Path, required=True)
+    add("--repository", type=Path, required=True, help="folder that `triton build` wrote")
     add("--name", default="recommender", help="of the model (default: %(default)s)")
     add("--url", help="HTTP host:port of a running server that loads the new version")
-    add("--metric", help="the metric to compare (default: the first of the run's test metrics)")
-    add("--allowed-loss", type=float, default=0.0, help="how much lower it may be, absolute (default: %(default)s)")
-    add("--force", action="store_true", help="publish without comparing metrics (the model must still be verified)")
     add("--rollback", action="store_true", help="serve the version that was served before the present one")
-    add("--keep", type=int, default=KEPT_VERSIONS, help="number of versions to keep (default: %(default)s)")
+    add_rare("--models", type=Path, help=MODELS_HELP)
+    add_rare("--metric", help="the metric to compare (default: the first of the run's test metrics)")
+    add_rare("--allowed-loss", type=float, default=0.0, help="how much lower it may be (default: %(default)s)")
+    add_rare("--force", action="store_true", help="publish a verified model without comparing metrics")
+    add_rare("--keep", type=int, default=KEPT_VERSIONS, help="number of versions to keep (default: %(default)s)")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -111,7 +112,7 @@ def main(args: argparse.Namespace) -> int:
     if args.export is None:
         raise ValueError("--export is missing: which run's export shall be published? (or --rollback)")
     export, model = open_export(args.export), args.repository / args.name
-    artifact = targets.artifact(args.models or targets.default_folder(args.export), args.model)
+    artifact = targets.artifact(args.models or targets.default_folder(export.folder), args.model)
     artifact.require_verified(export.identity)
     before = repository.served_version(model)
     if not args.force:

@@ -94,38 +94,58 @@ class Artifact:
     @property
     def _command_arguments(self) -> str:
         """Arguments of commands that make or verify this model. The artifact does not know the path of its export."""
-        return f"--export RUN_DIR/export --models {self.folder.parent}"
+        run = self.folder.parent.parent
+        if self.folder.parent == default_folder(run / "export") and (run / "export").is_dir():
+            return f"--export {run}"
+        return f"--export RUN --models {self.folder.parent}"
+
+    @property
+    def _missing_reason(self) -> str:
+        return (
+            f"{self.folder} holds no model; make it with: python -m serving convert {self._command_arguments} "
+            f"--to {self.target.format} --precision {self.target.precision}"
+        )
 
     def require_model(self) -> None:
         """Raise ValueError unless the model exists."""
         if not self.model.exists():
-            raise ValueError(
-                f"{self.folder} holds no model; make it with: python -m serving convert {self._command_arguments} "
-                f"--to {self.target.format} --precision {self.target.precision}"
-            )
+            raise ValueError(self._missing_reason)
 
-    def require_verified(self, identity: str) -> None:
-        """Raise ValueError unless this model passed its verification and has not changed since.
+    def unusable_reason(self, identity: str) -> str | None:
+        """Why this model must not be used; None if it passed its verification and has not changed since.
 
         Args:
             identity: of the export that the model must be made from.
         """
-        self.require_model()
+        if not self.model.exists():
+            return self._missing_reason
         verified = self.read_json("verify.json")
         command = f"python -m serving verify {self._command_arguments} --model {self.target.name}"
         if verified is None:
-            raise ValueError(f"{self.folder} was not verified; do it with: {command}")
+            return f"{self.folder} was not verified; do it with: {command}"
         if not verified["passed"]:
-            raise ValueError(f"{self.folder} failed its verification ({verified['why']}); it is not to be used")
+            return f"{self.folder} failed its verification ({verified['why']}); it is not to be used"
         if verified["export"] != identity:
-            raise ValueError(f"{self.folder} was made from another export; convert this one again")
+            return f"{self.folder} was made from another export; convert this one again"
         if verified["model_sha256"] != digest(self.model):
-            raise ValueError(f"{self.model} is not what was verified; do it again with: {command}")
+            return f"{self.model} is not what was verified; do it again with: {command}"
+        return None
+
+    def require_verified(self, identity: str) -> None:
+        """Raise ValueError with the `unusable_reason`, if there is one."""
+        if (reason := self.unusable_reason(identity)) is not None:
+            raise ValueError(reason)
 
 
 def default_folder(export: Path) -> Path:
     """The folder of the converted models of an export unless the user names another: `converted/` beside the export."""
     return export.absolute().parent / "converted"
+
+
+def artifacts(folder: Path) -> list[Artifact]:
+    """All converted models in a folder, by name."""
+    names = [f"{f}-{p}" for f, precisions in PRECISIONS.items() for p in precisions]
+    return [artifact(folder, name) for name in sorted(names) if (folder / name).is_dir()]
 
 
 def artifact(folder: Path, name: str) -> Artifact:

@@ -1,12 +1,14 @@
-"""What TensorFlow reads from the environment is set before it is imported, whatever is imported first."""
+"""The environment: what TensorFlow reads is set before it is imported, and TensorBoard finds what it imports."""
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -38,3 +40,20 @@ def test_whatever_comes_first(module: str) -> None:
 
 def test_what_the_user_says_stays() -> None:
     assert _seen("vaecf.model", TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0") == "0 0"
+
+
+def requirements() -> list[Requirement]:
+    """What setup.cfg installs with every extra."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return [Requirement(line) for line in config["options"]["install_requires"].strip().splitlines() if line[0] != "#"]
+
+
+def test_every_installation_has_a_setuptools_with_which_tensorboard_starts() -> None:
+    """Version 81 took pkg_resources away. PyTorch 2.13, of the extra `peers`, asks for 77.0.3 or later."""
+    (wanted,) = [requirement for requirement in requirements() if requirement.name == "setuptools"]
+    assert "81.0.0" not in wanted.specifier
+    assert "84.2.1" not in wanted.specifier
+    assert "80.9.0" in wanted.specifier
+    done = subprocess.run([sys.executable, "-c", "import tensorboard.main"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import tyro
 
-from recsys_core.config import ModelSpec, Preset, RunConfig, TrainingConfig
+from recsys_core.config import FROM_PRESET, ModelSpec, Preset, RunConfig, TrainingConfig
 
 KINDS = ("vae", "dae")
 ACTIVATIONS = ("tanh", "relu")
@@ -55,7 +55,7 @@ class Config(RunConfig):
 
     preset: str = "paper"
     """Named configuration to start from."""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig = FROM_PRESET
 
 
 def _config(preset: str, model: ModelConfig, training: TrainingConfig) -> Any:
@@ -104,6 +104,7 @@ PRESETS: dict[str, Preset] = {
         "Synthetic data (--like demo): test NDCG@100 0.26, popularity 0.11, in half a minute on 2 CPU cores.",
     ),
 }
+Config.PRESETS = PRESETS  # from here on a Config takes from its preset what it is not given
 
 SPEC = ModelSpec(
     family="vaecf",

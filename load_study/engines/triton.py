@@ -90,16 +90,22 @@ class Triton:
         self.close()
 
 
+def _encoded(ids: npt.NDArray) -> npt.NDArray:
+    """Ids as the client sends them: int64, or encoded text in an object array."""
+    return ids if ids.dtype == np.int64 else np.array([i.encode() for i in ids], object)
+
+
 class ExportRequests:
     """Requests of random test users of an export, with the ids of the data set as clients send them."""
 
     def __init__(self, folder: Path) -> None:
-        from serving.export_folder import open_export
+        from serving.export_folder import open_export, padding_id
 
         export = open_export(folder)
         self._held_out = export.held_out_users("test")
-        self._ids = np.append(export.items["item_id"].to_numpy(np.int64), -1)  # the padding is index I
-        self._users = export.users["user_id"].to_numpy(np.int64) if export.knows_users else None
+        padding = np.array([padding_id(export.id_types.item)], export.item_ids.dtype)
+        self._ids = _encoded(np.append(export.item_ids, padding))  # the padding is index I
+        self._users = _encoded(export.user_ids) if export.knows_users else None
 
     def draw(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray]:
         """Inputs [size, ...] of random users: their ids if the model knows users, else their histories."""
@@ -107,6 +113,6 @@ class ExportRequests:
         k = np.full((size, 1), 10, np.int32)
         if self._users is not None and self._held_out.user_ids is not None:
             users = self._users[self._held_out.user_ids[rows]]
-            return {"user_id": users[:, None], "item_ids": np.full((size, 1), -1, np.int64), "k": k}
+            return {"user_id": users[:, None], "item_ids": np.full((size, 1), self._ids[-1], self._ids.dtype), "k": k}
         padded = self._held_out.fold_in.padded(rows, len(self._ids) - 1)
         return {"item_ids": self._ids[padded], "k": k}

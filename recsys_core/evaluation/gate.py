@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from recsys_core.evaluation.condition import split
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.evaluation.metrics import Metric, parse_metric
 
 POPULARITY_MARGIN = 1.1
 FLOOR = 1e-6
 """A metric of at most this does not beat a baseline, not even one of 0: the model ranks nothing right."""
-_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class Verdict:
 def parse_condition(
     text: str, baselines: Sequence[str] = ("popularity",), protocol: str = "", flag: str = "--gate"
 ) -> Condition:
-    """Read a condition.
+    """Read a condition; its forms are those of `condition.split`.
 
     Args:
         protocol: see `parse_metric`.
@@ -50,13 +49,11 @@ def parse_condition(
     Raises:
         ValueError: another form, an unknown metric, or a baseline that is not evaluated.
     """
-    left, sign, right = text.partition(">")
-    match = re.fullmatch(rf"(=?)\s*{_NUMBER}(?:\s*\*\s*([a-z]+))?\s*", right)
-    if not sign or not match or (not match[1] and not match[3]):
-        raise ValueError(f"{flag} is {text!r}, expected METRIC>=NUMBER or METRIC>FACTOR*popularity, as ndcg@100>=0.42")
-    if match[3] and match[3] not in baselines:
-        raise ValueError(f"{flag} {text!r}: {match[3]!r} is not evaluated, the baselines are: {', '.join(baselines)}")
-    return Condition(metric=parse_metric(left, protocol), value=float(match[2]), baseline=match[3])
+    parts = split(text, flag)
+    if parts.baseline and parts.baseline not in baselines:
+        known = ", ".join(baselines)
+        raise ValueError(f"{flag} {text!r}: {parts.baseline!r} is not evaluated, the baselines are: {known}")
+    return Condition(metric=parse_metric(parts.metric, protocol), value=parts.number, baseline=parts.baseline)
 
 
 def default_condition(primary: Metric) -> Condition:

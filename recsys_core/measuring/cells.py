@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recsys_core.measuring.windows import spread
@@ -12,26 +11,40 @@ Row = Mapping[str, Any]
 Cell = Callable[[Row], str]
 
 
+def having(rows: Sequence[Row], *names: str) -> list[Row]:
+    """The records that hold all of some fields; records of earlier versions may lack one."""
+    return [row for row in rows if all(row.get(name) not in (None, []) for name in names)]
+
+
+def of_windows(values: float | Sequence[float], form: str) -> str:
+    """One number, or the median of repeated windows with their minimum and maximum; a single window is called so."""
+    if not isinstance(values, Sequence):
+        return f"{values:{form}}"
+    return spread(values, form) if len(values) > 1 else f"{values[0]:{form}} (one window)"
+
+
 def plain(name: str) -> Cell:
-    """The value as it is; empty where the record has none."""
-    return lambda row: "" if row.get(name) is None else str(row[name])
-
-
-def number(name: str, form: str, scale: float = 1.0) -> Cell:
-    """One number, or the median of several."""
+    """The value as it is, whole numbers with separators; empty where the record has none."""
 
     def cell(row: Row) -> str:
         value = row.get(name)
         if value is None:
             return ""
-        return f"{scale * (statistics.median(value) if isinstance(value, list) else value):{form}}"
+        return f"{value:,}" if type(value) is int else str(value)
 
     return cell
 
 
-def windows(name: str, form: str) -> Cell:
-    """Median (minimum to maximum) of repeated windows."""
-    return lambda row: spread(row[name], form) if row.get(name) else ""
+def number(name: str, form: str, scale: float = 1.0) -> Cell:
+    """One number, or the median (minimum to maximum) of repeated windows; empty where the record has none."""
+
+    def cell(row: Row) -> str:
+        value = row.get(name)
+        if value is None or value == []:
+            return ""
+        return of_windows([scale * v for v in value] if isinstance(value, list) else scale * value, form)
+
+    return cell
 
 
 def metric(name: str) -> Cell:

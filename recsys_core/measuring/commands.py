@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from recsys_core.parser import CommandParser
+
 FAILED = 1
 MOVED = 2
+EXIT_STATUS = "exit status: 0 done, 1 could not be measured, 2 unknown option or value"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandLine:
-    """`python -m PACKAGE ACTION`. The module PACKAGE.ACTION has `add_arguments(parser)` and `main(args) -> status`."""
+    """`python -m PACKAGE ACTION`. The module PACKAGE.ACTION has `add_arguments(parser)` and `main(args) -> status`, and
+    `COMMON`, the options that its --help shows, where it has more than about 15."""
 
     package: str
     description: str
     actions: Mapping[str, str]
     """Action -> its line in --help."""
+    examples: Sequence[str] = ()
+    """What may follow `python -m PACKAGE`, for --help; an action shows its own."""
     moved: Mapping[str, str] = field(default_factory=dict)
     """Former action -> the text that names the command of today."""
 
-    def parser(self, chosen: str | None = None) -> argparse.ArgumentParser:
+    def parser(self, chosen: str | None = None) -> CommandParser:
         """
         Args:
             chosen: the only action whose module is imported (some are slow to import); None for all.
         """
-        parser = argparse.ArgumentParser(prog=f"python -m {self.package}", description=self.description)
-        subparsers = parser.add_subparsers(dest="action", required=True)
+        command = f"python -m {self.package}"
+        lines = "".join(f"\n  {command} {words}" for words in self.examples)
+        parser = CommandParser(
+            prog=command,
+            description=self.description,
+            epilog=f"options of an action: {command} ACTION --help\n\nexamples:{lines}\n\n{EXIT_STATUS}",
+        )
+        subparsers = parser.add_subparsers(dest="action", required=True, title="actions", metavar="ACTION")
         for name, text in self.actions.items():
             if chosen is not None and name != chosen:
                 subparsers.add_parser(name, help=text)
                 continue
             module = import_module(f"{self.package}.{name}")
-            action = subparsers.add_parser(name, help=text, description=module.__doc__)
+            examples = [words for words in self.examples if words.split()[0] == name]
+            lines = "".join(f"\n  {command} {words}" for words in examples)
+            epilog = f"examples:{lines}\n\n{EXIT_STATUS}" if examples else EXIT_STATUS
+            action = subparsers.add_parser(name, help=text, description=module.__doc__, epilog=epilog)
             module.add_arguments(action)
             action.add_argument("--results", type=Path, default=Path("runs/results.jsonl"),
                                 help="results file (default: %(default)s)")  # fmt: skip
             action.set_defaults(run=module.main)
+            if hasattr(module, "COMMON"):
+                action.show_only(module.COMMON)
         return parser
 
     def main(self, argv: Sequence[str] | None = None) -> int:

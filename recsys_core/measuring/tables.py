@@ -15,7 +15,7 @@ class Table:
 
     title: str
     columns: Sequence[tuple[str, Cell]]
-    """(header, cell)"""
+    """(header, cell); the header of a column of numbers ends with its unit in brackets, as "speed (users/s)"."""
     note: str = ""
     grouped_by: Sequence[str] = ()
     """Fields that all rows of one table share; records that differ in them stand in separate tables."""
@@ -35,10 +35,11 @@ class Table:
         return [header for header, _ in kept], [list(line) for line in zip(*(c for _, c in kept), strict=True)]
 
     def as_text(self, rows: Sequence[Row]) -> str:
-        """For the screen."""
+        """For the screen; the units stand on a line of their own."""
         from tabulate import tabulate
 
         headers, lines = self._headers_and_lines(rows)
+        headers = [header.replace(" (", "\n(") for header in headers]
         return tabulate(lines, headers=headers, disable_numparse=True, stralign="right")
 
     def as_markdown(self, rows: Sequence[Row]) -> str:
@@ -50,9 +51,22 @@ class Table:
         return table + (f"\n\n{self.note}" if self.note else "")
 
     def as_html(self, rows: Sequence[Row]) -> str:
-        """For the report, with the note."""
+        """For the report, with the note. A table that is wider than the page scrolls in a box of its own."""
         headers, lines = self._headers_and_lines(rows)
-        head = "".join(f"<th>{html.escape(h)}</th>" for h in headers)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        return f"<table><tr>{head}</tr>{body}</table>{note}"
+        head = "".join(f"<th scope=col>{_with_unit(header)}</th>" for header in headers)
+        body = "".join("<tr>" + "".join(f"<td>{_with_breaks(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+        note = f"<p class=note>{html.escape(self.note)}</p>" if self.note else ""
+        box = f'<div class=scroll role=region tabindex=0 aria-label="{html.escape(self.title)}, table">'
+        return f"{box}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
+
+
+def _with_unit(header: str) -> str:
+    """A header with its unit on a line of its own."""
+    name, mark, unit = html.escape(header).partition(" (")
+    return f"{name} <span class=unit>({unit}</span>" if mark else name
+
+
+def _with_breaks(cell: str) -> str:
+    """A cell whose interval stands below its median."""
+    value, mark, interval = html.escape(cell).partition(" (")
+    return f"{value} <span class=interval>({interval}</span>" if mark else value

@@ -8,12 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from recsys_core import conversion
+from recsys_core.evaluation.evaluator import Estimate
 from recsys_core.training import progress
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.curves import Curves, draw_curves
 from recsys_core.training.durations import Durations
 from recsys_core.training.log import RunLog
 from recsys_core.training.state import EvalEvent, TrainState
@@ -136,10 +139,14 @@ class WriteLog(Callback):
 
     def on_evaluation(self, event: EvalEvent) -> None:
         values = {n: e.mean for n, e in event.evaluation.metrics.items()}
-        self._log.write("validation", event.state.step, values)
+        self._log.write("validation", event.state.step, {"epoch": event.state.history[-1]["epoch"], **values})
 
     def on_end(self) -> None:
-        self._log.close()
+        self._log.flush()
+
+    def on_result(self, content: Mapping[str, Any]) -> None:
+        metrics = {name: float(value["mean"]) for name, value in content["test"]["metrics"].items()}
+        self._log.result(content["best_step"] or 0, metrics)
 
 
 class SaveCheckpoint(Callback):
@@ -163,19 +170,20 @@ class DrawCurves(Callback):
     SECONDS_BETWEEN = 10.0
     """Least time between two pictures of a run that goes on; the last one is always drawn."""
 
-    def __init__(self, path: Path, primary: str, lines: Mapping[str, float], world: World) -> None:
+    def __init__(self, path: Path, curves: Curves, world: World) -> None:
         """
         Args:
-            lines: name -> value of horizontal lines, as of baselines.
+            curves: what the picture shows besides the history, which starts empty.
         """
-        self._path, self._primary, self._lines = path, primary, lines
+        self._path, self._curves = path, curves
         self._pool = ThreadPoolExecutor(1) if world.is_rank0 else None
         self._drawing: Future[None] | None = None
-        self._history: list[Mapping[str, Any]] = []
         self._last = time.monotonic()
 
     def on_evaluation(self, event: EvalEvent) -> None:
-        self._history = list(event.state.history)
+        history = list(event.state.history)
+        best = next((entry["epoch"] for entry in history if entry["step"] == event.state.best_step), None)
+        self._curves = replace(self._curves, history=history, best_epoch=best)
         if time.monotonic() - self._last >= self.SECONDS_BETWEEN and (not self._drawing or self._drawing.done()):
             self._draw()
 
@@ -183,17 +191,18 @@ class DrawCurves(Callback):
         self._draw()
 
     def on_result(self, content: Mapping[str, Any]) -> None:
-        self._draw(content)
+        measured = content["test"]["metrics"][self._curves.primary]
+        test = Estimate(mean=measured["mean"], standard_error=measured["standard_error"])
+        self._curves = replace(self._curves, best_epoch=content["best_epoch"], test=test)
+        self._draw()
         self._wait()
 
-    def _draw(self, content: Mapping[str, Any] | None = None) -> None:
+    def _draw(self) -> None:
         """Start a picture of the evaluations so far."""
         self._wait()
-        if self._pool and self._history:
+        if self._pool and self._curves.history:
             self._last = time.monotonic()
-            self._drawing = self._pool.submit(
-                progress.draw_curves, self._path, self._history, self._primary, self._lines
-            )
+            self._drawing = self._pool.submit(draw_curves, self._path, self._curves)
 
     def _wait(self) -> None:
         """Wait for the picture that is being drawn, and raise its error."""

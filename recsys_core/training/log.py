@@ -1,11 +1,16 @@
-"""The log of a run: `metrics.jsonl`, and the same values for TensorBoard. Written by rank 0 only."""
+"""The log of a run: `metrics.jsonl`, and the same values for TensorBoard. Written by rank 0 only.
+
+TensorBoard has besides: the scalar "epoch" by step, the hyperparameters (its HPARAMS page), and the test metrics of the
+best checkpoint.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +58,19 @@ class RunLog:
         with self._board.as_default():
             for name, value in values.items():
                 if isinstance(value, float) and name != "time_unix_s":
-                    tf.summary.scalar(f"{kind}/{name}", value, step=step)
+                    tf.summary.scalar(name if name == "epoch" else f"{kind}/{name}", value, step=step)
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Report a full disk in one line."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:  # TensorBoard's writer has errors of its own
+            reason = error.strerror if isinstance(error, OSError) else str(error.message).splitlines()[0]
+            raise UserError(f"cannot write {self._path} or tensorboard beside it: {reason}") from error
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line and one point a value.
+        """Append one line and one point a value; a value named "epoch" has a tag without the kind.
 
         Raises:
             UserError: the disk is full.
@@ -64,14 +78,57 @@ class RunLog:
         if not self._writing:
             return
         line = {"time_unix_s": round(time.time(), 3), "kind": kind, "step": step, **values}
-        try:
+        with self._disk_errors():
             with self._path.open("a") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
             self._write_board(kind, step, values)
-        except (OSError, tf.errors.OpError) as error:  # TensorBoard's writer has errors of its own
-            reason = error.strerror if isinstance(error, OSError) else str(error.message).splitlines()[0]
-            raise UserError(f"cannot write {self._path} or tensorboard beside it: {reason}") from error
 
-    def close(self) -> None:
-        if self._board is not None:
+    def hyperparameters(self, config: Mapping[str, Any]) -> None:
+        """Give TensorBoard the configuration of the run, for its HPARAMS page. Call it once, before training.
+
+        Args:
+            config: the configuration as plain values, nested by component.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        if not self._writing:
+            return
+        from tensorboard.plugins.hparams import api
+
+        with self._disk_errors(), self._board.as_default():
+            api.hparams(_flat(config))
+            self._board.flush()
+
+    def result(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Give TensorBoard the test metrics of the best checkpoint, and end its file.
+
+        Args:
+            step: the step of the best checkpoint.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        if not self._writing:
+            return
+        with self._disk_errors():
+            self._write_board("test", step, metrics)
             self._board.close()
+
+    def flush(self) -> None:
+        """Write what TensorBoard's writer still holds."""
+        if self._writing:
+            self._board.flush()
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """A nested configuration as "training.epochs" -> value; lists are text, and what has no value is left out."""
+    found: dict[str, bool | int | float | str] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            found[prefix + name] = " ".join(map(str, value))
+        elif value is not None:
+            found[prefix + name] = value
+    return found

@@ -1,17 +1,13 @@
-"""The progress of a training run on the screen, and its curves as a picture. Rank 0 only."""
+"""The progress of a training run on the screen. Rank 0 only."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from tqdm import notebook
 from tqdm.auto import tqdm
-
-from recsys_core.files import publish
 
 SECONDS_BETWEEN_LINES = 10.0
 """Time between lines where the output is neither a terminal nor a notebook (horovodrun's is not): no bar there."""
@@ -100,24 +96,3 @@ class ProgressReport:
 
     def close(self) -> None:
         self._bar.close()
-
-
-def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], primary: str, lines: Mapping[str, float]) -> None:
-    """Write a picture of the training loss and of the primary metric on the validation users.
-
-    Args:
-        lines: name -> value of horizontal lines, as of baselines.
-    """
-    from matplotlib.figure import Figure  # not pyplot, which would change the backend of a notebook
-
-    epochs = [entry["epoch"] for entry in history]
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(epochs, [entry["loss"] for entry in history], color="tab:gray")
-    left.set(xlabel="epoch", ylabel="training loss (nats)", title="loss")
-    right.plot(epochs, [entry["validation"][primary] for entry in history], color="tab:blue", label="model")
-    for colour, (name, value) in zip(("tab:orange", "tab:green", "tab:red", "tab:purple"), lines.items(), strict=False):
-        right.axhline(value, linestyle="--", linewidth=1, color=colour, label=f"{name} {value:.3f}")
-    right.set(xlabel="epoch", ylabel=primary, title="validation")
-    right.legend(loc="lower right")
-    publish(path, lambda p: figure.savefig(p, format="png", dpi=110))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from recsys_core.config import plain
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.training import callbacks
+from recsys_core.training.curves import Curves, gate_values
 from recsys_core.training.log import RunLog
 from recsys_core.training.progress import ProgressReport
 from recsys_core.training.state import TrainState
@@ -33,11 +35,28 @@ def standard_callbacks(
         unit=task.model.unit,
     )
     lines = {name: b["valid"].metrics[task.primary].mean for name, b in baselines.items()}
+    model, primary = task.model, task.primary
+    preset = f", preset {model.preset}" if model.preset else ""
+    curves = Curves(
+        title=f"{type(model).__name__}{preset}, data set {_short_name(task)}",
+        history=(),
+        primary=primary,
+        loss_unit=f"nats per {model.unit.removesuffix('s')}",
+        gate=gate_values(task.criteria.conditions, primary, lines),
+        baselines=lines,
+    )
+    log = RunLog(task.run_dir, world, state.step)
+    log.hyperparameters({"preset": task.model.preset, **plain(task.model.settings), **plain(task.settings)})
     return [
         callbacks.ShowProgress(bar),
-        callbacks.WriteLog(RunLog(task.run_dir, world, state.step)),
+        callbacks.WriteLog(log),
         callbacks.SaveCheckpoint(task.save, task.checkpoints, task.primary),
-        callbacks.DrawCurves(task.run_dir / "curves.png", task.primary, lines, world),
+        callbacks.DrawCurves(task.run_dir / "curves.png", curves, world),
         callbacks.StopEarly(task.settings.training.patience, task.target),
         callbacks.Convert(convert, world, verbose=verbose),
     ]
+
+
+def _short_name(task: TrainTask) -> str:
+    """The data set's folder without its path, for a title."""
+    return task.data.folder.name if task.data.folder else task.data.name

@@ -38,7 +38,7 @@ class TrainState:
     best_step: int | None = None
     best_value: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry an evaluation: step, epoch, loss, validation metrics."""
+    """One entry an evaluation: step, epoch, loss, validation metrics and (not of earlier versions) standard errors."""
     trained_seconds: float = 0.0
     """Time in training steps."""
     seconds: float = 0.0
@@ -73,6 +73,7 @@ class TrainState:
                 "trained_seconds": self.trained_seconds,
                 "seconds": self.seconds,
                 "validation": {name: e.mean for name, e in evaluation.metrics.items()},
+                "validation_errors": {name: e.standard_error for name, e in evaluation.metrics.items()},
             }
         )
         self.loss_sum, self.loss_steps = 0.0, 0

@@ -2,6 +2,8 @@
 
 TF-TRT reads the TensorFlow graph of the signature serving_no_scatter. TensorRT reads the ONNX model, which is made from
 the signature serving. Both should support every operator from the ids to TopK. TopK has a limit on K.
+
+python -m serving check --export runs/first
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from serving import targets
+from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.convert.conversion import unavailable_reason
 from serving.convert.operators import LARGEST_TOP_K, STRUCTURAL, TENSORRT, TF_TRT
 from serving.export_folder import NO_SCATTER, ExportFolder, open_export
+from serving.progress import step
 from serving.targets import Target
 
 UNSUPPORTED_FOUND = 1
@@ -127,13 +131,11 @@ def format_table(title: str, findings: list[Finding]) -> str:
     return f"{title}\n{tabulate(rows, headers=('operator', 'nodes', 'supported'))}\n{result}\n"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
-    parser.add_argument(
-        "--models", type=Path, help="folder of converted models (default: converted/ beside the export)"
-    )
-    parser.add_argument("--signature", default=NO_SCATTER, help="of the TensorFlow graph (default: %(default)s)")
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_rare("--models", type=Path, help=MODELS_HELP)
+    parser.add_rare("--signature", default=NO_SCATTER, help="of the TensorFlow graph (default: %(default)s)")
 
 
 def _print_tables(found: Mapping[str, list[Finding]], export: ExportFolder, signature: str) -> None:
@@ -155,8 +157,9 @@ def main(args: argparse.Namespace) -> int:
     """0 if both support every operator, 1 if not."""
     export = open_export(args.export)
     export.inputs(args.signature)
+    step("loading TensorFlow and reading the graph")
     found = {"tf-trt": check_operators(tensorflow_graph(export, args.signature), TF_TRT, "TopKV2")}
-    artifact = targets.artifact(args.models or targets.default_folder(args.export), "onnx-fp32")
+    artifact = targets.artifact(args.models or targets.default_folder(export.folder), "onnx-fp32")
     if artifact.model.exists():
         found["tensorrt"] = check_operators(onnx_graph(artifact.model), TENSORRT, "TopK")
     if args.json:

@@ -1,20 +1,23 @@
 """Convert an export to one or more formats and precisions, each in its own process, and verify the results.
 
 Each conversion ends with OK (converted and verified), FAILED (with the reason) or SKIPPED (with what this machine
-lacks).
+lacks). The models are written to converted/ beside the export.
+
+python -m serving convert --export runs/first --precision fp32,fp16,int8
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from serving import targets
+from serving.command_help import EXPORT_HELP, CommandParser
 from serving.convert import conversion, options, verify
 from serving.export_folder import open_export
+from serving.progress import step
 from serving.targets import Artifact
 
 NOTHING_MADE = 3
@@ -30,13 +33,15 @@ def format_table(notes: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
-    parser.add_argument("--to", default="onnx", help="comma-separated: savedmodel, onnx, tensorrt, tf-trt")
-    parser.add_argument("--precision", default="fp32", help="comma-separated: fp32, fp16, bf16, int8")
-    parser.add_argument("--models", type=Path, help="folder to write to (default: converted/ beside the export)")
-    parser.add_argument("--users", type=int, default=10_000, help="largest number of test users to verify with")
-    parser.add_argument("--in-this-process", action="store_true", help="convert to one target, without a child process")
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
+    add, add_rare = parser.add_argument, parser.add_rare
+    add("--to", metavar="FORMAT,...", default="onnx",
+        help="savedmodel, onnx, tensorrt, tf-trt (default: %(default)s)")  # fmt: skip
+    add("--precision", metavar="PRECISION,...", default="fp32", help="fp32, fp16, bf16, int8 (default: %(default)s)")
+    add_rare("--models", type=Path, help="folder to write to (default: converted/ beside the export)")
+    add_rare("--users", type=int, default=10_000, help="largest number of test users to verify with (default: 10,000)")
+    add_rare("--in-this-process", action="store_true", help="convert to one target, without a child process")
     options.add_arguments(parser)
 
 
@@ -46,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     chosen_options = options.from_arguments(args)
     verify.check_users(args.users)
     export = open_export(args.export)
-    folder = args.models or targets.default_folder(args.export)
+    folder = args.models or targets.default_folder(export.folder)
     artifacts = [Artifact(folder=folder / target.name, target=target) for target in wanted]
     if args.in_this_process:
         note = conversion.convert_in_this_process(export, artifacts[0], chosen_options, args.users)
@@ -54,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
         return EXIT_STATUS[note["status"]]
     notes = []
     for artifact in artifacts:
-        print(f"{artifact.target.name} ...", file=sys.stderr, flush=True)
+        step(f"{artifact.target.name}: starting a process")
         notes.append(conversion.convert_in_child_process(export, artifact, chosen_options, args.users))
     print(format_table(notes))
     for artifact, note in zip(artifacts, notes, strict=True):
@@ -63,6 +68,9 @@ def main(args: argparse.Namespace) -> int:
         if result is not None:
             print(verify.summary(result))
     statuses = [note["status"] for note in notes]
+    if "OK" in statuses:
+        usable = notes[statuses.index("OK")]["variant"]
+        print(f"use it with: python -m serving recommend --export {args.export} --model {usable}")
     if "FAILED" in statuses:
         return EXIT_STATUS["FAILED"]
     return EXIT_STATUS["OK"] if "OK" in statuses else NOTHING_MADE

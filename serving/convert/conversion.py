@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import import_module
 from importlib.metadata import distributions
@@ -21,6 +22,7 @@ from typing import Any
 from serving.convert import verify
 from serving.convert.options import Options
 from serving.export_folder import ExportFolder
+from serving.progress import END, step
 from serving.targets import Artifact, Target
 
 CONVERTERS = {"savedmodel": "savedmodel", "onnx": "onnx", "tensorrt": "tensorrt", "tf-trt": "tf_trt"}
@@ -77,6 +79,7 @@ def convert_in_this_process(export: ExportFolder, artifact: Artifact, options: O
     note_file = temporary.folder / "conversion.json"
     try:
         temporary.folder.mkdir(parents=True)
+        step(f"{target.name}: loading TensorFlow and converting the exported model")
         note |= _converter(target).convert(export, target, temporary.model, options)
         note |= {"status": "OK", "export": export.identity, "options": vars(options), "versions": package_versions()}
         note["seconds"] = round(time.perf_counter() - started, 1)
@@ -95,6 +98,18 @@ def convert_in_this_process(export: ExportFolder, artifact: Artifact, options: O
     return note
 
 
+def _pass_on_steps(child: subprocess.Popen[str], name: str) -> str:
+    """Print the progress lines of a child until it ends; returns all that it wrote to stderr."""
+    assert child.stderr is not None
+    lines = []
+    for line in child.stderr:
+        lines.append(line)
+        if line.startswith(f"{name}: ") and line.endswith(f"{END}\n"):
+            print(line, end="", file=sys.stderr, flush=True)
+    child.wait()
+    return "".join(lines)
+
+
 def convert_in_child_process(export: ExportFolder, artifact: Artifact, options: Options, users: int) -> dict[str, Any]:
     """Convert to one target in a child process, so that a crash ends the child only.
 
@@ -106,8 +121,11 @@ def convert_in_child_process(export: ExportFolder, artifact: Artifact, options: 
         return note | {"status": "SKIPPED", "why": reason}
     artifact.folder.parent.mkdir(parents=True, exist_ok=True)
     command = _command(export.folder, artifact, options, users)
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    output, errors = child.communicate()
+    with tempfile.TemporaryFile("w+") as out:
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
+        errors = _pass_on_steps(child, artifact.target.name)
+        out.seek(0)
+        output = out.read()
     shutil.rmtree(_temporary_folder(artifact, child.pid), ignore_errors=True)  # a killed child does not remove it
     for text in reversed(output.splitlines()):
         if text.startswith('{"variant"'):

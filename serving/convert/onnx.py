@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.convert.options import Options
 from serving.export_folder import SERVING, Arrays, ExportFolder
+from serving.progress import step
 from serving.targets import Target
 
 CALIBRATION_USERS = 512
@@ -138,6 +139,8 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
     source = path.with_name("fp32.onnx")
     try:
         convert_to_fp32(export, source, options.opset)
+        calibrating = ", calibrating with validation users" if target.precision == "int8" else ""
+        step(f"{target.name}: converting from fp32 to {target.precision}{calibrating}")
         if target.precision == "fp16":
             convert_to_fp16(source, path)
             return {"opset": str(options.opset)}

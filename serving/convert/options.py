@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+from serving.command_help import CommandParser
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -24,10 +26,15 @@ class Options:
         return [word for name, value in vars(self).items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     default = Options()
-    add = parser.add_argument
-    add("--max-batch", type=int, default=default.max_batch, help="largest batch of an engine (default: %(default)s)")
+    add = parser.add_rare
+    add(
+        "--max-batch",
+        type=int,
+        default=default.max_batch,
+        help="largest batch of a TensorRT engine (%(default)s)",
+    )
     add("--optimal-batch", type=int, default=default.optimal_batch, help="batch it is tuned for (default: %(default)s)")
     add("--max-history", type=int, default=default.max_history, help="longest history (default: %(default)s)")
     add("--optimal-history", type=int, default=default.optimal_history, help="tuned for (default: %(default)s)")

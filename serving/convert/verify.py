@@ -5,6 +5,8 @@ A converted model passes if all of this holds; a NaN fails every check:
 - test users: NDCG and Recall lose at most the allowed loss of the precision plus one standard error of the difference
   (with few users, one user can change a metric by more than the allowed loss);
 - every answer has its full length, no item twice, and no item of the request's history.
+
+python -m serving verify --export runs/first --model onnx-fp16
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from serving import targets
+from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.engines.blocks import in_blocks
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import Arrays, ExportFolder, Rows, digest, open_export
+from serving.progress import step
 from serving.targets import Artifact
 
 SCORE_TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": None}
@@ -86,7 +90,7 @@ def malformed_reason(inputs: Arrays, answers: Arrays, n_items: int, top_k: int) 
         return f"answers are {items.shape} and {scores.shape}, expected {(rows, top_k)}"
     if np.isnan(scores).any():
         return f"{int(np.isnan(scores).sum())} scores are NaN"
-    if (np.diff(scores.astype(np.float64), axis=1) > 0).any():
+    if (scores[:, 1:] > scores[:, :-1]).any():  # a difference of two empty places, -inf, would be NaN
         return "scores do not fall"
     if items.min() < -1 or items.max() >= n_items:
         return f"items from {items.min()} to {items.max()}, expected -1 to {n_items - 1}"
@@ -105,7 +109,8 @@ def compare_answers(expected: Arrays, answers: Arrays, tolerance: float | None) 
 
     equal = (expected["items"] == answers["items"]).all(axis=1)
     finite = np.isfinite(expected["scores"]) & np.isfinite(answers["scores"])
-    gaps = np.abs(expected["scores"] - answers["scores"], where=finite, out=np.zeros_like(expected["scores"]))
+    gaps = np.zeros_like(expected["scores"])
+    np.subtract(expected["scores"], answers["scores"], where=finite, out=gaps)
     common = [len(np.intersect1d(a, b)) / len(a) for a, b in zip(expected["items"], answers["items"], strict=True)]
     equal_except_ties = None
     if tolerance is not None:
@@ -121,7 +126,7 @@ def compare_answers(expected: Arrays, answers: Arrays, tolerance: float | None) 
         "rows_equal": int(equal.sum()),
         "rows_equal_but_for_ties": equal_except_ties,
         "items_in_common": float(np.mean(common)),
-        "greatest_score_difference": float(gaps.max(initial=0.0)),
+        "greatest_score_difference": float(np.abs(gaps).max(initial=0.0)),
     }
 
 
@@ -168,10 +173,12 @@ def verify(export: ExportFolder, artifact: Artifact, engine: Engine, *, users: i
     """
     target, padding = artifact.target, export.n_items
     tolerance, allowed = SCORE_TOLERANCE[target.precision], ALLOWED_LOSS[target.precision]
+    step(f"{target.name}: verifying with the golden requests")
     reason, golden = _verify_golden(export, target.signature, engine, tolerance)
     metrics, test = {}, {}
     if reason is None:
         inputs, relevant = _test_requests(export, export.history_limit(target.signature), users)
+        step(f"{target.name}: verifying with {len(relevant):,} test users")
         expected = in_blocks(reference_engine(export, target.signature), inputs, padding)
         answers = in_blocks(engine, inputs, padding)
         reason = malformed_reason(inputs, answers, export.n_items, export.top_k)
@@ -198,6 +205,7 @@ def verify(export: ExportFolder, artifact: Artifact, engine: Engine, *, users: i
 
 def verify_and_record(export: ExportFolder, artifact: Artifact, *, users: int) -> dict[str, Any]:
     """Verify and write verify.json; returns its content."""
+    step(f"{artifact.target.name}: loading the converted model")
     result = verify(export, artifact, open_engine(artifact), users=users)
     (artifact.folder / "verify.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
@@ -209,27 +217,28 @@ def summary(result: dict[str, Any]) -> str:
     verdict = "verified" if result["passed"] else f"FAILED: {result['why']}"
     if not golden or not test:
         return f"{result['variant']}: {verdict}"
-    metrics = "  ".join(f"{n} {m['converted']:.4f} ({-m['loss']:+.4f})" for n, m in result["metrics"].items())
+    metrics = ", ".join(
+        f"{n} {m['converted']:.4f} (exported {m['exported']:.4f})" for n, m in result["metrics"].items()
+    )
+    equal = golden["rows_equal"] + test["rows_equal"]
     return (
-        f"{result['variant']}: {verdict}; golden {golden['rows_equal']} of {golden['rows']} equal, test users "
-        f"{test['rows_equal']} of {test['rows']} equal, {100 * test['items_in_common']:.2f} % of items; {metrics}"
+        f"{result['variant']}: {verdict}; {100 * test['items_in_common']:.2f} % of its items are the exported model's, "
+        f"{equal} of {golden['rows'] + test['rows']} lists are identical; {metrics}"
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
-    parser.add_argument(
-        "--models", type=Path, help="folder of converted models (default: converted/ beside the export)"
-    )
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     parser.add_argument("--model", default="onnx-fp32", help="FORMAT-PRECISION (default: %(default)s)")
-    parser.add_argument("--users", type=int, default=10_000, help="largest number of test users (default: %(default)s)")
+    parser.add_rare("--models", type=Path, help=MODELS_HELP)
+    parser.add_rare("--users", type=int, default=10_000, help="largest number of test users (default: %(default)s)")
 
 
 def main(args: argparse.Namespace) -> int:
     """0 if the model passed, 1 if not."""
     check_users(args.users)
     export = open_export(args.export)
-    artifact = targets.artifact(args.models or targets.default_folder(args.export), args.model)
+    artifact = targets.artifact(args.models or targets.default_folder(export.folder), args.model)
     result = verify_and_record(export, artifact, users=args.users)
     print(summary(result))
     return 0 if result["passed"] else 1

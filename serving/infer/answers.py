@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from serving.export_folder import Arrays, ExportFolder
+from serving.export_folder import Arrays, ExportFolder, Id
 from serving.infer.processes import Report
 
 SCORE_TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": 1e-1}
@@ -36,19 +36,31 @@ def is_expected(expected: Arrays, predicted: npt.NDArray[np.int32], tolerance: f
     return tied.any(axis=1)
 
 
-def format_tables(reports: Sequence[Report], users: Sequence[int], expected: Arrays, verbose: bool) -> str:
-    """The table of expected and predicted items, and the table of durations."""
+def format_tables(
+    reports: Sequence[Report], users: Sequence[Id] | None, item_ids: Sequence[Id], expected: Arrays, verbose: bool
+) -> str:
+    """The table of expected and predicted items, with original ids, and the table of durations.
+
+    Args:
+        users: [B] original ids; None where the model takes no users: the requests are numbered instead.
+        item_ids: [I] original ids of the items.
+    """
     from tabulate import tabulate
 
+    def original(index: int) -> str:
+        return str(item_ids[index]) if 0 <= index < len(item_ids) else f"none ({index})"
+
+    names = users if users is not None else range(len(expected["items"]))
     rows, shown = [], []
     for report in reports:
         own = [
-            (report.process, user, item, predicted)
-            for user, item, predicted in zip(users, expected["items"][:, 0], report.predicted, strict=True)
+            (str(report.process), str(name), original(int(item)), original(int(predicted)))
+            for name, item, predicted in zip(names, expected["items"][:, 0], report.predicted, strict=True)
         ]
         rows += own
         shown += own if verbose else own[:SHOWN_ROWS]
-    parts = [tabulate(shown, headers=("process", "user", "expected item", "predicted item"))]
+    headers = ("process", "request" if users is None else "user", "expected item", "predicted item")
+    parts = [tabulate(shown, headers=headers, disable_numparse=True, stralign="right")]
     if len(shown) < len(rows):
         parts.append(f"... {len(rows) - len(shown)} more rows with --verbose")
     durations = [

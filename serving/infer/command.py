@@ -3,7 +3,7 @@
 This is NVIDIA's sampleMovieLensMPS, but its last line is FAILED, and its exit status 1, if a prediction is wrong, a
 process fails, or the engine cannot be built.
 
-  python -m serving infer --export runs/first/export -b 32 -p 4
+  python -m serving infer --export runs/first -b 32 -p 4
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving import targets
+from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.convert import conversion
 from serving.convert.options import Options
 from serving.export_folder import Arrays, ExportFolder, open_export
 from serving.infer import mps
 from serving.infer.answers import SCORE_TOLERANCE, format_tables, golden_batch, is_expected
 from serving.infer.processes import FAILED, Report, run_processes, serialize_engine
+from serving.progress import step
 from serving.targets import Artifact, Target
 
 VERIFIED_USERS = 10_000
@@ -43,10 +45,10 @@ def _choose_target(args: argparse.Namespace) -> Target:
 def _open_or_convert(args: argparse.Namespace, export: ExportFolder) -> Artifact:
     """The converted model that the flags name; converts it if it does not exist."""
     target = _choose_target(args)
-    folder = args.models or targets.default_folder(args.export)
+    folder = args.models or targets.default_folder(export.folder)
     artifact = Artifact(folder=folder / target.name, target=target)
     if not artifact.model.exists():
-        print(f"building {target.name} ...", flush=True)
+        step(f"building {target.name}")
         options = Options(max_batch=max(args.batch, 1), optimal_batch=args.batch, dla_core=args.use_dla_core)
         note = conversion.convert_in_child_process(export, artifact, options, VERIFIED_USERS)
         if note["status"] != "OK":
@@ -54,20 +56,23 @@ def _open_or_convert(args: argparse.Namespace, export: ExportFolder) -> Artifact
     return artifact
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--export", type=Path, required=True, help="RUN_DIR/export")
-    add("--models", type=Path, help="folder of converted models (default: converted/ beside the export)")
+def add_arguments(parser: CommandParser) -> None:
+    add, add_rare = parser.add_argument, parser.add_rare
+    parser.add_argument("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     add("-b", "--batch", type=int, default=32, help="users in a request (default: %(default)s)")
     add("-p", "--processes", type=int, default=1, help="child processes (default: %(default)s)")
-    add("--format", choices=("auto", "onnx", "tensorrt"), default="auto", help="default: TensorRT where it runs")
     add("--fp16", action="store_true", help="float16 engine")
     add("--int8", action="store_true", help="int8 engine, calibrated on real requests")
-    add("--useDLACore", dest="use_dla_core", type=int, default=-1, metavar="N", help="DLA core, GPU as fallback")
-    add("--mps", action="store_true", help="start a CUDA MPS daemon for this command, and stop it at the end")
-    add("--repeat", type=int, default=50, help="timed runs of each process (default: %(default)s)")
-    add("--threads", type=int, default=0, help="of each process (default: cores divided by processes)")
     add("--verbose", action="store_true", help="print every row")
+    add_rare("--models", type=Path, help=MODELS_HELP)
+    add_rare(
+        "--format", choices=("auto", "onnx", "tensorrt"), default="auto",
+        help="of the engine (default: TensorRT if this machine has it, else ONNX)",
+    )  # fmt: skip
+    add_rare("--useDLACore", dest="use_dla_core", type=int, default=-1, metavar="N", help="DLA core, GPU as fallback")
+    add_rare("--mps", action="store_true", help="start a CUDA MPS daemon for this command, and stop it at the end")
+    add_rare("--repeat", type=int, default=50, help="timed runs of each process (default: %(default)s)")
+    add_rare("--threads", type=int, default=0, help="of each process (default: cores divided by processes)")
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
@@ -78,11 +83,17 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _print_answers(
-    reports: Sequence[Report], inputs: Arrays, expected: Arrays, precision: str, args: argparse.Namespace
+    reports: Sequence[Report],
+    export: ExportFolder,
+    inputs: Arrays,
+    expected: Arrays,
+    precision: str,
+    args: argparse.Namespace,
 ) -> int:
     """Print the tables and the throughput; returns the number of wrong predictions."""
-    users = inputs["user_ids"].tolist() if "user_ids" in inputs else list(range(args.batch))
-    print(format_tables(reports, users, expected, args.verbose))
+    rows = dict(zip(export.users["row"].tolist(), export.user_ids.tolist(), strict=True))
+    users = [rows[row] for row in inputs["user_ids"].tolist()] if "user_ids" in inputs else None
+    print(format_tables(reports, users, export.item_ids.tolist(), expected, args.verbose))
     total = sum(args.batch * len(r.seconds) for r in reports)
     print(f"\n{total / max(r.seconds.sum() for r in reports):,.0f} users/s over {len(reports)} processes")
     tolerance = SCORE_TOLERANCE[precision]
@@ -104,7 +115,9 @@ def main(args: argparse.Namespace) -> int:
         artifact = _open_or_convert(args, export)
         inputs, expected = golden_batch(export, artifact.target.signature, args.batch)
         with mps.daemon() if args.mps else contextlib.nullcontext():
+            step(f"loading {artifact.target.name}")
             engine = serialize_engine(artifact, export.identity)
+            step(f"running {args.batch} requests {args.repeat} times in {args.processes} processes")
             reports, failures = run_processes(
                 engine, inputs, processes=args.processes, threads=threads, repeat=args.repeat
             )
@@ -113,7 +126,7 @@ def main(args: argparse.Namespace) -> int:
     except Exception as error:  # ONNX Runtime and TensorRT have exception types of their own
         errors.append(f"{type(error).__name__}: {error}")
     if reports:
-        wrong = _print_answers(reports, inputs, expected, artifact.target.precision, args)
+        wrong = _print_answers(reports, export, inputs, expected, artifact.target.precision, args)
     for message in (*failures, *errors):
         print(f"error: {message}", file=sys.stderr)
     print(f"wrong predictions: {wrong}")

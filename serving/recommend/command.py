@@ -1,7 +1,12 @@
 """Print recommendations for a user, for items or for titles; without any of them, the most popular items.
 
-python -m serving recommend --export runs/first/export --user 42
-python -m serving recommend --export runs/first/export --titles "Toy Story,Heat (1995)" -k 5
+A title may be given without its year, with its article first or last, in any case, or by its beginning. It must mean
+one item: if several match, the command lists them with their ids and ends with status 2. A title or an id that is not
+known is reported and left out; if none of them is known, the command ends with status 2 and names similar titles.
+
+python -m serving recommend --export runs/first --user 42
+python -m serving recommend --export runs/first --titles "Toy Story,Heat" -k 5
+python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" --titles Heat
 """
 
 from __future__ import annotations
@@ -12,11 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from serving import targets
+from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, open_export
+from serving.progress import step
 from serving.recommend.recommender import POPULAR, Recommender
-from serving.recommend.requests import Request, check_request, find_titles, parse_ids, parse_user
-from serving.recommend.table import format_table
+from serving.recommend.requests import Request, RequestError, check_request, parse_ids, parse_user
+from serving.recommend.table import format_json, format_table
+from serving.recommend.titles import LISTED, TitleIndex
 
 
 def open_model(export: ExportFolder, models: Path | None, name: str | None) -> tuple[Engine, int | None]:
@@ -26,54 +34,104 @@ def open_model(export: ExportFolder, models: Path | None, name: str | None) -> t
         ValueError: the name is unknown, or the model is missing or was not verified.
     """
     if name is None:
+        step("loading TensorFlow and the exported model (a converted model loads faster: --model onnx-fp32)")
         return reference_engine(export, SERVING), None
     artifact = targets.artifact(models or targets.default_folder(export.folder), name)
     artifact.require_verified(export.identity)
+    step(f"loading {name}")
     return open_engine(artifact), export.history_limit(artifact.target.signature)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
-    add("--export", type=Path, required=True, help="RUN_DIR/export")
-    add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
-    add("--models", type=Path, help="folder of converted models (default: converted/ beside the export)")
+    add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     add("--user", metavar="ID", help="a user of the data set")
     add("--items", metavar="ID,ID,...", default="", help="items that the user has")
-    add("--titles", metavar="TITLE,...", default="", help="the same by title or its beginning (or separated by ;)")
+    add("--titles", metavar="TITLE,...", action="append", default=[],
+        help="items by title, separated by commas or by ; the flag may be repeated")  # fmt: skip
     add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
-    add("--deny", metavar="ID,...", default="", help="never recommend these")
-    add("--allow", metavar="ID,...", default="", help="recommend nothing else")
+    add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
+    add("--json", action="store_true", help="print one line of JSON instead of a table")
+    parser.add_rare("--deny", metavar="ID,...", default="", help="never recommend these")
+    parser.add_rare("--allow", metavar="ID,...", default="", help="recommend nothing else")
+    parser.add_rare("--models", type=Path, help=MODELS_HELP)
 
 
-def _request_of(args: argparse.Namespace, top_k: int) -> Request:
-    """The request of the flags, without --titles. It is checked before a model is loaded, which takes seconds."""
-    return check_request(
-        user_id=parse_user(args.user),
-        item_ids=parse_ids(args.items, "--items"),
+def _with_titles(request: Request, values: list[str], export: ExportFolder) -> tuple[Request, list[str]]:
+    """The request with the items of all --titles, and a line for each title that no item has.
+
+    Raises:
+        RequestError: several items match a title, or the data set has no titles.
+    """
+    if not any(export.titles):
+        raise RequestError("--titles: this data set has no titles; name items by id with --items")
+    index = TitleIndex(export.titles, export.item_ids.tolist())
+    ids, unknown_titles = index.find([title for value in values for title in index.split(value)])
+    if ids:
+        title_of = dict(zip(export.item_ids.tolist(), export.titles, strict=True))
+        named = ", ".join(f"{title_of[i]} (id {i})" for i in ids)
+        print(f"for a user who has: {named}", file=sys.stderr, flush=True)
+    unknown = []
+    for title in unknown_titles:
+        similar = " or ".join(f'"{t}"' for t in index.nearest(title))
+        unknown.append(f'no item has the title "{title}"' + (f"; do you mean {similar}?" if similar else ""))
+    return replace(request, item_ids=tuple(dict.fromkeys((*request.item_ids, *ids)))), unknown
+
+
+def _report_unknown(request: Request, unknown_titles: list[str], export: ExportFolder) -> None:
+    """Say which items are not known.
+
+    Raises:
+        RequestError: items were named, and neither one of them nor the user is known.
+    """
+    known = set(export.item_ids.tolist())
+    unknown = [i for i in request.item_ids if i not in known]
+    lines = [*unknown_titles, *(f"no item has the id {i}" for i in unknown[:LISTED])]
+    if len(unknown) > LISTED:
+        lines.append(f"{len(unknown) - LISTED:,} more ids are not known")
+    if lines and len(unknown) == len(request.item_ids) and request.user_id not in set(export.user_ids.tolist()):
+        example = ", ".join(str(i) for i in export.item_ids[:3])
+        if unknown:
+            lines.append(f"this data set has ids such as {example}")
+        raise RequestError("; ".join(lines) if len(lines) < 3 else "\n  ".join(["nothing is known:", *lines]))
+    for line in lines:
+        print(f"ignored: {line}", file=sys.stderr)
+
+
+def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
+    """The request of the flags. It is checked before a model is loaded, which takes seconds."""
+    types = export.id_types
+    request = check_request(
+        user_id=parse_user(args.user, types.user),
+        item_ids=parse_ids(args.items, "--items", types.item),
         k=args.k,
-        deny=parse_ids(args.deny, "--deny"),
-        allow=parse_ids(args.allow, "--allow") if args.allow else None,
-        top_k=top_k,
+        deny=parse_ids(args.deny, "--deny", types.item),
+        allow=parse_ids(args.allow, "--allow", types.item) if args.allow else None,
+        top_k=export.top_k,
+        id_types=types,
     )
+    titles = [value for value in args.titles if value.strip(" ,;")]
+    unknown_titles: list[str] = []
+    if titles:
+        request, unknown_titles = _with_titles(request, titles, export)
+    if request.item_ids or unknown_titles:
+        _report_unknown(request, unknown_titles, export)
+    return request
 
 
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
     export = open_export(args.export)
-    request = _request_of(args, export.top_k)
+    request = _request_of(args, export)
     engine, history_limit = open_model(export, args.models, args.model)
-    recommender = Recommender(export, engine, history_limit)
-    separator = ";" if ";" in args.titles else ","
-    found, unknown_titles = find_titles(args.titles.split(separator), recommender.titles)
-    item_ids = dict.fromkeys((*request.item_ids, *recommender.original_ids(found)))
-    (answer,) = recommender.recommend([replace(request, item_ids=tuple(item_ids))])
-    for title in unknown_titles:
-        print(f"ignored: no title {title}", file=sys.stderr)
-    for item in answer.unknown:
-        print(f"ignored: item {item} is not known", file=sys.stderr)
+    (answer,) = Recommender(export, engine, history_limit).recommend([request])
     if answer.note:
         print(f"note: {answer.note}", file=sys.stderr)
+    shown = (answer.titles, answer.item_ids.tolist(), answer.scores.tolist(), answer.source)
+    if args.json:
+        print(format_json(*shown, answer.note))
+        return 0
     if answer.source == POPULAR:
         print("no known user or item: the most popular items")
-    print(format_table(answer.titles, answer.item_ids, answer.scores, answer.source))
+    print(format_table(*shown))
     return 0

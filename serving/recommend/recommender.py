@@ -6,14 +6,14 @@ same class. Shape legend: I items, B requests in a batch, L history length, k re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from serving.engines.engine import Engine
-from serving.export_folder import Arrays, ExportFolder
+from serving.export_folder import Arrays, ExportFolder, Id
 from serving.recommend.requests import Request
 
 MODEL, POPULAR = "model", "popular"
@@ -25,13 +25,13 @@ class Recommendation:
 
     source: str
     """MODEL, or POPULAR if the request holds no known user and no known item."""
-    item_ids: npt.NDArray[np.int64]
-    """[k] original ids; fewer than requested if no more items are allowed."""
+    item_ids: npt.NDArray
+    """[k] original ids (int64, or str in an object array); fewer than requested if no more items are allowed."""
     titles: tuple[str, ...]
     scores: npt.NDArray[np.float32]
     """[k] scores of the model; for POPULAR, the number of users who have the item."""
-    unknown: tuple[int, ...] = ()
-    """Original ids of the request that are not known."""
+    unknown: tuple[Id, ...] = ()
+    """Original ids and titles of the request that are not known."""
     note: str = ""
     """Why the answer is short, or why the model was not used."""
 
@@ -44,7 +44,7 @@ class _ResolvedRequest:
     """Row of the user; None if the request names none or it is not known."""
     history: npt.NDArray[np.int32]
     """Indices of the user's items and of the items in the request. They are not recommended."""
-    unknown: tuple[int, ...]
+    unknown: tuple[Id, ...]
     note: str
 
 
@@ -59,25 +59,19 @@ class Recommender:
         """
         self._export, self._engine, self._limit = export, engine, history_limit
         items, users, self._histories = export.items, export.users, export.histories
-        self._item_ids = items["item_id"].to_numpy(np.int64)
-        self._titles = [t if isinstance(t, str) else "" for t in items["title"].tolist()]
+        self._item_ids, self._titles = export.item_ids, export.titles
         self._counts = items["count"].to_numpy(np.float32)
         self._by_count = np.lexsort((np.arange(len(items)), -self._counts)).astype(np.int32)
-        self._index = {int(original): k for k, original in enumerate(self._item_ids)}
-        self._row = dict(zip(users["user_id"].astype(int), users["row"].astype(int), strict=True))
+        self._index: dict[Id, int] = {original: k for k, original in enumerate(self._item_ids.tolist())}
+        self._row: dict[Id, int] = dict(zip(export.user_ids.tolist(), users["row"].astype(int), strict=True))
 
-    @property
-    def titles(self) -> list[str]:
-        """[I] "" for an item without title."""
-        return self._titles
-
-    def original_ids(self, indices: Sequence[int]) -> list[int]:
-        """Original ids of item indices."""
-        return [int(self._item_ids[k]) for k in indices]
+    def _indices(self, ids: Iterable[Id]) -> npt.NDArray[np.int32]:
+        """Indices of the known ones of these items."""
+        return np.array([self._index[i] for i in ids if i in self._index], np.int32)
 
     def _resolve(self, request: Request) -> _ResolvedRequest:
         known = [self._index[i] for i in request.item_ids if i in self._index]
-        unknown = [i for i in request.item_ids if i not in self._index]
+        unknown = [*request.unknown_titles, *(i for i in request.item_ids if i not in self._index)]
         note, row, stored = "", None, np.zeros(0, np.int32)
         if request.user_id is not None:
             row = self._row.get(request.user_id)
@@ -133,9 +127,9 @@ class Recommender:
         """The first `request.k` of the items that the request allows and the history does not hold."""
         allowed = (items >= 0) & ~np.isin(items, resolved.history)
         if request.deny:
-            allowed &= ~np.isin(self._item_ids[items], list(request.deny))
+            allowed &= ~np.isin(items, self._indices(request.deny))
         if request.allow is not None:
-            allowed &= np.isin(self._item_ids[items], list(request.allow))
+            allowed &= np.isin(items, self._indices(request.allow))
         places = np.flatnonzero(allowed)[: request.k]
         selected = items[places]
         notes = (resolved.note, self._shortfall_note(request, resolved, source, len(places), len(items)))
@@ -158,7 +152,8 @@ class Recommender:
             considered: number of items that the model returned.
         """
         if source == POPULAR:
-            return "this model knows users, not histories" if self._export.knows_users and request.item_ids else ""
+            only_users = self._export.knows_users and request.item_ids
+            return "this model ranks items for its known users only, not from a list of items" if only_users else ""
         if found >= request.k:
             return ""
         if request.deny or request.allow is not None:

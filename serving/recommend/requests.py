@@ -1,15 +1,19 @@
-"""Requests with original ids: checks their values, and reads ids and titles from text."""
+"""Requests with original ids: checks their values, and reads ids from text."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
+from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes
+
 MAX_IDS = 10_000
 """Largest number of ids in each list of a request."""
 MAX_ID = 2**63 - 1
+LONGEST_TEXT = 1_000
+"""Largest number of characters of a text id or of a title."""
 
 
 class RequestError(ValueError):
@@ -20,17 +24,19 @@ class RequestError(ValueError):
 class Request:
     """A checked request."""
 
-    user_id: int | None = None
-    item_ids: tuple[int, ...] = ()
+    user_id: Id | None = None
+    item_ids: tuple[Id, ...] = ()
     """Items of the user, without duplicates, in the order of the request."""
     k: int = 10
-    deny: frozenset[int] = frozenset()
+    deny: frozenset[Id] = frozenset()
     """Items that are not recommended."""
-    allow: frozenset[int] | None = None
+    allow: frozenset[Id] | None = None
     """The only items that are recommended; None for all."""
+    unknown_titles: tuple[str, ...] = ()
+    """Titles of the request that no item has."""
 
 
-def _shorten(value: object) -> str:
+def shorten(value: object) -> str:
     """The value as text of at most 40 characters."""
     try:
         text = str(value)
@@ -39,19 +45,29 @@ def _shorten(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _check_id(value: object, name: str) -> int:
+def _check_text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise RequestError(f"{name} holds {shorten(value)!r}, expected text: the ids of this data set are no numbers")
+    if not 1 <= len(value) <= LONGEST_TEXT:
+        raise RequestError(f"{name} holds an id of {len(value):,} characters, expected 1 to {LONGEST_TEXT:,}")
+    return value
+
+
+def _check_id(value: object, name: str, id_type: IdType) -> Id:
+    if id_type is str:
+        return _check_text(value, name)
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise RequestError(f"{name} holds {_shorten(value)!r}, expected whole numbers")
+        raise RequestError(f"{name} holds {shorten(value)!r}, expected whole numbers")
     if not 0 <= int(value) <= MAX_ID:
-        raise RequestError(f"{name} holds {_shorten(value)}, expected 0 to {MAX_ID}")
+        raise RequestError(f"{name} holds {shorten(value)}, expected 0 to {MAX_ID}")
     return int(value)
 
 
-def _check_ids(values: Collection[object], name: str) -> tuple[int, ...]:
+def _check_ids(values: Collection[object], name: str, id_type: IdType) -> tuple[Id, ...]:
     """The ids without duplicates, in their order."""
     if len(values) > MAX_IDS:
         raise RequestError(f"{name} holds {len(values):,} ids, at most {MAX_IDS:,} are taken")
-    return tuple(dict.fromkeys(_check_id(v, name) for v in values))
+    return tuple(dict.fromkeys(_check_id(v, name, id_type) for v in values))
 
 
 def check_request(
@@ -62,73 +78,55 @@ def check_request(
     deny: Collection[object] = (),
     allow: Collection[object] | None = None,
     top_k: int,
+    id_types: IdTypes = WHOLE_NUMBERS,
+    unknown_titles: tuple[str, ...] = (),
 ) -> Request:
     """Make a request of values that have not been checked.
 
     Args:
         top_k: the largest `k`: the number of items in an answer of the model.
+        id_types: the types of the data set's ids.
+        unknown_titles: titles of the request that no item has.
 
     Raises:
-        RequestError: an id is no whole number or out of range, a list is too long, or `k` is out of range.
+        RequestError: an id has another type or is out of range, a list is too long, or `k` is out of range.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= int(k) <= top_k:
-        raise RequestError(f"k is {_shorten(k)!r}, expected a whole number from 1 to {top_k}")
+        raise RequestError(f"k is {shorten(k)!r}, expected a whole number from 1 to {top_k}")
     return Request(
-        user_id=None if user_id is None else _check_id(user_id, "user"),
-        item_ids=_check_ids(item_ids, "items"),
+        user_id=None if user_id is None else _check_id(user_id, "user", id_types.user),
+        item_ids=_check_ids(item_ids, "items", id_types.item),
         k=int(k),
-        deny=frozenset(_check_ids(deny, "deny")),
-        allow=None if allow is None else frozenset(_check_ids(allow, "allow")),
+        deny=frozenset(_check_ids(deny, "deny", id_types.item)),
+        allow=None if allow is None else frozenset(_check_ids(allow, "allow", id_types.item)),
+        unknown_titles=unknown_titles,
     )
 
 
-def parse_ids(text: str, flag: str) -> list[int]:
-    """Read comma-separated whole numbers.
+def parse_ids(text: str, flag: str, id_type: IdType = int) -> list[Id]:
+    """Read comma-separated ids.
 
     Raises:
-        RequestError: the text holds anything else.
+        RequestError: the ids are whole numbers and the text holds anything else.
     """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if id_type is str:
+        return list(parts)
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
+        return [int(part) for part in parts]
     except ValueError:
         raise RequestError(f"{flag} is {text[:60]!r}, expected whole numbers separated by commas") from None
 
 
-def parse_user(text: str | None) -> int | None:
+def parse_user(text: str | None, id_type: IdType = int) -> Id | None:
     """Read the value of --user; None if the flag was not given.
 
     Raises:
-        RequestError: the text is not exactly one whole number.
+        RequestError: the text is not exactly one id.
     """
     if text is None:
         return None
-    users = parse_ids(text, "--user")
-    if len(users) != 1:
+    users = [text.strip()] if id_type is str else parse_ids(text, "--user")
+    if len(users) != 1 or users == [""]:
         raise RequestError(f"--user is {text!r}, expected one user")
     return users[0]
-
-
-def find_titles(titles: Sequence[str], known: Sequence[str | None]) -> tuple[list[int], list[str]]:
-    """Find items by title, ignoring case: an equal title, else the only title that begins with the text.
-
-    Args:
-        known: [I] title of each item.
-
-    Returns:
-        Indices of the items that were found, and one text for each title that was not found or is ambiguous.
-    """
-    lowered = [t.casefold() if isinstance(t, str) else "" for t in known]
-    index_of = {t: k for k, t in enumerate(lowered) if t}
-    found, unknown = [], []
-    for title in (t.strip() for t in titles):
-        text = title.casefold()
-        if not text:
-            continue
-        matches = [k for k, t in enumerate(lowered) if t.startswith(text)]
-        if text in index_of:
-            found.append(index_of[text])
-        elif len(matches) == 1:
-            found.append(matches[0])
-        else:
-            unknown.append(f"{title} ({len(matches)} titles begin so)" if matches else title)
-    return found, unknown

@@ -16,15 +16,14 @@ import numpy.typing as npt
 from serving import targets
 from serving.engines.blocks import in_blocks
 from serving.engines.engine import open_engine
-from serving.export_folder import open_export
+from serving.export_folder import WHOLE_NUMBERS, IdType, IdTypes, open_export, padding_id
 from serving.recommend.recommender import Recommendation, Recommender
 from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
+from serving.recommend.titles import TitleIndex
 from serving.triton import repository
 
-PADDING = -1
-"""Fills up the id lists of a batch."""
 DEFAULT_K = 10
-INPUTS = ("user_id", "item_ids", "k", "deny", "allow")
+INPUTS = ("user_id", "item_ids", "titles", "k", "deny", "allow")
 
 
 def _input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
@@ -33,56 +32,82 @@ def _input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
     return None if found is None else found.as_numpy()
 
 
-def read_requests(arrays: dict[str, npt.NDArray | None], top_k: int) -> list[Request]:
+def _row_values(name: str, row: npt.NDArray) -> list[Any]:
+    """A row of an input as Python values, without the padding of id lists (-1, or "" for text)."""
+    if len(row) > MAX_IDS:  # checked here, before a long array becomes a list of Python numbers
+        raise RequestError(f"{name} holds {len(row):,} ids, at most {MAX_IDS:,} are taken")
+    if name == "k":
+        return row.tolist()
+    try:
+        values = [v.decode() if isinstance(v, bytes) else v for v in row.tolist()]
+    except UnicodeDecodeError:
+        raise RequestError(f"{name} holds bytes that are no UTF-8 text") from None
+    return [v for v in values if v not in (padding_id(int), padding_id(str))]
+
+
+def read_requests(
+    arrays: dict[str, npt.NDArray | None],
+    top_k: int,
+    id_types: IdTypes = WHOLE_NUMBERS,
+    titles: TitleIndex | None = None,
+) -> list[Request]:
     """One request for each row of the input arrays.
 
     Args:
         arrays: by input name; [B, ...] each, None if the input is missing.
+        titles: finds the items of the input `titles`.
 
     Raises:
-        RequestError: the arrays have different numbers of rows, or `check_request` refuses a row.
+        RequestError: the arrays have different numbers of rows, several items match a title, or `check_request`
+            refuses a row.
     """
     present = {name: values for name, values in arrays.items() if values is not None}
     sizes = {len(values) for values in present.values()}
     if len(sizes) != 1:
         raise RequestError(f"inputs have {sorted(sizes)} rows, expected the same number of each")
 
-    def row(name: str, k: int) -> list[int] | None:
+    def row(name: str, k: int) -> list[Any] | None:
         values = present.get(name)
-        if values is None:
-            return None
-        if values.shape[1] > MAX_IDS:  # checked here, before a long array becomes a list of Python numbers
-            raise RequestError(f"{name} holds {values.shape[1]:,} ids, at most {MAX_IDS:,} are taken")
-        return [v for v in values[k].tolist() if v != PADDING or name == "k"]
+        return None if values is None else _row_values(name, values[k])
 
     # An array without columns is an empty list. In an array with columns, a row of padding only means: no list.
     empty = {name for name, values in present.items() if values.shape[1] == 0}
     requests = []
     for k in range(sizes.pop()):
-        user, count = row("user_id", k), row("k", k)
-        allow = row("allow", k)
+        user, count, allow = row("user_id", k), row("k", k), row("allow", k)
+        items, texts = row("item_ids", k) or [], row("titles", k) or []
+        unknown: tuple[str, ...] = ()
+        if titles is not None and texts:
+            found, unknown = titles.find(texts)
+            items = [*items, *found]
         requests.append(
             check_request(
                 user_id=user[0] if user else None,
-                item_ids=row("item_ids", k) or [],
+                item_ids=items,
                 k=count[0] if count else min(DEFAULT_K, top_k),
                 deny=row("deny", k) or [],
                 allow=allow if allow or (allow is not None and "allow" in empty) else None,
                 top_k=top_k,
+                id_types=id_types,
+                unknown_titles=unknown,
             )
         )
     return requests
 
 
-def to_arrays(answers: list[Recommendation]) -> dict[str, npt.NDArray]:
-    """The output arrays: items, scores and titles [B, k], source and note [B, 1]. Short rows are filled up with -1."""
+def to_arrays(answers: list[Recommendation], item_type: IdType = int) -> dict[str, npt.NDArray]:
+    """The output arrays: items, scores and titles [B, k], source and note [B, 1].
+
+    Short rows are filled up with item -1 (or "" if the ids are text).
+    """
     width = max((len(a.item_ids) for a in answers), default=1) or 1
-    items = np.full((len(answers), width), PADDING, np.int64)
+    items = np.full((len(answers), width), padding_id(item_type), np.int64 if item_type is int else object)
+    encode = (lambda ids: ids) if item_type is int else (lambda ids: [i.encode() for i in ids])
     scores = np.full((len(answers), width), -np.inf, np.float32)
     titles = np.full((len(answers), width), b"", object)
     for k, answer in enumerate(answers):
         count = len(answer.item_ids)
-        items[k, :count], scores[k, :count] = answer.item_ids, answer.scores
+        items[k, :count], scores[k, :count] = encode(answer.item_ids), answer.scores
         titles[k, :count] = [title.encode() for title in answer.titles]
     notes = [
         "; ".join(n for n in (a.note, f"not known: {', '.join(map(str, a.unknown[:10]))}" if a.unknown else "") if n)
@@ -110,7 +135,8 @@ class TritonPythonModel:
         artifact = targets.artifact(folder, name)
         repository.verify_integrity(folder.parent, int(args["model_version"]))
         export = open_export(folder / "export")
-        self._top_k = export.top_k
+        self._top_k, self._id_types = export.top_k, export.id_types
+        self._title_index = TitleIndex(export.titles, export.item_ids.tolist())
         config = json.loads(args["model_config"])
         instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
         engine = open_engine(artifact, threads=max(1, len(os.sched_getaffinity(0)) // instances))
@@ -131,9 +157,9 @@ class TritonPythonModel:
         for k, triton_request in enumerate(batch):
             try:
                 arrays = {name: _input_array(triton_request, name, utils) for name in INPUTS}
-                rows = read_requests(arrays, self._top_k)
+                rows = read_requests(arrays, self._top_k, self._id_types, self._title_index)
             except RequestError as error:
-                responses[k] = self._error_response(str(error), utils.TritonError.INVALID_ARG)
+                responses[k] = self._error_response(" ".join(str(error).split()), utils.TritonError.INVALID_ARG)
                 continue
             ranges.append((k, len(requests), len(requests) + len(rows)))
             requests += rows
@@ -144,7 +170,7 @@ class TritonPythonModel:
                 responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
         for k, start, end in ranges:
-            outputs = to_arrays(answers[start:end])
+            outputs = to_arrays(answers[start:end], self._id_types.item)
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])
         return responses
 

@@ -17,19 +17,21 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from serving.command_help import CommandParser
+from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes, padding_id
 from serving.recommend.recommender import POPULAR
 from serving.recommend.requests import parse_ids, parse_user
-from serving.recommend.table import format_table
+from serving.recommend.table import format_json, format_table
 
 T = TypeVar("T")
-PADDING = -1
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 """Seconds between two tries; each wait is twice as long as the one before."""
 KEY_HEADER = "recsys-key"
 """Header with the key that the server requires for loading models."""
 UNAVAILABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "503", "502")
 """Error codes that mean: the server is down or still loading; the client retries."""
-TYPES = {"user_id": "INT64", "item_ids": "INT64", "k": "INT32", "deny": "INT64", "allow": "INT64"}
+TYPES = {"user_id": "INT64", "item_ids": "INT64", "titles": "BYTES", "k": "INT32", "deny": "INT64", "allow": "INT64"}
+"""Input -> its type; BYTES for ids that are text."""
 
 
 class ServerError(ValueError):
@@ -40,7 +42,7 @@ class ServerError(ValueError):
 class Answer:
     """The answer to one row of a request."""
 
-    items: list[int]
+    items: list[Id]
     """Original ids, best first."""
     titles: list[str]
     scores: list[float]
@@ -103,7 +105,8 @@ class Client:
                 problem = _first_line(error.message())
                 # Triton answers gRPC calls without the key with the code "unavailable"; a retry would not help.
                 if "restricted" in problem or not any(code in status for code in UNAVAILABLE):
-                    raise ServerError(f"{self._url}: {problem}") from None
+                    hint = "; --name is the name that `triton build` gave it" if "unknown model" in problem else ""
+                    raise ServerError(f"{self._url}: {problem}{hint}") from None
             except (OSError, EOFError) as error:  # connection refused, reset or timed out
                 problem = str(error) or type(error).__name__
             except Exception as error:
@@ -113,7 +116,8 @@ class Client:
             if left:
                 time.sleep(wait)
                 wait = min(LONGEST_WAIT, 2 * wait)
-        raise ServerError(f"no answer from {self._url} in {self._retries + 1} tries: {problem}")
+        start = "is a server running there? python -m serving triton serve --repository models"
+        raise ServerError(f"no answer from {self._url} in {self._retries + 1} tries: {problem}; {start}")
 
     def live(self) -> bool:
         """Whether the server process answers."""
@@ -145,10 +149,24 @@ class Client:
         about = self._retry(lambda: self._client.get_model_metadata(model))
         return sorted(int(v) for v in (about["versions"] if isinstance(about, dict) else about.versions))
 
+    def id_types(self, model: str) -> IdTypes:
+        """The types of the original ids that a model takes.
+
+        Raises:
+            ServerError: the server has no such model.
+        """
+        about = self._retry(lambda: self._client.get_model_metadata(model))
+        if isinstance(about, dict):  # HTTP
+            kinds = {i["name"]: i["datatype"] for i in about["inputs"]}
+        else:
+            kinds = {i.name: i.datatype for i in about.inputs}
+        types: dict[str, IdType] = {name: str if kind == "BYTES" else int for name, kind in kinds.items()}
+        return IdTypes(user=types.get("user_id", int), item=types.get("item_ids", int))
+
     def _input(self, name: str, values: npt.NDArray) -> Any:
         if name not in TYPES:
             raise ServerError(f"unknown input {name!r}, known are: {', '.join(TYPES)}")
-        tensor = self._library.InferInput(name, list(values.shape), TYPES[name])
+        tensor = self._library.InferInput(name, list(values.shape), "BYTES" if values.dtype == object else TYPES[name])
         try:
             tensor.set_data_from_numpy(values)
         except self._exception as error:
@@ -173,28 +191,25 @@ class Client:
         self,
         model: str,
         *,
-        user: int | None = None,
-        items: Sequence[int] = (),
+        user: Id | None = None,
+        items: Sequence[Id] = (),
+        titles: Sequence[str] = (),
         k: int = 10,
-        deny: Sequence[int] = (),
-        allow: Sequence[int] | None = None,
+        deny: Sequence[Id] = (),
+        allow: Sequence[Id] | None = None,
     ) -> Answer:
-        """Recommendations for one user, or for a user who has these items (original ids)."""
+        """Recommendations for one user, or for a user who has these items (original ids, or titles)."""
         for name, ids in (("user", [] if user is None else [user]), ("items", items), ("deny", deny), ("allow", allow)):
-            if any(i < 0 for i in ids or ()):  # the server takes -1 for padding
-                raise ServerError(f"{name} holds {min(ids or ())}, expected 0 or more")
+            for i in ids or ():  # the server takes -1 and "" for padding
+                if i == "" or (not isinstance(i, str) and i < 0):
+                    raise ServerError(f"{name} holds {i!r}, expected {'an id' if i == '' else '0 or more'}")
         if allow is not None and not allow:
             raise ValueError("allow is empty: nothing could be recommended")
-        arrays: dict[str, npt.NDArray] = {
-            "item_ids": np.array([items], np.int64).reshape(1, -1),
-            "k": np.array([[k]], np.int32),
-        }
-        if user is not None:
-            arrays["user_id"] = np.array([[user]], np.int64)
-        if deny:
-            arrays["deny"] = np.array([deny], np.int64)
-        if allow is not None:
-            arrays["allow"] = np.array([allow], np.int64)
+        arrays: dict[str, npt.NDArray] = {"k": np.array([[k]], np.int32)}
+        lists = {"user_id": [] if user is None else [user], "item_ids": items, "titles": titles, "deny": deny}
+        for name, values in {**lists, "allow": allow or ()}.items():
+            if len(values):
+                arrays[name] = _one_row(values)
         return self.infer(model, arrays)[0]
 
 
@@ -203,11 +218,19 @@ def _first_line(text: str) -> str:
     return str(text).strip().splitlines()[0] if str(text).strip() else "no message"
 
 
+def _one_row(values: Sequence[Id]) -> npt.NDArray:
+    """[1, N] int64, or encoded text in an object array."""
+    if isinstance(values[0], str):
+        return np.array([[str(v).encode() for v in values]], object)
+    return np.array([values], np.int64)
+
+
 def _read_row(row: dict[str, npt.NDArray]) -> Answer:
     """The answer of one row of the output arrays, without padding."""
-    is_item = row["items"] != PADDING
+    items = [i.decode() if isinstance(i, bytes) else i for i in row["items"].tolist()]
+    is_item = np.array([i not in (padding_id(int), padding_id(str)) for i in items], bool)
     return Answer(
-        items=row["items"][is_item].tolist(),
+        items=[item for item, kept in zip(items, is_item, strict=True) if kept],
         titles=[t.decode() for t in row["titles"][is_item]],
         scores=row["scores"][is_item].tolist(),
         source=row["source"][0].decode(),
@@ -215,41 +238,54 @@ def _read_row(row: dict[str, npt.NDArray]) -> Answer:
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--url", help="host:port (default: 127.0.0.1:8000, gRPC 8001)")
-    add("--protocol", choices=("http", "grpc"), default="http")
+def add_arguments(parser: CommandParser) -> None:
+    add, add_rare = parser.add_argument, parser.add_rare
     add("--name", default="recommender", help="of the model (default: %(default)s)")
     add("--user", metavar="ID", help="a user of the data set")
     add("--items", metavar="ID,ID,...", default="", help="items that the user has")
+    add("--titles", metavar="TITLE", action="append", default=[],
+        help="an item by its title, as in `serving recommend`; the flag may be repeated")  # fmt: skip
     add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
-    add("--deny", metavar="ID,...", default="", help="never recommend these")
-    add("--allow", metavar="ID,...", default="", help="recommend nothing else")
-    add("--timeout", type=float, default=5.0, help="seconds for one try (default: %(default)s)")
-    add("--retries", type=int, default=5, help="further tries if the server is down (default: %(default)s)")
+    add("--json", action="store_true", help="print one line of JSON instead of a table")
     add("--health", action="store_true", help="only print whether the server and the model are ready")
+    add("--url", help="host:port of the server (default: 127.0.0.1:8000, gRPC 8001)")
+    add("--protocol", choices=("http", "grpc"), default="http", help="(default: %(default)s)")
+    add_rare("--deny", metavar="ID,...", default="", help="never recommend these")
+    add_rare("--allow", metavar="ID,...", default="", help="recommend nothing else")
+    add_rare("--timeout", type=float, default=5.0, help="seconds for one try (default: %(default)s)")
+    add_rare("--retries", type=int, default=5, help="further tries if the server is down (default: %(default)s)")
+
+
+def _ask(client: Client, args: argparse.Namespace) -> Answer:
+    """Send the request of the flags."""
+    types = client.id_types(args.name) if any((args.user, args.items, args.deny, args.allow)) else WHOLE_NUMBERS
+    return client.recommend(
+        args.name,
+        user=parse_user(args.user, types.user),
+        items=parse_ids(args.items, "--items", types.item),
+        titles=args.titles,
+        k=args.k,
+        deny=parse_ids(args.deny, "--deny", types.item),
+        allow=parse_ids(args.allow, "--allow", types.item) if args.allow else None,
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """0 answered or ready, 1 not ready."""
-    user = parse_user(args.user)
     url = args.url or ("127.0.0.1:8000" if args.protocol == "http" else "127.0.0.1:8001")
     with Client(url, protocol=args.protocol, timeout=args.timeout, retries=args.retries) as client:
         if args.health:
             live, ready, model = client.live(), client.ready(), client.ready(args.name)
             print(f"live: {live}  ready: {ready}  {args.name}: {'ready' if model else 'not ready'}")
             return 0 if live and ready and model else 1
-        answer = client.recommend(
-            args.name,
-            user=user,
-            items=parse_ids(args.items, "--items"),
-            k=args.k,
-            deny=parse_ids(args.deny, "--deny"),
-            allow=parse_ids(args.allow, "--allow") if args.allow else None,
-        )
+        answer = _ask(client, args)
     if answer.note:
         print(f"note: {answer.note}", file=sys.stderr)
+    shown = (answer.titles, answer.items, answer.scores, answer.source)
+    if args.json:
+        print(format_json(*shown, answer.note))
+        return 0
     if answer.source == POPULAR:
         print("no known user or item: the most popular items")
-    print(format_table(answer.titles, answer.items, answer.scores, answer.source))
+    print(format_table(*shown))
     return 0

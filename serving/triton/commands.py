@@ -1,6 +1,6 @@
 """Build a model repository from verified converted models, or serve it with Triton.
 
-python -m serving triton build --export runs/first/export --repository models --name vaecf
+python -m serving triton build --export runs/first --repository models --name vaecf
 python -m serving triton serve --repository models
 """
 
@@ -14,21 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from serving import targets
+from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.export_folder import open_export
+from serving.progress import step
 from serving.triton import repository, server
 from serving.triton.config import Service
+from serving.triton.example import example_command, http_url
 from serving.triton.server import Ports
 
 LOG = "server.log"
+BUILD = """Write a model repository for Triton from a verified converted model of an export.
+
+python -m serving triton build --export runs/first --repository models --name vaecf
+"""
+SERVE = """Start Triton on a model repository and keep it running. When it is ready, it prints a curl command to try it.
+
+python -m serving triton serve --repository models
+"""
 MAX_RESTARTS = 10
 """How often `serve` starts the server again after it has ended."""
 DEAD_BACKEND_CHECKS = 4
 """Checks, 0.5 s apart, that must all find a dead backend process. One that ends normally is gone by the next check."""
 
 
-def add_service_arguments(parser: argparse.ArgumentParser) -> None:
+def add_service_arguments(parser: CommandParser) -> None:
     default = Service()
-    add = parser.add_argument
+    add = parser.add_rare
     add("--max-batch", type=int, default=default.max_batch, help="requests in a dynamic batch (default: %(default)s)")
     add("--instances", type=int, default=default.instances, help="copies of the model (default: %(default)s)")
     add("--queue-delay-us", type=int, default=default.queue_delay_us, help="wait for a batch (default: %(default)s)")
@@ -47,31 +58,37 @@ def service_from_arguments(args: argparse.Namespace) -> Service:
     return service
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     actions = parser.add_subparsers(dest="triton_action", required=True)
     build = actions.add_parser("build", help="write a model repository")
-    build.add_argument("--export", type=Path, required=True, help="RUN_DIR/export")
-    build.add_argument("--models", type=Path, help="folder of converted models (default: converted/ beside the export)")
+    build.explain(BUILD)
+    build.add_argument("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     build.add_argument("--repository", type=Path, required=True, help="folder to write to")
     build.add_argument("--name", default="recommender", help="of the model (default: %(default)s)")
     build.add_argument("--model", default="onnx-fp32", help="the converted model to serve (default: %(default)s)")
-    build.add_argument(
+    build.add_rare("--models", type=Path, help=MODELS_HELP)
+    build.add_rare(
         "--native", default="", metavar="TARGET,...", help="also serve these with Triton's own backends, by item index"
     )
     add_service_arguments(build)
     serve = actions.add_parser("serve", help="start the server on a repository")
-    serve.add_argument("--repository", type=Path, required=True)
+    serve.explain(SERVE)
+    serve.add_argument("--repository", type=Path, required=True, help="folder that `triton build` wrote")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     for name, port in vars(Ports()).items():
-        serve.add_argument(f"--{name}-port", type=int, default=port, help="(default: %(default)s)")
-    serve.add_argument("--load", default="*", help="models to load (default: all)")
-    serve.add_argument("--verbose", action="store_true", help="log all of Triton's messages")
+        add_port = serve.add_argument if name == "http" else serve.add_rare
+        add_port(f"--{name}-port", type=int, default=port, help="(default: %(default)s)")
+    serve.add_rare("--load", default="*", help="models to load (default: all)")
+    serve.add_rare("--verbose", action="store_true", help="log all of Triton's messages")
 
 
 def _build(args: argparse.Namespace) -> int:
     export, service = open_export(args.export), service_from_arguments(args)
-    folder = args.models or targets.default_folder(args.export)
+    folder = args.models or targets.default_folder(export.folder)
     artifact = targets.artifact(folder, args.model)
+    repository.check_name(args.name)
+    artifact.require_verified(export.identity)
+    step(f"copying {artifact.target.name}, which is verified")
     version = repository.add_version(args.repository, args.name, export, artifact)
     repository.serve_version(args.repository, args.name, version, service)
     print(f"{args.repository / args.name}: version {version}, {artifact.target.name}")
@@ -105,10 +122,12 @@ def _serve(args: argparse.Namespace) -> int:
 def _serve_once(args: argparse.Namespace, ports: Ports) -> str:
     """Run a server until it ends; returns why it ended."""
     log = args.repository / LOG
+    step("starting Triton and loading the models")
     with server.running(
         args.repository, host=args.host, ports=ports, load=args.load, verbose=args.verbose, log=log
     ) as (process, _):
         print(f"ready: http {args.host}:{ports.http}, grpc {args.host}:{ports.grpc}; log: {log}", flush=True)
+        _print_example(args, ports)
         dead = 0
         while process.poll() is None and dead < DEAD_BACKEND_CHECKS:
             time.sleep(0.5)
@@ -116,6 +135,14 @@ def _serve_once(args: argparse.Namespace, ports: Ports) -> str:
         if dead:
             return "a process that runs a model was killed"
         return f"the server ended with status {process.returncode}"
+
+
+def _print_example(args: argparse.Namespace, ports: Ports) -> None:
+    """Print the server's URL, and a command that asks it for recommendations."""
+    print(f"URL: {http_url(args.host, ports.http)} (stop the server with Ctrl-C)")
+    command = example_command(args.repository, args.host, ports.http, args.load)
+    if command is not None:
+        print(f"ask it from another terminal with:\n\n  {command}\n", flush=True)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.export_folder import ExportFolder
+from serving.export_folder import WHOLE_NUMBERS, ExportFolder, IdTypes
 from serving.targets import Target
 
 BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt", "savedmodel": "tensorflow", "tf-trt": "tensorflow"}
@@ -59,30 +59,32 @@ def _base_config(name: str, backend: str, versions: Sequence[int], service: Serv
     )
 
 
-def recommender_config(name: str, versions: Sequence[int], service: Service) -> Any:
-    """The configuration of the recommender (Python backend): original ids in, original ids and titles out."""
+def recommender_config(name: str, versions: Sequence[int], service: Service, id_types: IdTypes = WHOLE_NUMBERS) -> Any:
+    """The configuration of the recommender (Python backend): original ids or titles in, original ids and titles out."""
     from tritonclient.grpc import model_config_pb2 as pb
 
     config = _base_config(name, "python", versions, service)
+    user_type, item_type = (pb.TYPE_INT64 if t is int else pb.TYPE_STRING for t in (id_types.user, id_types.item))
     for input_name, dtype, dims in (
-        ("user_id", pb.TYPE_INT64, [1]),
-        ("item_ids", pb.TYPE_INT64, [-1]),
+        ("user_id", user_type, [1]),
+        ("item_ids", item_type, [-1]),
+        ("titles", pb.TYPE_STRING, [-1]),
         ("k", pb.TYPE_INT32, [1]),
-        ("deny", pb.TYPE_INT64, [-1]),
-        ("allow", pb.TYPE_INT64, [-1]),
+        ("deny", item_type, [-1]),
+        ("allow", item_type, [-1]),
     ):
         config.input.append(
             pb.ModelInput(name=input_name, data_type=dtype, dims=dims, optional=True, allow_ragged_batch=dims == [-1])
         )
     for output_name, dtype, dims in (
-        ("items", pb.TYPE_INT64, [-1]),
+        ("items", item_type, [-1]),
         ("scores", pb.TYPE_FP32, [-1]),
         ("titles", pb.TYPE_STRING, [-1]),
         ("source", pb.TYPE_STRING, [1]),
         ("note", pb.TYPE_STRING, [1]),
     ):
         config.output.append(pb.ModelOutput(name=output_name, data_type=dtype, dims=dims))
-    zeros = pb.ModelWarmup.Input(data_type=pb.TYPE_INT64, dims=[1], zero_data=True)
+    zeros = pb.ModelWarmup.Input(data_type=item_type, dims=[1], zero_data=True)
     config.model_warmup.append(pb.ModelWarmup(name="cold start", batch_size=1, inputs={"item_ids": zeros}))
     return config
 
@@ -130,6 +132,15 @@ def read_config(path: Path) -> Any:
         return text_format.Parse(path.read_text(), pb.ModelConfig())
     except text_format.ParseError as error:
         raise ValueError(f"{path} is no configuration of Triton: {error}") from None
+
+
+def with_options_of(config: Any, former: Any) -> Any:
+    """The former configuration of a recommender, with the versions, inputs and outputs of another configuration."""
+    former.version_policy.CopyFrom(config.version_policy)
+    for name in ("input", "output", "model_warmup"):
+        former.ClearField(name)
+        getattr(former, name).extend(getattr(config, name))
+    return former
 
 
 def served_versions(config: Any) -> list[int]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import targets
-from serving.export_folder import ExportFolder
+from serving.export_folder import ExportFolder, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
 from serving.triton.config import Service
@@ -30,7 +30,13 @@ KEY_FILE = ".control-key"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MODEL_PY = '''"""Run by Triton's Python backend."""
 
-from serving.triton.backend import TritonPythonModel  # noqa: F401
+import os
+import sys
+
+# The backend's interpreter ignores PYTHONPATH, with which `triton serve` names the code that started the server.
+sys.path[:0] = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
+
+from serving.triton.backend import TritonPythonModel  # noqa: E402, F401
 '''
 EXPORT_FILES = ("export.json", "items.parquet", "users.parquet", "histories.npz", "golden.npz", "test.npz")
 """Files of the export that a version holds."""
@@ -159,11 +165,10 @@ def serve_version(repository: Path, name: str, version: int, service: Service | 
     if version not in versions(model):
         raise ValueError(f"{model} has no version {version}, it has: {', '.join(map(str, versions(model))) or 'none'}")
     path = model / "config.pbtxt"
+    id_types = open_export(model / str(version) / "export").id_types
+    config = configuration.recommender_config(name, [version], service or Service(), id_types)
     if path.is_file() and service is None:
-        config = configuration.read_config(path)
-        config.version_policy.specific.versions[:] = [version]
-    else:
-        config = configuration.recommender_config(name, [version], service or Service())
+        config = configuration.with_options_of(config, configuration.read_config(path))
     _write_whole(path, configuration.to_text(config))
 
 

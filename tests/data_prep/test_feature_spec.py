@@ -105,7 +105,7 @@ def test_a_validation_of_ones_own(prepare: Any, tmp_path: Path) -> None:
 def test_rows_with_label_0_in_training_are_left_out(prepare: Any, tmp_path: Path) -> None:
     rows = [(0, 7, 0), *TRAIN, (1, 8, 0), (2, 8, 0), (5, 2, 0)]
     data = prepare("transcode", "--raw", write(tmp_path / "raw", files={"train.csv": rows}))
-    assert with_validation(lists_of(data)) == {**SEEN, 3: set(), 4: set(), 5: set()}
+    assert with_validation(lists_of(data)) == {**SEEN, 5: set()}
     assert data.manifest["warnings"] == [
         "4 training rows without a positive label were left out: negatives are drawn in training"
     ]
@@ -121,16 +121,45 @@ def test_training_without_labels_and_with_repeats(prepare: Any, tmp_path: Path) 
     assert data.manifest["warnings"] == ["3 repeated (user, item) pairs were kept once"]
 
 
-def test_declared_cardinalities_are_kept(prepare: Any, tmp_path: Path) -> None:
-    edits = [("feature_spec.user.cardinality", 20), ("feature_spec.item.cardinality", 50)]
-    found = lists_of(prepare("transcode", "--raw", write(tmp_path / "raw", changed(*edits))))
-    assert (len(found.users), len(found.items)) == (20, 50)
-    assert with_validation(found) == {**{user: set() for user in range(20)}, **SEEN}
+def test_only_ids_that_occur_are_kept_of_a_declared_cardinality(prepare: Any, tmp_path: Path) -> None:
+    edits = [("feature_spec.user.cardinality", 20), ("feature_spec.item.cardinality", 5000)]
+    data = prepare("transcode", "--raw", write(tmp_path / "raw", changed(*edits)))
+    found = lists_of(data)
+    assert (found.users, found.items) == ([0, 1, 2], list(range(9)))
+    assert with_validation(found) == SEEN
+    assert data.manifest["warnings"] == [
+        "feature 'user' has cardinality 20; the 3 ids that occur are kept",
+        "feature 'item' has cardinality 5,000; the 9 ids that occur are kept",
+    ]
+
+
+def test_ids_with_gaps_come_back_as_they_were(prepare: Any, tmp_path: Path) -> None:
+    """The base data with user u as 7 u + 3 and item i as 1000 i + 5."""
+    files = {
+        f"{name}.csv": [(7 * u + 3, 1000 * i + 5, label) for u, i, label in rows]
+        for name, rows in (("train", TRAIN), ("test", TEST))
+    }
+    data = prepare("transcode", "--raw", write(tmp_path / "raw", files=files))
+    straight = prepare("transcode", "--raw", write(tmp_path / "straight"), out="expected")
+    assert arrays(data.folder) == arrays(straight.folder)
+    found = lists_of(data)
+    assert (found.users, found.items) == ([3, 10, 17], [5, 1005, 2005, 3005, 4005, 5005, 6005, 7005, 8005])
+    assert data.manifest["warnings"] == []
+
+
+def test_labels_that_contradict_each_other_are_counted(prepare: Any, tmp_path: Path) -> None:
+    rows = [*TRAIN, (0, 1, 0), (2, 7, 0)]
+    data = prepare("transcode", "--raw", write(tmp_path / "raw", files={"train.csv": rows}))
+    assert with_validation(lists_of(data)) == SEEN
+    assert data.manifest["warnings"] == [
+        "2 training rows without a positive label were left out: negatives are drawn in training",
+        "1 of these rows repeat a pair that another row labels positive; the pair stays positive",
+    ]
 
 
 @pytest.mark.parametrize("mapping", ["train", "test", "valid"])
-def test_an_automatic_cardinality_counts_every_mapping(mapping: str, prepare: Any, tmp_path: Path) -> None:
-    """The largest item, 30, stands in one mapping only, elsewhere it is 8."""
+def test_an_item_of_any_mapping_occurs(mapping: str, prepare: Any, tmp_path: Path) -> None:
+    """Item 30 stands in one mapping only; items 9 to 29 stand in none."""
     files: dict[str, Rows] = {"train.csv": TRAIN, "test.csv": TEST, "valid.csv": VALID}
     added = {
         "train": [(0, 30, 1)],
@@ -140,7 +169,7 @@ def test_an_automatic_cardinality_counts_every_mapping(mapping: str, prepare: An
     files[f"{mapping}.csv"] = [*files[f"{mapping}.csv"], *added[mapping]]
     content = changed(("source_spec.valid", [chunk("valid.csv")]), ("feature_spec.user", {"dtype": "torch.int64"}))
     found = lists_of(prepare("transcode", "--raw", write(tmp_path / "raw", content, files)))
-    assert (len(found.users), len(found.items)) == (3, 31)
+    assert (found.users, found.items) == ([0, 1, 2], [*range(9), 30])
 
 
 def test_features_may_have_any_name_and_more_than_channels(prepare: Any, tmp_path: Path) -> None:

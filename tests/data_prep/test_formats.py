@@ -21,6 +21,7 @@ import pytest
 from data_prep import netflix, text
 from data_prep.__main__ import main
 from data_prep.download import download
+from data_prep.interactions import Keep
 from data_prep.sources import SOURCES
 from data_prep.text import share_of
 
@@ -111,7 +112,7 @@ def test_blocks_of_any_size_give_the_same_netflix_rows(block: int, tmp_path: Pat
     path = tmp_path / "combined_data_1.txt"
     path.write_text(netflix_text(ROWS))
     span = share_of([path], 0, 1)[0]
-    parts = [netflix.parse_movies(b, o, path, 0.0) for o, b in text.blocks(span, block)]
+    parts = [netflix.parse_movies(b, o, path, Keep(threshold=0.0)) for o, b in text.blocks(span, block)]
     events = netflix.merge(parts).events
     assert sorted(zip(events.users.tolist(), events.items.tolist(), strict=True)) == sorted((u, i) for u, i, _ in ROWS)
 

@@ -64,7 +64,7 @@ def without(data: Lists) -> dict[int, set[int]]:
 def test_the_contents(prepare: Any, tmp_path: Path) -> None:
     data = prepare("he2017", "--raw", publish(tmp_path / "raw"))
     found = lists_of(data)
-    assert (found.users, found.items) == ([0, 1, 2, 3], list(range(10)))
+    assert (found.users, found.items) == ([0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6, 9])
     assert found.split() == ({0: {2, 3}, 1: {4}, 2: {4}, 3: {5}}, {0: 1, 2: 0, 3: 6}, {0: 4, 1: 5, 2: 6})
     assert [one.candidates for one in found.lists("test")] == [[4, 5, 6, 9], [5, 0, 1, 2], [6, 1, 2, 3]]
     assert {one.user: one.shown for one in found.lists("test")} == {user: SEEN[user] for user in range(3)}
@@ -74,9 +74,38 @@ def test_the_contents(prepare: Any, tmp_path: Path) -> None:
         assert len(set(one.candidates)) == 4
         assert not history[one.user] & set(one.candidates[1:])
     assert data.manifest["counts"] == {
-        "rows_read": 11, "duplicates_dropped": 0, "events": 11, "users": 4, "items": 10, "train_users": 4,
-        "train_items": 10, "train_events": 5, "held_out_users": 3, "validation_users": 3,
+        "rows_read": 11, "duplicates_dropped": 0, "events": 11, "users": 4, "items": 8, "train_users": 4,
+        "train_items": 8, "train_events": 5, "held_out_users": 3, "validation_users": 3,
     }  # fmt: skip
+
+
+def test_only_ids_that_occur_are_users_and_items(prepare: Any, tmp_path: Path) -> None:
+    """Ids with gaps: item 7777 is in the test only, items 90, 30005 and 40005 are negatives only."""
+    train = [(u, 1005 * i, 5, u + i) for u in (3, 10, 1_000_000_017) for i in (1, 2, 3, 4) if (u, i) != (3, 4)]
+    test = [(3, 7777, 5, 9), (10, 30_000, 5, 9), (1_000_000_017, 30_000, 5, 9)]
+    negatives = "(3,7777)\t90\t4020\n(10,30000)\t30005\t90\n(1000000017,30000)\t40005\t7777\n"
+    data = prepare("he2017", "--raw", publish(tmp_path / "raw", tabs(train), tabs(test), negatives))
+    found = lists_of(data)
+    assert found.users == [3, 10, 1_000_000_017]
+    assert found.items == [90, 1005, 2010, 3015, 4020, 7777, 30_000, 30_005, 40_005]
+    assert without(found) == {
+        3: {1005, 2010, 3015},
+        10: {1005, 2010, 3015, 4020},
+        1_000_000_017: {1005, 2010, 3015, 4020},
+    }
+    assert [one.candidates for one in found.lists("test")] == [
+        [7777, 90, 4020], [30_000, 30_005, 90], [30_000, 40_005, 7777],
+    ]  # fmt: skip
+    assert all(len(set(one.candidates)) == 3 for one in found.lists("valid"))
+    assert (data.manifest["counts"]["users"], data.manifest["counts"]["items"]) == (3, 9)
+
+
+def test_errors_name_the_ids_of_the_files(refuse: Any, tmp_path: Path) -> None:
+    train = tabs([(30, 1005), (30, 2010), (30, 77)], 2)
+    raw = publish(tmp_path / "raw", train, "30\t77\n", "(30,77)\t9\n")
+    assert "tiny.test.rating, line 1: (30,77) is in the training file too" in refuse("he2017", "--raw", raw)
+    raw = publish(tmp_path / "b", train, "29\t78\n", "(29,78)\t9\n")
+    assert "line 1: user 29 has no training row" in refuse("he2017", "--raw", raw)
 
 
 @pytest.mark.parametrize(

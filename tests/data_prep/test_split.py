@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from data_prep.interactions import Interactions
-from data_prep.split import SplitRules, factorize, split
+from data_prep.rules import SplitRules
+from data_prep.split import factorize, split
 
 from .conftest import MATRICES, Prepared, Row, random_rows, write_csv
 

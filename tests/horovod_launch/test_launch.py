@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from horovod_launch.__main__ import main
 from horovod_launch.command import Launch, command, environment
 from horovod_launch.install import SetupError, check_system, horovod_flags
 from horovod_launch.templates import Cluster, mpi_job, slurm
+from tests.conftest import Command
 
 
 def line(launch: Launch, cores: int, is_root: bool = False) -> str:
@@ -102,3 +106,64 @@ def test_gpu_build_flags() -> None:
     assert horovod_flags(True, 4)["HOROVOD_GPU_OPERATIONS"] == "NCCL"
     assert "HOROVOD_GPU_OPERATIONS" not in horovod_flags(False, 4)
     assert horovod_flags(False, 4)["MAKEFLAGS"] == "-j4"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "ACTION is missing; see python -m horovod_launch --help"),
+        ("rum", "ACTION is 'rum', expected one of: install, run, doctor, slurm, k8s; did you mean run?"),
+        ("run", "module is missing; see python -m horovod_launch run --help"),
+        ("run -np two m", "-np/--ranks is 'two', expected a whole number; see python -m horovod_launch run --help"),
+        ("run -np", "-np/--ranks has no value"),
+        ("run --grloo m", "unknown flag --grloo; did you mean --gloo?"),
+        ("slurm --node-count 3 m", "unknown flag --node-count"),
+        (
+            "run -np 2 vaecf.train --data d",
+            "--data stands after vaecf.train; write -- between them, as: vaecf.train -- --data ...",
+        ),
+    ],
+)
+def test_bad_flags_are_one_line(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["slurm", "--help"], ["k8s", "--help"]])
+def test_help_has_an_example_and_fits_a_page(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "-- --data data/mine --run-dir runs/a" in text
+    assert text.count("\n") <= 50
+
+
+SPEAKER = """
+import sys
+print("first line\\nsecond line", flush=True)
+print("an error", file=sys.stderr, flush=True)
+sys.stderr.write("half\\rwhole\\n")
+sys.exit(3)
+"""
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(("launcher", "status"), [((), 3), (("--gloo",), 1)])
+def test_lines_of_ranks_have_no_prefix(
+    launcher: tuple[str, ...], status: int, command: Command, tmp_path: Path
+) -> None:
+    """horovodrun writes [0]<stdout>: before every line."""
+    (tmp_path / "speaker.py").write_text(SPEAKER)
+    line = [sys.executable, "-m", "horovod_launch", "run", "-np", "2", *launcher, "speaker"]
+    done = command(line, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == status
+    lines = done.stdout.splitlines() + done.stderr.splitlines()
+    assert lines.count("first line") == lines.count("second line") == 2
+    assert "an error" in lines
+    assert "half" in lines and "whole" in lines  # a carriage return ends a line here
+    assert "<std" not in done.stdout + done.stderr

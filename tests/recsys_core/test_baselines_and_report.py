@@ -1,8 +1,6 @@
-"""Popularity and EASE against their formulas; the table, the progress lines and the curves; errors as statuses."""
+"""Popularity and EASE against their formulas; the table and the progress lines; errors as statuses."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,12 +108,6 @@ def test_progress_without_a_terminal_is_a_few_whole_lines(capsys: pytest.Capture
 
 def test_progress_is_silent_on_other_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     assert report_lines(capsys, enabled=False) == []
-
-
-def test_curves_are_a_picture(tmp_path: Path) -> None:
-    history = [{"epoch": e, "loss": 10.0 - e, "validation": {"ndcg@100": 0.1 * e}} for e in (1, 2, 3)]
-    progress.draw_curves(tmp_path / "curves.png", history, "ndcg@100", {"popularity": 0.1})
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,21 @@ def test_a_split_that_cannot_be(protocol: str, rules: dict[str, Any], message: s
         Dataset.from_frame(events()).split(protocol, **rules)
 
 
+def test_ratings_as_the_documentation_says_are_what_the_command_keeps(tmp_path: Path) -> None:
+    """Repeated ratings: the latest of each pair, then those above the threshold."""
+    from data_prep.__main__ import main
+
+    rng = np.random.default_rng(3)
+    columns = {"user": rng.integers(1, 40, 2000), "item": rng.integers(1, 30, 2000), "time": rng.permutation(2000)}
+    table = pd.DataFrame({**columns, "rating": rng.integers(1, 6, 2000)})
+    names = ["--user-column", "user", "--item-column", "item", "--time-column", "time"]
+    table.to_csv(tmp_path / "r.csv", index=False)
+    line = ["csv", "--raw", str(tmp_path / "r.csv"), *names, "--held-out-users", "5", "--out", str(tmp_path / "data")]
+    assert main(line) == 0
+    latest = table.sort_values("time").drop_duplicates(["user", "item"], keep="last")
+    same(Dataset.from_frame(latest[latest["rating"] > 3.5]).split("users", held_out=5), Dataset.open(tmp_path / "data"))
+
+
 def test_a_split_is_made_once() -> None:
     data = Dataset.from_frame(events()).split("users")
     with pytest.raises(UserError, match="is split already"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,17 +10,20 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
 
+from ncf_tf import config as ncf
 from recsys_core import dataset, files, flags
-from recsys_core.config import plain
+from recsys_core.config import TrainingConfig, plain
 from recsys_core.errors import SharedError
 from recsys_core.training.checkpoints import Checkpoints
 from recsys_core.world import World
+from vaecf import config as vaecf
 from vaecf.config import PRESETS, SPEC, Config, ModelConfig
 
 
@@ -92,7 +96,76 @@ def test_flags_win_over_yaml_and_yaml_over_presets(tmp_path: Path) -> None:
     words = ["--preset", "nvidia", "--config", str(path), "--data", "d", "--run-dir", "r", "--epochs", "9"]
     got: Config = flags.parse(SPEC, words).config
     assert (got.training.epochs, got.training.learning_rate, got.model.hidden) == (9, 0.01, (30, 20))
-    assert (got.training.batch_size, got.preset) == (24_576, "nvidia")
+    assert (got.training.published_batch_size, got.preset) == (24_576, "nvidia")
+
+
+FAMILIES = pytest.mark.parametrize(
+    ("family", "preset"), [(module, preset) for module in (vaecf, ncf) for preset in module.PRESETS]
+)
+
+
+@FAMILIES
+def test_a_config_made_in_python_has_the_values_of_its_preset(family: Any, preset: str) -> None:
+    got = family.Config(data=Path("d"), run_dir=Path("r"), preset=preset)
+    expected = dataclasses.replace(family.PRESETS[preset].config, data=Path("d"), run_dir=Path("r"))
+    assert got == expected
+
+
+def test_values_of_a_preset_in_python() -> None:
+    got = Config(data=Path("d"), run_dir=Path("r"), preset="shallow", training=TrainingConfig(epochs=3))
+    assert (got.model.kind, got.model.hidden) == ("dae", ())
+    assert (got.training.epochs, got.training.l2) == (3, 0.0)  # what is given wins, whole components
+    tuned = ncf.Config(data=Path("d"), run_dir=Path("r"), preset="tuned")
+    assert (tuned.model.ensemble_size, tuned.sampling.negatives, tuned.training.epsilon) == (2, 16, 1e-4)
+    with pytest.raises(ValueError, match="unknown preset 'fast', known are: paper, shallow, nvidia, quick"):
+        Config(data=Path("d"), run_dir=Path("r"), preset="fast")
+
+
+@FAMILIES
+def test_a_preset_named_in_yaml(family: Any, preset: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"preset: {preset}\ntraining: {{learning_rate: 0.25}}\n")
+    words = ["--config", str(path), "--data", "d", "--run-dir", "r"]
+    got = flags.parse(family.SPEC, words).config
+    by_flag = flags.parse(
+        family.SPEC, ["--preset", preset, "--learning-rate", "0.25", "--data", "d", "--run-dir", "r"]
+    ).config
+    assert got == by_flag
+    assert flags.parse(family.SPEC, [*words, "--preset", preset]).config == by_flag
+    assert flags.parse(family.SPEC, [*words, "--seed", "7"]).config.training.seed == 7
+
+
+def test_the_yaml_file_of_a_run_gives_its_values_whatever_its_preset_is_today(tmp_path: Path) -> None:
+    words = ["--preset", "nvidia", "--data", "d", "--run-dir", "r", "--latent", "7", "--beta2", "0.5"]
+    original = flags.parse(SPEC, words).config
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(plain(original)))
+    assert flags.parse(SPEC, ["--config", str(path)]).config == original
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preset", "paper"], "--preset is paper, --config .*c.yaml has preset nvidia; leave one of them out"),
+        ([], "unknown preset 'fast', known are: paper, shallow, nvidia, quick"),
+    ],
+)
+def test_presets_that_cannot_be_applied(words: list[str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"preset: {'nvidia' if words else 'fast'}\n")
+    with pytest.raises(ValueError, match=message):
+        flags.parse(SPEC, ["--config", str(path), "--data", "d", "--run-dir", "r", *words])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_model_made_in_python_has_its_preset(preset: str) -> None:
+    from recsys_core.dataset import Dataset
+    from vaecf import MultVae
+
+    model = MultVae(Dataset.empty(1, 30), preset=preset, dropout=0.25)
+    wanted = PRESETS[preset].config
+    assert model.settings["model"] == dataclasses.replace(wanted.model, dropout=0.25)
+    assert (model.training, model.evaluation) == (wanted.training, wanted.evaluation)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +175,7 @@ def test_flags_win_over_yaml_and_yaml_over_presets(tmp_path: Path) -> None:
         ("training: {epochs: many}", "epochs"),
         ("- 1", "expected names and values"),
         ("a: [", "not YAML"),
+        ("preset: [quick]", "preset"),
     ],
 )
 def test_bad_yaml(text: str, message: str, tmp_path: Path) -> None:

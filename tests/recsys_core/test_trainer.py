@@ -174,6 +174,9 @@ def test_a_killed_run_logs_no_step_twice(data: Dataset, tmp_path: Path) -> None:
     (events,) = (tmp_path / "run" / "tensorboard").iterdir()
     found = [v.tag for e in tf.compat.v1.train.summary_iterator(str(events)) for v in e.summary.value]
     assert found.count("train/loss") == 6
+    assert found.count("epoch") == 3
+    assert any(tag.startswith("test/") for tag in found)
+    assert "_hparams_/session_start_info" in found
 
 
 def test_seconds_hold_the_callbacks(data: Dataset, tmp_path: Path) -> None:

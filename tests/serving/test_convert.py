@@ -142,7 +142,7 @@ def test_no_export_is_one_line_and_status_2(python: Any, tmp_path: Path) -> None
     (tmp_path / "export.json").write_text("{")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "export.json").write_text('{"format_version": 1}')
-    for folder, word in ((tmp_path / "none", "no export"), (tmp_path, "damaged"), (tmp_path / "old", "version 1")):
+    for folder, word in ((tmp_path / "none", "does not exist"), (tmp_path, "damaged"), (tmp_path / "old", "version 1")):
         done = python("serving", "convert", "--export", folder)
         assert done.returncode == 2
         assert word in done.stderr and done.stderr.count("\n") == 1, done.stderr

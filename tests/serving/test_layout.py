@@ -12,7 +12,10 @@ import pytest
 import serving
 
 PACKAGE = Path(serving.__file__).parent
-ORDER = ("export_folder", "targets", "engines", "convert", "infer", "recommend", "triton", "release", "__main__")
+ORDER = (
+    *("command_help", "progress", "export_folder", "targets"),
+    *("engines", "convert", "infer", "recommend", "triton", "release", "__main__"),
+)
 """As in the docstring of `serving`."""
 SLOW = ("tensorflow", "keras", "onnx", "onnxruntime", "pandas", "tritonclient", "google.protobuf", "tabulate")
 

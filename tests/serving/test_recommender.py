@@ -186,7 +186,7 @@ def test_ncf_gives_an_unknown_user_what_is_popular_and_says_why(ncf_world: Simpl
     first, second, third = ncf_world.recommender.recommend([stranger, with_items, nobody])
     assert first.source == second.source == third.source == POPULAR
     assert "user 1000000000000 is not known" in first.note
-    assert "knows users, not histories" in second.note
+    assert "for its known users only" in second.note
     assert third.note == ""
     assert liked in first.item_ids
     assert liked not in second.item_ids

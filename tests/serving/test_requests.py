@@ -1,4 +1,4 @@
-"""What a request may hold, and how flags and titles are read."""
+"""What a request may hold, and how flags are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.recommend.requests import MAX_ID, MAX_IDS, RequestError, check_request, find_titles, parse_ids
+from serving.export_folder import IdTypes
+from serving.recommend.requests import MAX_ID, MAX_IDS, RequestError, check_request, parse_ids, parse_user
 
 TOP_K = 100
 
@@ -47,12 +48,22 @@ def test_numbers_are_read_from_a_flag() -> None:
             parse_ids(text, "--items")
 
 
-def test_titles_are_found_exactly_or_by_their_only_beginning() -> None:
-    known = ["Heat (1995)", "Heat", "Toy Story (1995)", "Toy Story 2", "ÉTÉ", None, ""]
-    assert find_titles(["heat", " TOY STORY 2 ", "été", "toy story ("], known) == ([1, 3, 4, 2], [])
-    assert find_titles(["Toy", "Alien", "", "  "], known) == ([], ["Toy (2 titles begin so)", "Alien"])
-    assert find_titles([], known) == ([], [])
-    assert find_titles(["None"], known) == ([], ["None"])
+def test_text_ids_are_read_and_checked() -> None:
+    texts = IdTypes(user=str, item=str)
+    assert parse_ids(" sku-1, 007 ,,1e5", "--items", str) == ["sku-1", "007", "1e5"]
+    assert parse_user(" ann@example.org ", str) == "ann@example.org"
+    request = check_request(user_id="ann, bob", item_ids=["b", "a", "b"], deny=["007"], top_k=TOP_K, id_types=texts)
+    assert (request.user_id, request.item_ids, request.deny) == ("ann, bob", ("b", "a"), {"007"})
+    for wrong, why in (
+        ({"user_id": 5}, "user holds '5', expected text"),
+        ({"item_ids": [7]}, "items holds '7', expected text"),
+        ({"item_ids": ["x" * 1_001]}, "an id of 1,001 characters, expected 1 to 1,000"),
+        ({"allow": [""]}, "an id of 0 characters"),
+    ):
+        with pytest.raises(RequestError, match=why):
+            check_request(**wrong, top_k=TOP_K, id_types=texts)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="items holds 'a', expected whole numbers"):
+        check_request(item_ids=["a"], top_k=TOP_K, id_types=IdTypes(user=str, item=int))
 
 
 def test_the_client_refuses_a_user_that_is_none(python: Any) -> None:

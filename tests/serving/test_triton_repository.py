@@ -17,8 +17,12 @@ from serving.export_folder import ExportFolder, open_export
 from serving.targets import Artifact
 from serving.triton import config, repository
 from serving.triton.config import Service
+from tests.conftest import ROOT
+from tests.serving import other_ids
 
 pytestmark = pytest.mark.slow
+
+STORED = ROOT / "tests" / "format_1" / "vae" / "export"
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def test_the_configuration_is_tritons(vae: ExportFolder, made: Artifact, tmp_pat
     assert read.dynamic_batching.max_queue_delay_microseconds == 9
     policy = read.dynamic_batching.default_queue_policy
     assert (policy.max_queue_size, policy.default_timeout_microseconds) == (5, 2_000)
-    assert [i.name for i in read.input] == ["user_id", "item_ids", "k", "deny", "allow"]
+    assert [i.name for i in read.input] == ["user_id", "item_ids", "titles", "k", "deny", "allow"]
     assert all(i.optional for i in read.input)
     assert [o.name for o in read.output] == ["items", "scores", "titles", "source", "note"]
     repository.serve_version(tmp_path, "films", repository.add_version(tmp_path, "films", vae, made))
@@ -111,6 +115,26 @@ def test_the_configuration_is_tritons(vae: ExportFolder, made: Artifact, tmp_pat
     assert after == read, "another version is served in the same way"
     with pytest.raises(ValueError, match=r"has no version 9, it has: 1, 2"):
         repository.serve_version(tmp_path, "films", 9)
+
+
+def test_a_version_with_ids_of_another_type_is_served_with_the_same_options(tmp_path: Path) -> None:
+    """The configuration of an earlier program has no input `titles`."""
+    films = tmp_path / "films"
+    other_ids.copy(STORED, films / "1" / "export")
+    other_ids.copy(STORED, films / "2" / "export", item=lambda i: f"sku-{i}")
+    repository.serve_version(tmp_path, "films", 1, Service(max_batch=7))
+    earlier = config.read_config(films / "config.pbtxt")
+    del earlier.input[2]
+    (films / "config.pbtxt").write_text(config.to_text(earlier))
+    repository.serve_version(tmp_path, "films", 2)
+    read = config.read_config(films / "config.pbtxt")
+    assert (read.max_batch_size, config.served_versions(read)) == (7, [2])
+    types = {i.name: i.data_type for i in read.input}
+    assert types == {"k": pb.TYPE_INT32, "user_id": pb.TYPE_INT64} | dict.fromkeys(
+        ("item_ids", "titles", "deny", "allow"), pb.TYPE_STRING
+    )
+    assert {o.name: o.data_type for o in read.output}["items"] == pb.TYPE_STRING
+    assert len(read.model_warmup) == 1
 
 
 @pytest.mark.parametrize("content", [b"this is { not", b"no_such_field: 3", b"name: 7", b"\xff\xfe\x00", b"{}"])
@@ -123,7 +147,7 @@ def test_a_configuration_that_is_none_is_refused(content: bytes, tmp_path: Path)
 @pytest.mark.parametrize(("count", "left"), [(3, [1, 3, 4, 5]), (1, [1, 5]), (0, [1, 5]), (-3, [1, 5]), (9, None)])
 def test_the_served_version_is_never_removed(count: int, left: list[int] | None, tmp_path: Path) -> None:
     for version in range(1, 6):
-        (tmp_path / "films" / str(version)).mkdir(parents=True)
+        other_ids.copy(STORED, tmp_path / "films" / str(version) / "export")
     repository.serve_version(tmp_path, "films", 1)
     everything = {1, 2, 3, 4, 5}
     removed = repository.remove_old_versions(tmp_path, "films", count)

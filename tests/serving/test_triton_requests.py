@@ -96,7 +96,7 @@ def test_what_is_unknown_is_noted(served: Served, client: Client) -> None:
     assert answer.note == f"not known: {UNKNOWN}, {UNKNOWN + 1}"
     assert answer.items == client.recommend("vae", items=[known]).items
     assert str(UNKNOWN) in client.recommend("vae", user=UNKNOWN).note
-    assert "users, not histories" in client.recommend("ncf", items=[known]).note
+    assert "for its known users only" in client.recommend("ncf", items=[known]).note
     assert len(client.recommend("vae", items=[known, *range(UNKNOWN, UNKNOWN + 9_000)]).note) < 300
 
 

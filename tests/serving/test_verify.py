@@ -114,5 +114,5 @@ def test_what_changed_after_its_verification_is_not_used(
     with pytest.raises(ValueError, match="not what was verified"):
         made.require_verified(vae.identity)
     (tmp_path / "onnx-fp32" / "verify.json").unlink()
-    with pytest.raises(ValueError, match=r"was not verified; do it with: .* verify --export RUN_DIR/export --models "):
+    with pytest.raises(ValueError, match=r"was not verified; do it with: .* verify --export RUN --models "):
         made.require_verified(vae.identity)
