@@ -2,6 +2,7 @@
 # make test    set up everything and pass the checks and tests
 # make retrain train anew, convert, verify, and publish to models/ if it is not worse than what is served there
 # make serve   start a Triton server on models/
+# make docs    build the documentation site into build/site (tests build it too)
 # make bench   measure everything side by side and write runs/benchmarks.html (ARGS="--quick": a first look)
 # Options:     MODEL=vae|ncf  DATASET=demo|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
 #              REPOSITORY=models  URL=127.0.0.1:8000 (a running server that should change over)
@@ -30,10 +31,10 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export OMPI_MCA_mpi_yield_when_idle := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: help setup data train retrain serve test lint bench clean
+.PHONY: help setup data train retrain serve test lint docs bench clean
 
 help:
-	@sed -n '1,8s/^# //p' Makefile
+	@sed -n '1,9s/^# //p' Makefile
 
 setup:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found: sudo apt-get install -y python3 python3-venv python3-dev"; exit 2; }
@@ -57,10 +58,13 @@ serve: setup
 lint: setup
 	@ruff check .
 	@ruff format --check .
-	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks load_study examples
+	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks load_study examples docs
 
 test: lint
 	@python -m pytest -n $(WORKERS) --dist loadgroup
+
+docs: setup
+	@python -m docs.build
 
 bench: setup
 	python -m data_prep synthetic --like ml-20m-prepared --held-out-users 10000 --out data/bench

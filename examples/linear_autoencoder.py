@@ -2,7 +2,11 @@
 
 It trains, resumes, is evaluated, exported and served like the models of the project, from Python and by a command:
 
-    python -m examples.linear_autoencoder --data data/ml-1m --run-dir runs/linear
+    python -m data_prep ml-100k --download --out data/ml-100k
+    python -m examples.linear_autoencoder --data data/ml-100k --run-dir runs/linear
+
+Takes about 25 seconds on 2 CPU cores. Expect test NDCG@100 of about 0.45, popularity 0.26, EASE 0.45 (`--baselines
+ease`); with 93 test users the standard error is 0.02.
 
 Shape legend: B users, I items, N interactions, R rank.
 """
@@ -112,4 +116,6 @@ SPEC = ModelSpec(
 )
 
 if __name__ == "__main__":
-    sys.exit(cli.train(SPEC, sys.argv[1:]))
+    from examples import linear_autoencoder  # by the name that SPEC gives; the classes of __main__ are others
+
+    sys.exit(cli.train(linear_autoencoder.SPEC, sys.argv[1:]))

@@ -1,6 +1,9 @@
-"""The Python API on a small table of ratings with text ids: ``python -m examples.quickstart``.
+"""The Python API on a small table of purchases with text ids: train, look at the result, recommend.
 
-Takes about 15 seconds on 2 CPU cores, TensorFlow's start included.
+    python -m examples.quickstart
+
+Takes about 15 seconds on 2 CPU cores, TensorFlow's start included. Expect test NDCG@100 of about 0.73, popularity 0.32;
+sku-1 is similar to others of its group (sku-5, sku-21, ...: numbers that leave 1 when divided by 4).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ BUILD_TOOLS = (
     "pyyaml",
     "cffi",
 )
-ALWAYS = ("serving", "triton", "load-study", "dev")
+ALWAYS = ("serving", "triton", "load-study", "docs", "dev")
 """Extras that the two commands install besides TensorFlow's."""
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 
@@ -171,7 +171,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extras",
         default="",
-        help="comma-separated extras of setup.cfg (default: gpu or cpu as found, and serving,triton,load-study,dev)",
+        help=f"comma-separated extras of setup.cfg (default: gpu or cpu as found, and {','.join(ALWAYS)})",
     )
 
 

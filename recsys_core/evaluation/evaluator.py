@@ -189,6 +189,28 @@ class Evaluator:
         Raises:
             SharedError: a score is NaN (a ranking of NaN would pass for a result), or nobody has relevant items.
         """
+        return self._summary(*self._ranked(model))
+
+    def per_user(self, model: Scorer) -> dict[str, npt.NDArray[np.float64]]:
+        """Metric -> [S] its value for each held-out user, NaN where there is nothing to find; without coverage@K.
+
+        Raises:
+            SharedError: a score is NaN.
+        """
+        table, _ = self._ranked(model)
+        table[~self._has_relevant()] = np.nan
+        return {str(m): table[:, column] for column, m in enumerate(self._per_user)}
+
+    def _has_relevant(self) -> npt.NDArray[np.bool_]:
+        """[S] whether a user has anything to find."""
+        return np.diff(self._held_out.fold_out.indptr) > 0
+
+    def _ranked(self, model: Scorer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Per-user metrics [S, M] of all ranks' users, and for each coverage metric which items appear [C, I].
+
+        Raises:
+            SharedError: a score is NaN.
+        """
         if model not in self._compiled:
             self._compiled[model] = self._block_function(model)
         rank_block = self._compiled[model]
@@ -203,10 +225,10 @@ class Evaluator:
         total = self._world.sum_array(np.concatenate([table.ravel(), seen.ravel(), [unsound]]))
         if total[-1]:  # known to every rank only now
             raise SharedError("the model gives scores that are not numbers (NaN); its parameters are damaged")
-        return self._summary(total[: table.size].reshape(table.shape), total[table.size : -1].reshape(seen.shape))
+        return total[: table.size].reshape(table.shape), total[table.size : -1].reshape(seen.shape)
 
     def _summary(self, table: npt.NDArray[np.float64], seen: npt.NDArray[np.float64]) -> Evaluation:
-        has_relevant = np.diff(self._held_out.fold_out.indptr) > 0
+        has_relevant = self._has_relevant()
         users = int(has_relevant.sum())
         if not users:
             raise SharedError("no held-out user has anything to find; prepare the data set with more items a user")

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.evaluation.gate import Verdict
 from recsys_core.training.state import TrainState
@@ -61,6 +63,14 @@ class Metrics(Mapping[str, Measured]):
     def __repr__(self) -> str:
         return f"Metrics({self._found})"
 
+    def table(self) -> pd.DataFrame:
+        """The values as a table: a row for each metric; the model, its standard error, and a column for each baseline.
+
+        The standard error is missing for a metric that is no mean over users.
+        """
+        rows = [{"model": m.value, "standard_error": m.standard_error, **m.baselines} for m in self._found.values()]
+        return pd.DataFrame(rows, index=pd.Index(list(self._found), name="metric"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
@@ -84,11 +94,14 @@ class TrainResult:
             return GATE_MISSED
         return 0 if self.converted else CONVERSION_FAILED
 
-    def _metrics(self, split: str) -> Metrics:
+    def _finished(self) -> Mapping[str, Any]:
         if self.content is None:
             raise ValueError("the run was interrupted and has no result yet")
-        baselines = {name: evaluations[split] for name, evaluations in self.content["baselines"].items()}
-        return Metrics(self.content[split], baselines)
+        return self.content
+
+    def _metrics(self, split: str) -> Metrics:
+        content = self._finished()
+        return Metrics(content[split], {name: found[split] for name, found in content["baselines"].items()})
 
     @property
     def valid(self) -> Metrics:
@@ -99,6 +112,18 @@ class TrainResult:
     def test(self) -> Metrics:
         """Metrics of the test users, for the best checkpoint."""
         return self._metrics("test")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each evaluation during training: step, epoch, loss (mean since the last one), validation metrics.
+
+        Without rows for a model that is not trained by steps.
+        """
+        rows = [
+            {**{name: entry[name] for name in ("step", "epoch", "loss")}, **entry["validation"]}
+            for entry in self._finished()["history"]
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["step", "epoch", "loss"])
 
 
 def result_content(
@@ -123,6 +148,7 @@ def result_content(
             name: {"validation": b["valid"].as_json(), "test": b["test"].as_json()} for name, b in baselines.items()
         },
         "gate": {"passed": all(v.passed for v in verdicts), "conditions": [asdict(v) for v in verdicts]},
+        "history": state.history,
         "best_step": state.best_step,
         "best_epoch": (state.best_step or 0) / per_epoch,
         "steps": state.step,
