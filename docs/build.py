@@ -54,7 +54,8 @@ def _notebook_pages(stage: Path) -> list[tuple[str, Path]]:
 
 
 def _scripts() -> Sequence[Path]:
-    return [path for path in sorted((ROOT / "examples").glob("*.py")) if path.stem != "__init__"]
+    helpers = ("__init__", "shop", "run_notebooks")
+    return [path for path in sorted((ROOT / "examples").glob("*.py")) if path.stem not in helpers]
 
 
 def expand(text: str, texts: Mapping[str, str], notebooks: Sequence[tuple[str, Path]]) -> str:

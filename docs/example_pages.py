@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,22 @@ from typing import Any
 
 def _text(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else "".join(value)
+
+
+LINKS = (
+    (r"\]\(\.\./docs/", "](../"),
+    (r"\]\(README\.md\)", "](../examples.md)"),
+    (r"\]\((\w+)\.ipynb\)", r"](\1.md)"),
+    (r"\[([^\]]+)\]\(\w+\.py\)", r"`examples/\1`"),
+)
+"""Links as they are in examples/, and as they are on the site (which has no scripts)."""
+
+
+def site_links(text: str) -> str:
+    """Text of a notebook with its links as the site needs them."""
+    for there, here in LINKS:
+        text = re.sub(there, here, text)
+    return text
 
 
 def _fence(language: str, text: str) -> str:
@@ -37,7 +54,7 @@ def notebook_page(notebook: Path, folder: Path) -> str:
     for number, cell in enumerate(json.loads(notebook.read_text())["cells"]):
         source = _text(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(source)
+            parts.append(site_links(source))
         elif cell["cell_type"] == "code" and source.strip():
             parts.append(_fence("python", source))
             for place, output in enumerate(cell.get("outputs", ())):
