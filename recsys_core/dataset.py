@@ -82,7 +82,8 @@ class Dataset:
 
         Args:
             frame: a pandas, pyarrow or polars table.
-            user, item: names of the columns with ids, of any type.
+            user: name of the column with the users' ids, of any type.
+            item: name of the column with the items' ids, of any type.
             time: name of the column to order a user's interactions by; needed to split by time.
             title: name of a column with titles of the items.
 

@@ -50,7 +50,8 @@ def paired_difference(values: npt.ArrayLike, reference: npt.ArrayLike, *, confid
           interval leaves 0 out, has no 95 % interval. Choose on the validation users, and look at the test users once.
 
     Args:
-        values, reference: [S] a metric of each user; NaN in both where a user has none.
+        values: [S] value of one model for each user, NaN where a user has none.
+        reference: [S] the same of the model to compare with, the same users in the same order.
         confidence: between 0 and 1.
 
     Raises:
