@@ -132,9 +132,12 @@ def blocks_of(page: Path, text: str) -> Iterator[Block]:
             if block.language in LANGUAGES or (block.language == "python" and block.marker):
                 yield block
         elif begins:
-            block, index = _indented(page, lines, index)
+            block, end = _indented(page, lines, index)
             if COMMAND.match(block.lines[0]):
                 yield block
+                index = end
+            else:  # a command may follow after an empty line
+                index += next((at for at, line in enumerate(block.lines) if not line.strip()), len(block.lines))
         else:
             index += 1
 

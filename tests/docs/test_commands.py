@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SHARED_DATA
+from tests.conftest import ROOT, SHARED_DATA
 from tests.docs import flags, stand_in
 from tests.docs.blocks import Block, all_blocks, blocks_of, steps_of
 from tests.docs.outputs import difference
@@ -32,8 +32,8 @@ def _free_ports() -> tuple[int, int, int]:
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
-    """Run the blocks of a name, and those of the name that it comes after; each name once."""
+def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """Run the blocks of a name, and those of the name that it comes after; each name once. Returns their folder."""
     readers: dict[str, Reader] = {}
     failed: dict[str, str] = {}
     generated: list[Path] = []
@@ -46,10 +46,10 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], N
             generated.append(stand_in.write(tmp_path_factory.mktemp("raw") / name))
         return generated[0]
 
-    def run(name: str) -> None:
+    def run(name: str) -> Path:
         assert name not in failed, f"{name} failed before: {failed[name]}"
         if name in readers:
-            return
+            return readers[name].home
         blocks = [block for block in BLOCKS if block.marker == "run" and block.name == name]
         assert blocks, f"no block has the marker 'run: {name}'"
         before = next((block.after for block in blocks if block.after), "")
@@ -65,6 +65,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], N
         except AssertionError as error:
             failed[name] = str(error)
             raise
+        return readers[name].home
 
     yield run
     for reader in readers.values():
@@ -74,8 +75,20 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], N
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("name", NAMES)
-def test_blocks_run_as_a_reader_types_them(name: str, read: Callable[[str], None]) -> None:
+def test_blocks_run_as_a_reader_types_them(name: str, read: Callable[[str], Path]) -> None:
     read(name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_every_file_that_getting_started_writes_is_described(read: Callable[[str], Path]) -> None:
+    described = (ROOT / "docs" / "reference" / "files.md").read_text()
+    home = read("getting-started")
+    written = [path for folder in ("data/small", "runs/first", "models") for path in (home / folder).rglob("*")]
+    as_folders = {"tensorboard", "saved_model"}
+    names = {path.name for path in written if path.is_file() and not as_folders & set(path.parts)}
+    assert {"manifest.json", "run.json", "golden.npz", "verify.json", "published.json"} <= names
+    assert sorted(name for name in names if f"{name}`" not in described) == []
 
 
 @pytest.mark.parametrize("block", IN_SHELL, ids=lambda block: block.place)
@@ -119,6 +132,10 @@ lines
 true
 ```
 
+    some: yaml
+
+    make data
+
 - a list
 
     continued, not a command
@@ -131,7 +148,7 @@ print(1)
 
 
 def test_blocks_of_a_page() -> None:
-    console, indented, bare, python = blocks_of(Path("page.md"), PAGE)
+    console, indented, bare, after_yaml, python = blocks_of(Path("page.md"), PAGE)
     assert (console.marker, console.name, console.line) == ("run", "first", 6)
     steps = steps_of(console)
     assert [step.command for step in steps] == [
@@ -141,7 +158,8 @@ def test_blocks_of_a_page() -> None:
     assert [step.output for step in steps] == [("read 10 rows", "..."), ("two", "lines")]
     assert (indented.marker, indented.text) == ("needs", "gpu")
     assert [step.command for step in steps_of(indented)] == ["make train", "make test"]
-    assert bare.marker == ""
+    assert bare.marker == after_yaml.marker == ""
+    assert [step.command for step in steps_of(after_yaml)] == ["make data"]
     assert (python.name, python.after, python.exact, python.status) == ("second", "first", True, 2)
 
 
