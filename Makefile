@@ -4,7 +4,7 @@
 # make serve   start a Triton server on models/
 # make docs    build the documentation site into build/site (tests build it too)
 # make bench   measure everything side by side and write runs/benchmarks.html (ARGS="--quick": a first look)
-# Options:     MODEL=vae|ncf  DATASET=demo|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
+# Options:     MODEL=vae|ncf  DATASET=demo|ml-latest-small|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
 #              REPOSITORY=models  URL=127.0.0.1:8000 (a running server that should change over)
 #              WORKERS=2 (processes that run the tests)
 
@@ -13,7 +13,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 MODEL ?= vae
 DATASET ?= demo
-NP ?= 4
+# On data this small, ranks would wait for each other's gradients most of the time.
+NP ?= $(if $(filter ml-latest-small ml-100k,$(DATASET)),1,4)
 PACKAGE := $(if $(filter ncf,$(MODEL)),ncf_tf,vaecf)
 PRESET ?= $(if $(filter demo,$(DATASET)),quick,$(if $(filter ncf,$(MODEL)),he2017,paper))
 PROTOCOL := $(if $(filter ncf,$(MODEL)),leave-one-out,default)
@@ -46,10 +47,10 @@ data: setup
 	python -m data_prep $$source --protocol $(PROTOCOL) --out "$(DATA)"
 
 train: data
-	horovodrun -np $(NP) python -m $(PACKAGE).train --data "$(DATA)" --run-dir "$(RUN)" --preset $(PRESET) $(ARGS)
+	python -m horovod_launch run -np $(NP) $(PACKAGE).train -- --data "$(DATA)" --run-dir "$(RUN)" --preset $(PRESET) $(ARGS)
 
 retrain: data
-	horovodrun -np $(NP) python -m $(PACKAGE).train --data "$(DATA)" --run-dir "$(RUN)" --preset $(PRESET) --convert onnx $(ARGS)
+	python -m horovod_launch run -np $(NP) $(PACKAGE).train -- --data "$(DATA)" --run-dir "$(RUN)" --preset $(PRESET) --convert onnx $(ARGS)
 	python -m serving publish --export "$(RUN)/export" --repository "$(REPOSITORY)" --name $(PACKAGE) $(if $(URL),--url $(URL))
 
 serve: setup

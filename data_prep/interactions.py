@@ -5,7 +5,7 @@ Of the rows at or below the threshold only the pairs are kept, until it is known
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,22 +50,23 @@ class Interactions:
     """[E] whether the row is above the threshold; None: all are."""
 
     @staticmethod
-    def concatenate(parts: Sequence[Interactions]) -> Interactions:
-        """All parts, in order. No parts give an empty table."""
+    def concatenate(parts: list[Interactions]) -> Interactions:
+        """All parts, in order. No parts give an empty table.
+
+        The list is emptied, so that the columns of the parts are freed one after another.
+        """
         if len(parts) == 1:
-            return parts[0]
-        return Interactions(
-            users=_joined([p.users for p in parts], np.empty(0, np.int32)),
-            items=_joined([p.items for p in parts], np.empty(0, np.int32)),
-            rows_read=sum(p.rows_read for p in parts),
-            times=_joined([p.times for p in parts]),
-            low_users=_joined([p.low_users for p in parts]),
-            low_items=_joined([p.low_items for p in parts]),
-            positive=_joined([p.positive for p in parts]),
-        )
+            return parts.pop()
+        rows_read = sum(p.rows_read for p in parts)
+        names = ("users", "items", "times", "low_users", "low_items", "positive")
+        columns = {name: [getattr(p, name) for p in parts] for name in names}
+        parts.clear()
+        empty = np.empty(0, np.int32)
+        ids = {name: _joined(columns.pop(name), empty) for name in ("users", "items")}
+        return Interactions(rows_read=rows_read, **ids, **{name: _joined(columns.pop(name)) for name in list(columns)})
 
 
-def _joined(arrays: Sequence[npt.NDArray | None], without: npt.NDArray | None = None) -> npt.NDArray:
+def _joined(arrays: list[npt.NDArray | None], without: npt.NDArray | None = None) -> npt.NDArray:
     """One array of those that are there; `without` where none is."""
     found = [a for a in arrays if a is not None]
     return np.concatenate(found) if found else without  # type: ignore[return-value]
@@ -138,16 +139,18 @@ def kept(
         positive: [R] whether the rating is above the threshold.
         times: [R] when each event was, or None.
     """
-    wanted = positive
-    if keep.repeated is not None:
-        wanted = is_among(pair_hashes(users, items), keep.repeated) | (items == -1)
-    low = ~positive if keep.repeated is None and not positive.all() else None
+    if keep.repeated is None:
+        low = np.flatnonzero(~positive)
+        rows = np.flatnonzero(positive) if len(low) else slice(None)
+    else:
+        low = None
+        rows = np.flatnonzero(is_among(pair_hashes(users, items), keep.repeated) | (items == -1))
     return Interactions(
-        users=users[wanted],
-        items=items[wanted],
+        users=users[rows],
+        items=items[rows],
         rows_read=len(users),
-        times=None if times is None else times[wanted],
-        low_users=None if low is None else users[low],
-        low_items=None if low is None else items[low],
-        positive=None if keep.repeated is None else positive[wanted],
+        times=None if times is None else times[rows],
+        low_users=None if low is None or not len(low) else users[low],
+        low_items=None if low is None or not len(low) else items[low],
+        positive=None if keep.repeated is None else positive[rows],
     )

@@ -45,6 +45,12 @@ def _contents(files: list[Path]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def _has_contents(files: list[Path], digest: str) -> bool:
+    if files:
+        progress.step(f"comparing {_named(files)} with the source of the data set that is there")
+    return bool(files) and _contents(files) == digest
+
+
 def _already_there(request: Request, files: list[Path]) -> bool:
     """Whether `out` holds this very data set.
 
@@ -55,10 +61,7 @@ def _already_there(request: Request, files: list[Path]) -> bool:
     if found is None or request.overwrite:
         return False
     changed = store.differences(found["parameters"], request.parameters())
-    same_source = found["source"]["stamps"] == _stamps(files) or (
-        files and found["source"]["sha256"] == _contents(files)
-    )
-    if not same_source:
+    if found["source"]["stamps"] != _stamps(files) and not _has_contents(files, found["source"]["sha256"]):
         changed.append("the source files differ")
     if not changed and not store.is_complete(request.out, found):
         raise ValueError(f"{request.out} is damaged (a file is missing or cut); prepare it again with --overwrite")
@@ -99,7 +102,7 @@ def _titles(request: Request, folder: Path | None) -> pd.Series | None:
     return read_titles(found) if found else None
 
 
-def check_titles(request: Request, titles: pd.Series, result: Split) -> list[str]:
+def _check_titles(request: Request, titles: pd.Series, result: Split) -> list[str]:
     """A note if few of the items have a title in the file of --titles.
 
     Raises:
@@ -215,7 +218,7 @@ def _finish(request: Request, folder: Path | None, files: list[Path], ranks: Ran
     result, warnings = divided
     progress.step(f"writing {request.out}")
     if titles is not None:
-        warnings += check_titles(request, titles, result)
+        warnings += _check_titles(request, titles, result)
     warnings += _repeats_note(result.counts, request.positive_above)
     source = {"files": [p.name for p in files[:10]], "stamps": _stamps(files), "sha256": digest.result()}
     store.write(request.out, result, titles, request.parameters(), source, warnings)

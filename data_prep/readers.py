@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from data_prep.parallel import Ranks
 from data_prep.text import blocks, from_columns, parse_block, read_header, share_of
 
 COLUMN_FLAGS = ("--user-column", "--item-column", "--rating-column", "--time-column")
+PARSERS = 2
+"""Blocks of text that are parsed at a time: one is cut into columns while the rows of the other are selected."""
 MOST_LISTED = 1000
 """Characters of the columns that an error lists."""
 
@@ -110,17 +113,15 @@ def read_text(path: Path, layout: Layout, skip: int, keep: Keep, ranks: Ranks) -
     mine = share_of([path], ranks.rank, ranks.size, skip)
     parts = []
     size = sum(s.end - s.start for s in mine)
-    with progress.bar("reading", size, "B") as bar, ThreadPoolExecutor(1) as parser:
-        waiting = None
+    waiting: deque[Future[Interactions]] = deque()
+    with progress.bar("reading", size, "B") as bar, ThreadPoolExecutor(PARSERS) as parser:
         for span in mine:
-            for offset, block in blocks(span):  # the next block is read while this one is parsed
-                parsed = parser.submit(parse_block, block, offset, path, layout, keep)
-                if waiting is not None:
-                    parts.append(waiting.result())
-                waiting = parsed
+            for offset, block in blocks(span):  # the next block is read while others are parsed
+                waiting.append(parser.submit(parse_block, block, offset, path, layout, keep))
+                if len(waiting) > PARSERS:
+                    parts.append(waiting.popleft().result())
                 bar.update(len(block))
-        if waiting is not None:
-            parts.append(waiting.result())
+        parts += [parsed.result() for parsed in waiting]
     return Interactions.concatenate(parts)
 
 

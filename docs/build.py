@@ -4,15 +4,16 @@ Pages are copied to a temporary folder, where comments in them are replaced by w
 
     <!-- help: COMMAND -->      the help of a command, as it prints it
     <!-- include: FILE -->      a file of the repository, without its first heading
-    <!-- notebooks -->          links to the notebooks of examples/, which become pages
-    <!-- scripts -->            a table of the scripts of examples/
+    <!-- picture: FILE: TEXT -->    a picture of docs/, if it is there
 
-Then terms are linked to the glossary, and Zensical builds the site strictly. Nothing is fetched.
+Notebooks of examples/ become pages. Links to files outside docs/ become the names of the files, terms are linked to the
+glossary, and MkDocs builds the site strictly. Nothing is fetched.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,11 @@ from docs import example_pages, glossary_links, help_texts
 ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"<!-- help: (.+?) -->")
 INCLUDE = re.compile(r"<!-- include: (.+?) -->")
+PICTURE = re.compile(r"<!-- picture: (.+?): (.+?) -->")
+OUTSIDE = re.compile(
+    r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?P<file>(?:examples|README|CHANGELOG|Makefile)[^)#]*)(?:#[^)]*)?\)"
+)
+"""Links of the pages to files of the repository that are not pages."""
 UNLINKED = ("glossary.md", "changelog.md", "renamed.md", "reference/api.md")
 """Pages in which terms are not linked."""
 
@@ -38,8 +44,18 @@ class BuildError(Exception):
 
 
 def _included(match: re.Match[str]) -> str:
-    text = (ROOT / match[1]).read_text()
-    return re.sub(r"\A# .*\n+", "", text).strip()
+    text = re.sub(r"\A# .*\n+", "", (ROOT / match[1]).read_text()).strip()
+    return example_pages.with_links(text, "") if match[1].startswith("examples/") else text
+
+
+def _named(match: re.Match[str]) -> str:
+    """A link to a file outside docs/ as text with the name of the file."""
+    text, file = match["text"], f"`{match['file']}`"
+    return file if text.strip("`") in match["file"] else f"{text} ({file})"
+
+
+def _picture(match: re.Match[str]) -> str:
+    return f"![{match[2]}]({match[1]})" if (ROOT / "docs" / match[1]).is_file() else ""
 
 
 def _notebook_pages(stage: Path) -> list[tuple[str, Path]]:
@@ -53,12 +69,7 @@ def _notebook_pages(stage: Path) -> list[tuple[str, Path]]:
     return pages
 
 
-def _scripts() -> Sequence[Path]:
-    helpers = ("__init__", "shop", "run_notebooks")
-    return [path for path in sorted((ROOT / "examples").glob("*.py")) if path.stem not in helpers]
-
-
-def expand(text: str, texts: Mapping[str, str], notebooks: Sequence[tuple[str, Path]]) -> str:
+def expand(text: str, texts: Mapping[str, str]) -> str:
     """A page with its comments replaced; see the module.
 
     Raises:
@@ -70,10 +81,7 @@ def expand(text: str, texts: Mapping[str, str], notebooks: Sequence[tuple[str, P
             raise BuildError(f"no help of {match[1]!r}, known are: {', '.join(texts)}")
         return f"```text\n{texts[match[1]]}\n```"
 
-    links = "\n".join(f"- [{title}](notebooks/{page.name})" for title, page in notebooks)
-    text = HELP.sub(help_block, INCLUDE.sub(_included, text))
-    text = text.replace("<!-- notebooks -->", links or "(none)")
-    return text.replace("<!-- scripts -->", example_pages.script_table(_scripts()))
+    return OUTSIDE.sub(_named, PICTURE.sub(_picture, HELP.sub(help_block, INCLUDE.sub(_included, text))))
 
 
 def _write_pages(stage: Path) -> list[tuple[str, Path]]:
@@ -85,23 +93,23 @@ def _write_pages(stage: Path) -> list[tuple[str, Path]]:
     forms = glossary_links.terms((stage / "glossary.md").read_text())
     for page in stage.rglob("*.md"):
         name = page.relative_to(stage)
-        text = expand(page.read_text(), texts, notebooks)
+        text = expand(page.read_text(), texts)
         if name.as_posix() not in UNLINKED:
             text = glossary_links.linked(text, forms, "../" * (len(name.parts) - 1) + "glossary.md")
         page.write_text(text)
     return notebooks
 
 
-def _write_configuration(stage: Path, notebooks: Sequence[tuple[str, Path]]) -> Path:
+def _write_configuration(stage: Path, site: Path, notebooks: Sequence[tuple[str, Path]]) -> Path:
     """The configuration of this build: mkdocs.yml with the folders of this build and the notebooks."""
     settings: dict[str, Any] = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    settings |= {"docs_dir": "docs", "site_dir": "site"}
+    settings |= {"docs_dir": str(stage / "docs"), "site_dir": str(site)}
     for plugin in settings["plugins"]:
         if isinstance(plugin, dict) and "mkdocstrings" in plugin:
             plugin["mkdocstrings"]["handlers"]["python"]["paths"] = [str(ROOT)]
-    for entry in settings["nav"]:
-        if isinstance(entry, dict) and "Examples" in entry:
-            entry["Examples"] += [{title: f"notebooks/{page.name}"} for title, page in notebooks]
+    guides = next(entry["Guides"] for entry in settings["nav"] if "Guides" in entry)
+    examples = next(entry["Examples"] for entry in guides if "Examples" in entry)
+    examples += [{title: f"notebooks/{page.name}"} for title, page in notebooks]
     configuration = stage / "mkdocs.yml"
     configuration.write_text(yaml.safe_dump(settings, sort_keys=False))
     return configuration
@@ -116,14 +124,16 @@ def build(site: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="site-") as folder:
         stage = Path(folder)
         notebooks = _write_pages(stage / "docs")
-        configuration = _write_configuration(stage, notebooks)
-        program = Path(sys.executable).parent / "zensical"
+        configuration = _write_configuration(stage, site.absolute(), notebooks)
+        program = Path(sys.executable).parent / "mkdocs"
         line = [str(program), "build", "--strict", "-f", str(configuration)]
-        done = subprocess.run(line, cwd=stage, capture_output=True, text=True, check=False)
-        said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-        if done.returncode or "griffe: " in said:
-            raise BuildError(said.partition("Traceback (most recent call last)")[0].strip())
-        shutil.copytree(stage / "site", site, dirs_exist_ok=True)
+        env = os.environ | {"NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"}
+        done = subprocess.run(line, cwd=stage, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [text for text in (done.stdout + done.stderr).splitlines() if not text.startswith("INFO ")]
+        raise BuildError(
+            "\n".join(said).replace(f"{stage}/", "").partition("Traceback (most recent call last)")[0].strip()
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -137,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BuildError as error:
         print(f"error: the site was not built\n{error}", file=sys.stderr)
         return 2
-    print(f"open {site / 'index.html'} in a browser")
+    print(f"open {site / 'index.html'} in a browser, or for the search: python -m http.server --directory {site}")
     return 0
 
 

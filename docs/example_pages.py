@@ -1,8 +1,7 @@
-"""Pages of the site from examples/: notebooks with their stored output, and a list of the scripts."""
+"""Pages of the site from examples/: notebooks with their stored output, and links between examples/ and docs/."""
 
 from __future__ import annotations
 
-import ast
 import base64
 import json
 import re
@@ -10,25 +9,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<file>[\w./-]+\.(?:md|py|ipynb))(?P<anchor>#[\w-]+)?\)")
+
+
+def with_links(text: str, pages: str) -> str:
+    """Text of examples/ with its links as links between the pages of the site; scripts, which are no pages, are named.
+
+    Args:
+        pages: path from the page that gets the text to the folder of the pages, as "../" or "".
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        file, anchor = match["file"], match["anchor"] or ""
+        if file.startswith("../docs/"):
+            return f"[{match['text']}]({pages}{file.removeprefix('../docs/')}{anchor})"
+        if file == "README.md":
+            return f"[{match['text']}]({pages}examples.md{anchor})"
+        if file.endswith(".ipynb"):
+            return f"[{match['text'].removesuffix('.ipynb')}]({pages}notebooks/{file.removesuffix('.ipynb')}.md)"
+        return match["text"] if file in match["text"] else f"{match['text']} (`examples/{file}`)"
+
+    return LINK.sub(replace, text)
+
 
 def _text(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else "".join(value)
-
-
-LINKS = (
-    (r"\]\(\.\./docs/", "](../"),
-    (r"\]\(README\.md\)", "](../examples.md)"),
-    (r"\]\((\w+)\.ipynb\)", r"](\1.md)"),
-    (r"\[([^\]]+)\]\(\w+\.py\)", r"`examples/\1`"),
-)
-"""Links as they are in examples/, and as they are on the site (which has no scripts)."""
-
-
-def site_links(text: str) -> str:
-    """Text of a notebook with its links as the site needs them."""
-    for there, here in LINKS:
-        text = re.sub(there, here, text)
-    return text
 
 
 def _fence(language: str, text: str) -> str:
@@ -54,7 +59,7 @@ def notebook_page(notebook: Path, folder: Path) -> str:
     for number, cell in enumerate(json.loads(notebook.read_text())["cells"]):
         source = _text(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(site_links(source))
+            parts.append(with_links(source, "../"))
         elif cell["cell_type"] == "code" and source.strip():
             parts.append(_fence("python", source))
             for place, output in enumerate(cell.get("outputs", ())):
@@ -69,12 +74,3 @@ def title_of(notebook: Path) -> str:
             if cell["cell_type"] == "markdown" and line.startswith("# "):
                 return line[2:].strip()
     return notebook.stem
-
-
-def script_table(scripts: Sequence[Path]) -> str:
-    """A table of the scripts: what each does (the first line of its docstring), and its command."""
-    rows = ["| script | command |", "|---|---|"]
-    for script in scripts:
-        about = (ast.get_docstring(ast.parse(script.read_text())) or script.stem).splitlines()[0]
-        rows.append(f"| {about.split(': ``')[0].rstrip('.')} | `python -m examples.{script.stem}` |")
-    return "\n".join(rows)

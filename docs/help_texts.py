@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WIDTH = "84"
+WIDTH = "100"
 """Columns of a help text."""
 COMMANDS: dict[str, tuple[str, ...]] = {
     "data_prep": ("",),

@@ -28,7 +28,7 @@ def train(run_dir: Path) -> Path:
     table["customer"], _ = table["customer"].factorize(sort=True)
     data = Dataset.from_frame(table, user="customer", item="number", title="article").split("users", held_out=0.15)
     model = MultVae(data, preset="quick")
-    run = Trainer(run_dir, epochs=10, batch_size=100, evaluate_every=5, top_k=20, convert="onnx").fit(model, data)
+    run = Trainer(run_dir, epochs=10, top_k=20, convert="onnx").fit(model, data)
     if not (run.passed and run.converted):
         raise SystemExit("the model missed its gate, or its conversion failed")
     return run_dir / "export"

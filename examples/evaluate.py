@@ -23,7 +23,7 @@ def main() -> None:
     data = table.split("users", held_out=0.15)  # the same split each time: it depends on the table and a seed
     with tempfile.TemporaryDirectory() as folder:
         trained = MultVae(data, preset="shallow")
-        Trainer(epochs=20, batch_size=100, evaluate_every=4).fit(trained, data)
+        Trainer(epochs=20).fit(trained, data)
         trained.save(f"{folder}/model")
         model = load(f"{folder}/model", data)
     popularity, ease = Popularity(data), Ease(data)

@@ -39,7 +39,7 @@ def main() -> None:
     """Train with the callback."""
     data = Dataset.from_frame(purchases(), user="customer", item="article").split("users", held_out=0.15)
     callback = StopWhenItGainsLittle("ndcg@100", least=0.002)
-    trainer = Trainer(epochs=100, batch_size=100, evaluate_every=5, callbacks=[callback])
+    trainer = Trainer(epochs=100, callbacks=[callback])
     run = trainer.fit(MultVae(data, preset="shallow"), data)
     epochs = run.history["epoch"].iloc[-1]
     print(f"stopped after {epochs:.0f} epochs; test NDCG@100 {run.test['ndcg@100'].value:.3f}")

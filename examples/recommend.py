@@ -22,7 +22,7 @@ def main() -> None:
     data = Dataset.from_frame(purchases(), user="customer", item="article").split("users", held_out=0.15)
     with tempfile.TemporaryDirectory() as folder:
         trained = MultVae(data, preset="shallow")
-        Trainer(epochs=10, batch_size=100, evaluate_every=5).fit(trained, data)
+        Trainer(epochs=10).fit(trained, data)
         trained.save(f"{folder}/model")
         model = load(f"{folder}/model")  # without a data set it knows the articles, and no customer
     print(model.recommend(histories={"a new customer": BASKET}, k=5))

@@ -18,7 +18,7 @@ def main() -> None:
     data = data.split("users", held_out=0.15)  # 15 % of the customers for validation, as many for the test
     model = MultVae(data, preset="paper", latent=64)  # settings of the model, by their names
     # Without run_dir="runs/a" the folder of the run is temporary.
-    trainer = Trainer(epochs=20, batch_size=100, evaluate_every=2, baselines=("ease",))
+    trainer = Trainer(epochs=20, evaluate_every=2, baselines=("ease",))
     run = trainer.fit(model, data)
     print(run.history[["epoch", "loss", "ndcg@100"]].round(3).to_string(index=False))
     print(run.test.table().round(3))

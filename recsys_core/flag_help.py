@@ -74,13 +74,12 @@ def _head(spec: ModelSpec) -> list[str]:
 
 def _tail(spec: ModelSpec) -> list[str]:
     command, second = command_of(spec), list(spec.presets)[min(1, len(spec.presets) - 1)]
-    ranks = (
-        f"python -m horovod_launch run -np 4 {spec.family}.train -- --data data/mine --run-dir runs/b --preset {second}"
-    )
+    ranks = f"python -m horovod_launch run -np 4 {spec.family}.train --"
     return [
         "\nexamples:",
         f"  {command} --data data/mine --run-dir runs/a",
-        f"  {ranks} --data data/mine --run-dir runs/b --preset {second}",
+        f"  {ranks} \\",
+        f"      --data data/mine --run-dir runs/b --preset {second}",
         "",
         *_wrapped(f"exit status: {EXIT_STATUS}"),
     ]

@@ -252,7 +252,7 @@ class Recommender(tf.Module):
         deny: Sequence[Any] = (),
         histories: Mapping[Any, Sequence[Any]] | None = None,
     ) -> pd.DataFrame:
-        """The best items of each user, as a table of user, rank (from 1), item, score.
+        """The best items of each user: a table of user, rank (from 1), item, title (if the data set has any), score.
 
         Args:
             users: ids of users of the data set, held-out ones included (of training users, where the model needs that).
@@ -269,7 +269,7 @@ class Recommender(tf.Module):
         )
 
     def similar_items(self, item: Any, k: int = 10) -> pd.DataFrame:
-        """The most similar items to one, as a table of item, rank (from 1), similar_item, score.
+        """The most similar items to one: a table of item, rank (from 1), similar_item, title (if there are any), score.
 
         Raises:
             UserError: an item that the data set does not have, or k below 1.

@@ -110,7 +110,18 @@ def recommend(
         for start in range(0, len(names), block)
     ]  # fmt: skip
     columns = ["user", "rank", "item", "score"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
+    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
+    return _with_titles(found, "item", model)
+
+
+def _with_titles(found: pd.DataFrame, column: str, model: Any) -> pd.DataFrame:
+    """The table with a column `title` after the item, where the data set has titles."""
+    table = model.data.items
+    if "title" not in table or not table["title"].fillna("").astype(bool).any():
+        return found
+    titles = table.set_index("item_id")["title"].reindex(found[column]).to_numpy()
+    found.insert(found.columns.tolist().index(column) + 1, "title", titles)
+    return found
 
 
 def _recommend_block(
@@ -160,6 +171,6 @@ def similar_items(model: Any, item: Any, k: int) -> pd.DataFrame:
     scores[place] = -np.inf
     best = tf.math.top_k(scores, min(int(k), len(scores) - 1))
     found = best.indices.numpy()
-    return pd.DataFrame(
-        {"item": item, "rank": np.arange(1, len(found) + 1), "similar_item": items[found], "score": best.values.numpy()}
-    )
+    ranks, similar = np.arange(1, len(found) + 1), items[found]
+    table = pd.DataFrame({"item": item, "rank": ranks, "similar_item": similar, "score": best.values.numpy()})
+    return _with_titles(table, "similar_item", model)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
+from typing import TextIO
 
-from tqdm import notebook
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning, notebook
+
+with warnings.catch_warnings():  # without ipywidgets a notebook gets lines, which need no warning
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 """Time between lines where the output is neither a terminal nor a notebook (horovodrun's is not): no bar there."""
@@ -16,6 +21,11 @@ SECONDS_BETWEEN_LINES = 10.0
 def _in_notebook() -> bool:
     """Whether tqdm shows its bars as widgets of a notebook."""
     return issubclass(tqdm, notebook.tqdm_notebook)
+
+
+def screen() -> TextIO:
+    """Where progress is shown: a notebook shows the standard error as if it were an error."""
+    return sys.stdout if "ipykernel" in sys.modules else sys.stderr
 
 
 def _clock(seconds: float) -> str:
@@ -42,7 +52,7 @@ class ProgressReport:
         self._first: tuple[int, float] | None = None
         """Step and time after the first inner loop, which compiled the graph and says nothing about the rest."""
         self._last_line = 0.0
-        self._shown = ""
+        self._loss = ""
         self._lines = enabled and not sys.stderr.isatty() and not _in_notebook()
         self._bar = tqdm(
             total=total_steps, initial=start_step, unit="step", disable=not enabled or self._lines, dynamic_ncols=True
@@ -52,8 +62,9 @@ class ProgressReport:
         """Show the mean loss and the rate (examples/s) of the last inner loop."""
         if not self._enabled:
             return
-        self._shown = self._text(values)
-        self._bar.set_postfix_str(self._shown, refresh=False)
+        self._loss = f"loss {values['loss']:.{2 if values['loss'] >= 10 else 4}f}"
+        shown = f"{self._loss}  {values[f'{self._unit}_per_second']:,.0f} {self._unit}/s"
+        self._bar.set_postfix_str(shown, refresh=False)
         self._bar.set_description_str("training", refresh=False)
         self._bar.update(step - self._bar.n)
         now = self._clock()
@@ -61,7 +72,7 @@ class ProgressReport:
             self._first = (step, now)
             self._last_line = now
         if self._lines and now - self._last_line >= SECONDS_BETWEEN_LINES:
-            self.say(f"{self._place(step)}  step {step:,}/{self._total:,}  {self._shown}  {self._left(step)}")
+            self.say(f"{self._place(step)}  step {step:,}/{self._total:,}  {shown}  {self._left(step)}")
 
     def evaluating(self) -> None:
         """Show that an evaluation is under way."""
@@ -69,12 +80,8 @@ class ProgressReport:
 
     def evaluated(self, step: int, metrics: str) -> None:
         """Show the result of an evaluation."""
-        parts = (self._place(step), metrics, *((self._shown, self._left(step)) if self._lines else ()))
+        parts = (self._place(step), metrics, *((self._loss, self._left(step)) if self._lines else ()))
         self.say("  ".join(part for part in parts if part))
-
-    def _text(self, values: Mapping[str, float]) -> str:
-        rate = values[f"{self._unit}_per_second"]
-        return f"loss {values['loss']:.{3 if values['loss'] >= 10 else 4}f}  {rate:,.0f} {self._unit}/s"
 
     def _place(self, step: int) -> str:
         epoch = step / self._per_epoch
@@ -91,8 +98,8 @@ class ProgressReport:
         """Print a line without tearing the bar."""
         if self._enabled:
             self._last_line = self._clock()
-            tqdm.write(text, file=sys.stderr)
-            sys.stderr.flush()
+            tqdm.write(text, file=screen())
+            screen().flush()
 
     def close(self) -> None:
         self._bar.close()

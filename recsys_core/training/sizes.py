@@ -11,6 +11,8 @@ from recsys_core.model import Recommender
 SMALLEST_BATCH = 8
 """Examples in the smallest batch that is chosen; smaller ones give noisy gradients and cannot be shared by ranks."""
 STEPS_BETWEEN_EVALUATIONS = 100
+FEW_EXAMPLES = 32
+"""A rank with fewer examples a step spends more time on exchanging gradients than it saves."""
 FEW_STEPS = 10
 """An epoch of fewer steps is pointed out: a run of the usual number of epochs then makes few updates."""
 
@@ -44,4 +46,15 @@ def few_steps(given: TrainingConfig, model: Recommender) -> str | None:
         f"batches of {given.batch_size:,} leave {steps} step{'s'[: steps > 1]} in an epoch of "
         f"{model.examples_per_epoch:,} {model.unit}, {steps * given.epochs:,} updates in all; leave the batch size out "
         f"(--batch-size; {chosen:,} would be taken), or raise the number of epochs (--epochs)"
+    )
+
+
+def small_shares(resolved_training: TrainingConfig, model: Recommender, ranks: int) -> str | None:
+    """A sentence for the user where ranks get so few examples that one process is likely faster; else None."""
+    share = resolved_training.batch_size // ranks
+    if ranks == 1 or share >= FEW_EXAMPLES or model.is_closed_form:
+        return None
+    return (
+        f"each of the {ranks} processes gets {share} {model.unit} a step, and the exchange of gradients takes longer "
+        "than that: on data of this size one process is likely faster, with the same result"
     )

@@ -38,7 +38,7 @@ def standard_callbacks(
     model, primary = task.model, task.primary
     preset = f", preset {model.preset}" if model.preset else ""
     curves = Curves(
-        title=f"{type(model).__name__}{preset}, data set {_short_name(task)}",
+        title=f"{type(model).__name__}{preset}{_data_set(task)}",
         history=(),
         primary=primary,
         loss_unit=f"nats per {model.unit.removesuffix('s')}",
@@ -57,6 +57,6 @@ def standard_callbacks(
     ]
 
 
-def _short_name(task: TrainTask) -> str:
+def _data_set(task: TrainTask) -> str:
     """The data set's folder without its path, for a title."""
-    return task.data.folder.name if task.data.folder else task.data.name
+    return f", data set {task.data.folder.name}" if task.data.folder else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -28,6 +27,7 @@ from recsys_core.training import durations as timing
 from recsys_core.training import sizes, summary
 from recsys_core.training.callbacks import Callback, Callbacks
 from recsys_core.training.durations import Durations
+from recsys_core.training.progress import screen
 from recsys_core.training.results import TrainResult, result_content
 from recsys_core.training.standard_callbacks import Baselines, standard_callbacks
 from recsys_core.training.state import TrainState
@@ -193,7 +193,7 @@ class Trainer:
     def announce(self, text: str) -> None:
         """Print on rank 0 what is about to take time, if this trainer is verbose."""
         if self.verbose and self.world.is_rank0:
-            print(text, file=sys.stderr, flush=True)
+            print(text, file=screen(), flush=True)
 
     def _begin(self) -> None:
         """Forget the signals and times of an earlier `fit`, and make a new temporary folder where none was given."""
@@ -271,6 +271,8 @@ class Trainer:
                 self.announce(f"note: {note}")
             else:
                 warnings.warn(note, stacklevel=4)
+        if note := sizes.small_shares(task.settings.training, task.model, self.world.size):
+            self.announce(f"note: {note}")
 
     def _evaluate_baselines(self, task: TrainTask) -> Baselines:
         with self._durations.of("baselines"):

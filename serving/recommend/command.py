@@ -6,7 +6,7 @@ known is reported and left out; if none of them is known, the command ends with 
 
 python -m serving recommend --export runs/first --user 42
 python -m serving recommend --export runs/first --titles "Toy Story,Heat" -k 5
-python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" --titles Heat
+python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" Heat
 """
 
 from __future__ import annotations
@@ -46,9 +46,16 @@ def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     add("--user", metavar="ID", help="a user of the data set")
-    add("--items", metavar="ID,ID,...", default="", help="items that the user has")
-    add("--titles", metavar="TITLE,...", action="append", default=[],
-        help="items by title, separated by commas or by ; the flag may be repeated")  # fmt: skip
+    add(
+        "--items",
+        metavar="ID",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="items that the user has, separated by spaces or commas",
+    )
+    add("--titles", metavar="TITLE", nargs="+", action="extend", default=[],
+        help="items by title, separated by spaces (each in quotes), by commas or by ;")  # fmt: skip
     add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
     add("--json", action="store_true", help="print one line of JSON instead of a table")
@@ -103,7 +110,7 @@ def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
     types = export.id_types
     request = check_request(
         user_id=parse_user(args.user, types.user),
-        item_ids=parse_ids(args.items, "--items", types.item),
+        item_ids=parse_ids(",".join(args.items), "--items", types.item),
         k=args.k,
         deny=parse_ids(args.deny, "--deny", types.item),
         allow=parse_ids(args.allow, "--allow", types.item) if args.allow else None,

@@ -242,9 +242,16 @@ def add_arguments(parser: CommandParser) -> None:
     add, add_rare = parser.add_argument, parser.add_rare
     add("--name", default="recommender", help="of the model (default: %(default)s)")
     add("--user", metavar="ID", help="a user of the data set")
-    add("--items", metavar="ID,ID,...", default="", help="items that the user has")
-    add("--titles", metavar="TITLE", action="append", default=[],
-        help="an item by its title, as in `serving recommend`; the flag may be repeated")  # fmt: skip
+    add(
+        "--items",
+        metavar="ID",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="items that the user has, separated by spaces or commas",
+    )
+    add("--titles", metavar="TITLE", nargs="+", action="extend", default=[],
+        help="items by title as in `serving recommend`, separated by spaces, each in quotes")  # fmt: skip
     add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
     add("--json", action="store_true", help="print one line of JSON instead of a table")
     add("--health", action="store_true", help="only print whether the server and the model are ready")
@@ -262,7 +269,7 @@ def _ask(client: Client, args: argparse.Namespace) -> Answer:
     return client.recommend(
         args.name,
         user=parse_user(args.user, types.user),
-        items=parse_ids(args.items, "--items", types.item),
+        items=parse_ids(",".join(args.items), "--items", types.item),
         titles=args.titles,
         k=args.k,
         deny=parse_ids(args.deny, "--deny", types.item),

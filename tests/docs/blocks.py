@@ -1,137 +1,178 @@
-"""The command blocks of the documentation, their markers, and the command lines in them.
+"""Blocks of the pages that a reader types into a shell, and the markers before them.
 
-A `bash` or `console` block has a comment on the line before it that says how it is tested:
+Every such block has a marker in an HTML comment on the line before it:
 
-    <!-- run: NAME -->            a test runs all blocks of this name, in order, in one folder (test_run_blocks.py)
-    <!-- run: NAME; background until: COMMAND -->
-                                  the same, in the background; the next block waits until COMMAND succeeds
-    <!-- run: NAME; output: exact -->
-                                  the output shown in a `console` block is compared letter by letter
-    <!-- run: NAME; output: varies -->
-                                  it is not compared (default: numbers and table rows may differ)
-    <!-- run by: TEST FILE -->    another test runs it
-    <!-- needs: WHAT -->          it is not run, because it needs this
+    <!-- run: NAME -->                 run by tests/docs/test_commands.py, all blocks of a NAME in order, in one folder
+    <!-- run: NAME after OTHER -->     the same, in the folder of OTHER, when its blocks have been run
+    <!-- needs: network, minutes -->   not run, and why; its flags are compared with the help of the command
+
+Options of `run`, after a semicolon: `exact` (output is compared to the last digit), `status 2` (every command of the
+block ends with this status). In a `console` block, lines that start with "$ " are commands and the others are their
+output, in which a line "..." or "[...]" stands for any lines.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cache
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT
 
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-FENCE = re.compile(r"^```(\w*)")
-MARKER = re.compile(r"^<!-- (run by|run|needs): (.+) -->$")
-COMMAND_START = re.compile(r"^(\$ )?(python|make|horovodrun|mpirun|docker|kubectl|sbatch|curl|pip)\b")
-LANGUAGES = ("bash", "console")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One command as a reader types it, and the output that the page shows for it."""
-
-    command: str
-    output: Sequence[str] = ()
+LANGUAGES = ("console", "bash", "sh", "shell")
+MODULES = "data_prep|vaecf|ncf_tf|serving|horovod_launch|benchmarks|load_study|examples|docs"
+COMMAND = re.compile(rf"\s*(\$ )?(python -m ({MODULES})\b|horovodrun\b|make\b|\. \.venv/|curl\b|docker\b|pip\b)")
+"""The first line of an indented block that is a command of the project."""
+FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>```+|~~~+)\s*(?P<language>[\w+-]*)")
+MARKER = re.compile(r"^\s*<!--\s*(?P<kind>run|needs):\s*(?P<text>.+?)\s*-->\s*$")
+WILDCARDS = ("...", "[...]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One command block of a page."""
+    """A block of a page, without its fence and its indent."""
 
     page: Path
-    number: int
-    """The line at which it begins."""
-    kind: str = ""
-    """run, run by, needs, or "" without a marker."""
-    value: str = ""
-    """The name, the file, or the need."""
-    options: dict[str, str] = field(default_factory=dict)
-    lines: Sequence[Line] = ()
+    line: int
+    """Number of its first line of text, from 1."""
+    language: str
+    """Of the fence; "" for an indented block."""
+    marker: str
+    """`run` or `needs`; "" without a marker."""
+    text: str
+    """What stands in the marker after its kind."""
+    lines: tuple[str, ...]
 
     @property
     def place(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.number}"
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def words(self) -> list[str]:
+        """The marker's text, divided at semicolons."""
+        return [part.strip() for part in self.text.split(";")]
+
+    @property
+    def name(self) -> str:
+        return self.words[0].partition(" after ")[0].strip()
+
+    @property
+    def after(self) -> str:
+        """Name whose blocks are run first, in the same folder; "" for none."""
+        return self.words[0].partition(" after ")[2].strip()
+
+    @property
+    def exact(self) -> bool:
+        return "exact" in self.words[1:]
+
+    @property
+    def status(self) -> int:
+        """Exit status that its commands must have."""
+        found = [word.split()[1] for word in self.words[1:] if re.fullmatch(r"status \d+", word)]
+        return int(found[0]) if found else 0
 
 
-def _is_whole(command: str) -> bool:
-    """Whether a command ends here: no open quotes, no backslash at its end."""
-    try:
-        shlex.split(command, comments=True)
-    except ValueError:
-        return False
-    return not command.endswith("\\")
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A command of a block, and its output if the page shows it."""
+
+    command: str
+    output: tuple[str, ...] | None
 
 
-def command_lines(body: Sequence[str], language: str) -> list[Line]:
-    """The commands of a block. In a `console` block they begin with `$ `, and what follows is their output."""
-    found: list[Line] = []
-    command: str | None = None
-    for text in body:
-        if command is not None:
-            command += "\n" + text
-        elif language == "console" and not text.startswith("$ "):
-            if found:
-                found[-1] = Line(command=found[-1].command, output=[*found[-1].output, text])
-            continue
-        elif not text.strip() or text.lstrip().startswith("#"):
-            continue
-        else:
-            command = text.removeprefix("$ ") if language == "console" else text
-        if _is_whole(command):
-            found.append(Line(command=command))
-            command = None
-    if command is not None:
-        raise ValueError(f"no end of the command {command!r}")
-    return found
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def _marked(text: str) -> tuple[str, str, dict[str, str]]:
-    """Kind, value and options of the marker in a line; empty where there is none."""
-    match = MARKER.match(text)
-    if not match:
-        return "", "", {}
-    value, *options = match[2].split("; ")
-    return match[1], value, {key: rest for key, _, rest in (option.partition(": ") for option in options)}
+def _marker_before(lines: Sequence[str], index: int) -> tuple[str, str]:
+    """Kind and text of the marker on the line before `index`; an empty line may stand between."""
+    before = index - 1
+    if before >= 0 and not lines[before].strip():
+        before -= 1
+    found = MARKER.match(lines[before]) if before >= 0 else None
+    return (found["kind"], found["text"]) if found else ("", "")
 
 
-def parse(page: Path, text: str) -> list[Block]:
-    """The command blocks of a page."""
-    found, lines, start = [], text.splitlines(), None
-    for number, line in enumerate(lines):
-        if start is None and FENCE.match(line):
-            start = number
-        elif start is not None and line.startswith("```"):
-            language = FENCE.match(lines[start])[1]  # type: ignore[index]
-            if language in LANGUAGES:
-                kind, value, options = _marked(lines[start - 1] if start else "")
-                own = command_lines(lines[start + 1 : number], language)
-                found.append(
-                    Block(page=page, number=start + 1, kind=kind, value=value, options=options, lines=tuple(own))
-                )
-            start = None
-    return found
+def _fenced(page: Path, lines: Sequence[str], start: int, fence: re.Match[str]) -> tuple[Block, int]:
+    """The block whose fence is line `start`, and the index of the line after it."""
+    end = start + 1
+    while end < len(lines) and lines[end].strip() != fence["ticks"]:
+        end += 1
+    kind, text = _marker_before(lines, start)
+    body = tuple(line.removeprefix(fence["indent"]) for line in lines[start + 1 : end])
+    block = Block(page=page, line=start + 2, language=fence["language"], marker=kind, text=text, lines=body)
+    return block, end + 1
 
 
-@cache
-def blocks(page: Path) -> tuple[Block, ...]:
-    """The command blocks of a page of the project."""
-    return tuple(parse(page, page.read_text()))
+def _indented(page: Path, lines: Sequence[str], start: int) -> tuple[Block, int]:
+    end = start
+    while end < len(lines) and (lines[end].startswith("    ") or not lines[end].strip()):
+        end += 1
+    kind, text = _marker_before(lines, start)
+    body = tuple(line[4:] for line in lines[start:end])
+    return Block(page=page, line=start + 1, language="", marker=kind, text=text, lines=body), end
 
 
-def stray_commands(text: str) -> list[str]:
-    """Commands in blocks that no marker can belong to: indented ones, and fences of another language."""
-    found, language = [], None
-    for line in text.splitlines():
-        fence = FENCE.match(line)
+def blocks_of(page: Path, text: str) -> Iterator[Block]:
+    """Blocks of a page that a reader types.
+
+    These are fenced blocks of a shell's language, indented blocks that begin with a command, and blocks of Python that
+    have a marker.
+    """
+    lines, index = text.splitlines(), 0
+    while index < len(lines):
+        fence = FENCE.match(lines[index])
+        begins = lines[index].startswith("    ") and (
+            index == 0 or not lines[index - 1].strip() or MARKER.match(lines[index - 1])
+        )
         if fence:
-            language = None if language is not None else fence[1]
+            block, index = _fenced(page, lines, index, fence)
+            if block.language in LANGUAGES or (block.language == "python" and block.marker):
+                yield block
+        elif begins:
+            block, index = _indented(page, lines, index)
+            if COMMAND.match(block.lines[0]):
+                yield block
+        else:
+            index += 1
+
+
+def all_blocks() -> list[Block]:
+    return [block for page in pages() for block in blocks_of(page, page.read_text())]
+
+
+def _is_complete(command: str) -> bool:
+    """Whether bash would run it now, instead of asking for another line."""
+    done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and not done.stderr and not command.endswith("\\")
+
+
+def steps_of(block: Block) -> list[Step]:
+    """The commands of a block in the order in which they are typed, comments left out."""
+    if block.language == "python":
+        return [Step(command="python - <<'END_OF_BLOCK'\n" + "\n".join(block.lines) + "\nEND_OF_BLOCK", output=None)]
+    prompts = block.language == "console" or block.lines[0].startswith("$ ")
+    steps: list[Step] = []
+    pending, shown = "", []
+    for line in (*block.lines, None):
+        typed = line is not None and (line.startswith("$ ") or not prompts or bool(pending))
+        if steps and prompts and not pending and (typed or line is None):
+            steps[-1] = Step(command=steps[-1].command, output=tuple(shown))
+            shown = []
+        if line is None:
+            break
+        if not typed:
+            shown.append(line)
             continue
-        inside = language is not None and language not in (*LANGUAGES, "text")
-        if (inside or (language is None and line.startswith("    "))) and COMMAND_START.match(line.strip()):
-            found.append(line.strip())
-    return found
+        typed_text = line.removeprefix("> " if pending else "$ ") if prompts else line
+        pending = f"{pending}\n{typed_text}" if pending else typed_text
+        if not pending.strip() or pending.lstrip().startswith("#"):
+            pending = ""
+        elif _is_complete(pending):
+            steps.append(Step(command=pending, output=None))
+            pending = ""
+    if pending:
+        raise ValueError(f"{block.place}: the last command is not complete: {pending!r}")
+    return steps

@@ -1,113 +1,71 @@
-"""Compares a command line of the documentation with the help of the command, without running it."""
+"""Flags of the commands in the pages, compared with the help of the commands."""
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 
-from docs.help_texts import all_texts
+from docs import help_texts
 from tests.conftest import ROOT
 
-FLAG = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
-OF_OTHERS = {"horovodrun": {"-np", "--gloo", "-H", "--timeline-filename"}, "mpirun": {"-np"}}
-MODULES_OF_OTHERS = {"http.server"}
-GONE = {"benchmarks.training.steps"}
-"""Modules of earlier versions that docs/results.md names for the figures made with them."""
+FLAG = re.compile(r"--[a-z][a-z0-9-]*")
+ENDS = ("&&", "||", "|", ";", "&", ">", ">>", "2>", "2>&1", "#")
+"""Words at which a command of a line ends."""
+PLACEHOLDERS = ("...", "COMMAND", "NAME", "MODULE")
 
 
-@cache
-def help_texts() -> Mapping[str, str]:
-    """Command -> its help; read once, it takes some seconds."""
-    return all_texts()
+def commands_in(line: str) -> Iterator[list[str]]:
+    """The words after `python -m` of each command in a line."""
+    words = shlex.split(line.replace("\\\n", " "), comments=True)
+    for index in range(len(words) - 1):
+        if words[index].startswith("python") and words[index + 1] == "-m":
+            rest = words[index + 2 :]
+            end = next((at for at, word in enumerate(rest) if word in ENDS or word.endswith(";")), len(rest))
+            yield rest[:end]
 
 
-@cache
+@functools.cache
 def known_flags(command: str) -> frozenset[str]:
-    """The flags in the help of a command; a switch `--[no-]x` has both names."""
-    found = FLAG.findall(help_texts()[command].replace("--[no-]", "--no-"))
-    return frozenset([*found, *(flag.replace("--no-", "--") for flag in found)])
+    """Flags in the help of a command, as "serving triton build"."""
+    texts = help_texts.all_texts((command.split()[0],))
+    return frozenset(FLAG.findall(texts[command]))
 
 
-@cache
-def all_flags() -> frozenset[str]:
-    """The flags of all commands, and those of other programs that the pages may name."""
-    own = {flag for command in help_texts() for flag in known_flags(command)}
-    return frozenset(own.union(*OF_OTHERS.values(), {"--help", "--help-all"}))
+def _command_of(words: Sequence[str]) -> str:
+    """The longest name of a command with which the words begin.
+
+    Raises:
+        ValueError: none is known.
+    """
+    names = sorted(help_texts.names(), key=len, reverse=True)
+    first = [word.split("|")[0] for word in words]
+    for name in names:
+        if first[: len(name.split())] == name.split():
+            return name
+    raise ValueError(f"python -m {' '.join(words)}: no such command; known are {', '.join(sorted(names))}")
 
 
-def _segments(command: str) -> list[list[str]]:
-    """The words of each simple command in a command line; redirections end one."""
-    reader = shlex.shlex(command, posix=True, punctuation_chars=True)
-    reader.whitespace_split = True
-    found: list[list[str]] = [[]]
-    for word in reader:
-        if word and set(word) <= set("|;&<>()"):
-            found.append([])
-        else:
-            found[-1].append(word)
-    return [words for words in found if words]
-
-
-def _flags(words: Sequence[str]) -> list[str]:
-    return [word.partition("=")[0] for word in words if FLAG.match(word)]
-
-
-def _named(words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The longest command that the words begin with, and the words after it."""
-    for count in (3, 2, 1):
-        name = " ".join(words[:count])
-        if name in help_texts():
-            return name, words[count:]
-    return words[0], words[1:]
-
-
-def _of_module(words: Sequence[str]) -> list[str]:
-    """Faults of `python -m WORDS`."""
-    command, rest = _named(words)
-    if any(word.isupper() for word in words[:2]):  # a placeholder, as NAME
+def wrong_flags(words: Sequence[str]) -> list[str]:
+    """What is wrong with a command: a module or an action that does not exist, or flags that its help does not have."""
+    module = words[0]
+    if module.split(".")[0] in ("examples", "docs"):
+        path = ROOT.joinpath(*module.split("."))
+        return [] if path.with_suffix(".py").exists() or path.is_dir() else [f"no module {module}"]
+    if module.split(".")[0] not in {name.split()[0].split(".")[0] for name in help_texts.COMMANDS}:
         return []
-    if command not in help_texts():
-        if command in MODULES_OF_OTHERS | GONE:
-            return []
-        base = ROOT.joinpath(*command.split("."))
-        known = base.with_suffix(".py").is_file() or (len(words) == 1 and (base / "__main__.py").is_file())
-        return [] if known else [f"no command python -m {' '.join(words[:2])}"]
-    faults = []
-    if "--" in rest and command.startswith("horovod_launch "):
-        place = list(rest).index("--")
-        module = [word for word in rest[:place] if word in help_texts()]
-        faults = _of_module([*module, *rest[place + 1 :]]) if module else [f"{command}: no module before --"]
-        rest = rest[:place]
-    elif command.startswith("benchmarks "):
-        rest = rest[: list(rest).index("--")] if "--" in rest else rest
-    return faults + [f"{command} has no {flag}" for flag in _flags(rest) if flag not in known_flags(command)]
-
-
-def _of_make(words: Sequence[str]) -> list[str]:
-    text = (ROOT / "Makefile").read_text()
-    faults = []
-    for word in words:
-        name, sign, _ = word.partition("=")
-        wanted = rf"^{re.escape(name)} *[?:]?=" if sign else rf"^{re.escape(name)}:"
-        if not re.search(wanted, text, re.MULTILINE):
-            faults.append(f"make has no {name}")
-    return faults
-
-
-def faults(command: str) -> list[str]:
-    """What is wrong with a command line: unknown commands, flags and targets."""
-    found = []
-    for words in _segments(command):
-        program = words[0]
-        if program == "make":
-            found += _of_make(words[1:])
-        for place, word in enumerate(words):
-            if word == "python" and words[place + 1 : place + 2] == ["-m"] and words[place + 2 :]:
-                found += _of_module(words[place + 2 :])
-                before = words[:place]
-                known = OF_OTHERS.get(program, set())
-                found += [f"{program} has no {f}" for f in _flags(before) if f not in known]
-                break
-    return found
+    if len(words) == 1 or words[1] in ("--help", "--help-all"):
+        return []
+    own, theirs = list(words), []
+    if "--" in words:
+        at = list(words).index("--")
+        own, inner = list(words[:at]), next((word for word in words[1:at] if word in help_texts.COMMANDS), "")
+        theirs = [inner, *words[at + 1 :]] if inner else []
+    try:
+        command = _command_of(own)
+    except ValueError as error:
+        return [str(error)]
+    used = {word.split("=")[0] for word in own if FLAG.fullmatch(word.split("=")[0])}
+    wrong = [f"{command} has no {flag}" for flag in sorted(used - known_flags(command) - {"--help", "--help-all"})]
+    return wrong + (wrong_flags(theirs) if theirs else [])

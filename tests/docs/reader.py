@@ -1,162 +1,155 @@
-"""Runs the blocks of one name as a reader types them, in one shell and one folder, and compares what they print."""
+"""A reader who types the blocks of a page: a folder that looks like the project's, and bash.
+
+Three things differ from what a reader types, because tests share a machine and have no network: `--download` is
+`--raw FOLDER`, `make setup` is not run again, and servers listen on free ports instead of 8000 to 8002.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import ROOT, _environment
-from tests.docs.blocks import PAGES, Block, Line, blocks
+from tests.docs.blocks import Block, Step, steps_of
+from tests.docs.outputs import difference
 
-MARK = "@@@ command "
-PORTS = ("8000", "8001", "8002")
-"""Ports that the pages name; a run gets free ones instead."""
-UNTIL = "background until"
-ELLIPSIS = re.compile(r"^(\[?\.\.\.\]?|…)$")
-NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Printed:
-    """What a command printed, and what the page shows."""
-
-    line: Line
-    shown: Sequence[str]
-    printed: Sequence[str]
-    output: str
-    """exact, varies, or "" for the same shape."""
-
-
-def named_blocks() -> Mapping[str, list[Block]]:
-    """Name -> its blocks, in the order of the pages and of the lines in them."""
-    found: dict[str, list[Block]] = {}
-    for page in PAGES:
-        for block in blocks(page):
-            if block.kind == "run":
-                found.setdefault(block.value, []).append(block)
-    return found
+TIMEOUT = 300
+"""Seconds that a command may take."""
+NOT_LINKED = {".git", ".venv", "data", "runs", "models", "build", ".hypothesis"}
+SERVER = re.compile(r"\bserving triton serve\b")
+READY = "ready:"
+"""What a server prints when it answers."""
+SCRIPT = """
+. "$READER_STATE" 2>/dev/null
+cd "$(cat "$READER_FOLDER")"
+{command}
+status=$?
+declare -px | grep -v -E '^declare -[a-z]*r' > "$READER_STATE"
+pwd > "$READER_FOLDER"
+exit $status
+"""
 
 
-def free_ports(count: int) -> list[str]:
-    """Ports that are free now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [str(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+class Reader:
+    """Runs commands one after another; the folder and the exported variables stay from one to the next."""
 
+    def __init__(self, folder: Path, raw: Callable[[str], Path], ports: tuple[int, int, int], titles: bool) -> None:
+        """
+        Args:
+            folder: an empty folder.
+            raw: name of a data set -> the folder that is read instead of a download.
+            ports: HTTP, gRPC and metrics port of a server.
+            titles: whether titles of films are those that the pages show.
+        """
+        self.folder, self.raw, self.ports, self.titles = folder, raw, ports, titles
+        self.home = folder / "project"
+        self.home.mkdir(parents=True)
+        for path in ROOT.iterdir():
+            if path.name not in NOT_LINKED and not path.name.startswith("NOTE"):
+                (self.home / path.name).symlink_to(path)
+        (self.home / ".venv").symlink_to(sys.prefix)
+        self._state, self._where = folder / "state", folder / "where"
+        self._where.write_text(str(self.home))
+        self._servers: list[subprocess.Popen[bytes]] = []
+        self._env = _environment({"PYTHONUNBUFFERED": "1", "COLUMNS": "100", "OPAL_PREFIX": sys.prefix}) | {
+            "READER_STATE": str(self._state),
+            "READER_FOLDER": str(self._where),
+        }
 
-def adapted(command: str, ports: Mapping[str, str], raw: Path) -> str:
-    """A command with what a test must change: nothing is downloaded, and ports are free ones."""
-    command = command.replace("--download", f"--raw {shlex.quote(str(raw))}")
-    if "triton serve" in command and "--http-port" not in command:
-        command += " --http-port 8000 --grpc-port 8001 --metrics-port 8002"
-    return re.sub(r"\b800[012]\b", lambda match: ports[match[0]], command)
+    def prepared(self, command: str) -> str:
+        """A command of a page as it is run here."""
+        http, grpc, metrics = (str(port) for port in self.ports)
+        found = re.search(r"data_prep (\S+)", command)
+        if found and "--download" in command:
+            command = command.replace("--download", f"--raw '{self.raw(found[1])}'")
+        command = re.sub(r"\b(127\.0\.0\.1|localhost):8000\b", rf"\1:{http}", command)
+        command = re.sub(r"\b(127\.0\.0\.1|localhost):8001\b", rf"\1:{grpc}", command)
+        if SERVER.search(command):
+            for flag, port in (("--http-port", http), ("--grpc-port", grpc), ("--metrics-port", metrics)):
+                command = re.sub(rf"\s{flag}[ =]\d+", "", command)
+                command = SERVER.sub(rf"\g<0> {flag} {port}", command)
+        elif "serving client" in command and "--url" not in command:
+            port = grpc if "--protocol grpc" in command else http
+            command = command.replace("serving client", f"serving client --url 127.0.0.1:{port}")
+        return command
 
+    def run(self, block: Block) -> None:
+        """Type a block.
 
-def script(chosen: Sequence[Block], ports: Mapping[str, str], raw: Path) -> str:
-    """The blocks as a shell script that prints a mark before each command and ends at the first failure."""
-    text = ["set -eo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]
-    number = 0
-    for block in chosen:
-        for line in block.lines:
-            command = adapted(line.command, ports, raw)
-            text.append(f"printf '\\n{MARK}{number}\\n'")
-            if UNTIL in block.options:
-                ready = adapted(block.options[UNTIL], ports, raw)
-                wait = f"for i in $(seq 120); do {ready} >/dev/null 2>&1 && break; kill -0 $!; sleep 1; done"
-                text += [f"exec_in_background() {{ {command}; }}", "exec_in_background > background.log 2>&1 &"]
-                text += [wait, f"{ready} >/dev/null", "cat background.log"]
-            else:
-                text.append(command)
-            number += 1
-    return "\n".join(text) + "\n"
+        Raises:
+            AssertionError: a command ended with another status, or printed something else than the page shows.
+        """
+        for step in steps_of(block):
+            command = self.prepared(step.command)
+            serves = SERVER.search(command) and block.status == 0 and "--help" not in command
+            status, printed = self._serve(command) if serves else self._run(command)
+            where = f"{block.place}: {step.command}"
+            assert status == block.status, f"{where}\nended with status {status}:\n{printed[-3000:]}"
+            self._compare(block, step, printed, where)
 
+    def _compare(self, block: Block, step: Step, printed: str, where: str) -> None:
+        if step.output is not None:
+            wrong = difference(step.output, printed.splitlines(), block.exact, self.titles)
+            assert not wrong, f"{where}\n{wrong}"
 
-def run(name: str, folder: Path, raw: Path, timeout: float = 900) -> list[Printed]:
-    """Run the blocks of a name.
+    def _run(self, command: str) -> tuple[int, str]:
+        log = self.folder / "printed"
+        with log.open("wb") as out:
+            process = self._start(command, out)
+            try:
+                status = process.wait(TIMEOUT)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                return -1, f"no end after {TIMEOUT} s\n{log.read_text(errors='replace')}"
+        return status, log.read_text(errors="replace")
 
-    Raises:
-        AssertionError: a command failed; the message holds the end of what was printed.
-    """
-    chosen = named_blocks()[name]
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    (folder / ".venv").symlink_to(sys.prefix)
-    (folder / "examples").symlink_to(ROOT / "examples")
-    env = _environment({"PYTHONPATH": str(ROOT)})
-    with (folder / "printed.log").open("w") as out:
-        shell = subprocess.Popen(
-            ["bash", "-c", script(chosen, ports, raw)],
-            cwd=folder,
-            env=env,
+    def _serve(self, command: str) -> tuple[int, str]:
+        """Start a server and wait until it is ready, as a reader does before going on in another terminal."""
+        log = self.folder / f"server-{len(self._servers)}"
+        with log.open("wb") as out:
+            process = self._start(command.rstrip().removesuffix("&"), out)
+        self._servers.append(process)
+        until = time.monotonic() + TIMEOUT
+        while process.poll() is None and time.monotonic() < until:
+            if READY in log.read_text(errors="replace"):
+                time.sleep(1.0)  # the lines after this one
+                return 0, log.read_text(errors="replace")
+            time.sleep(0.2)
+        return process.returncode or -1, log.read_text(errors="replace")
+
+    def _start(self, command: str, out: object) -> subprocess.Popen[bytes]:
+        script = SCRIPT.replace("{command}", command)
+        return subprocess.Popen(
+            ["bash", "-c", script],
+            env=self._env,
             stdin=subprocess.DEVNULL,
-            stdout=out,
+            stdout=out,  # type: ignore[arg-type]
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def close(self) -> None:
+        """Stop the servers."""
+        for server in self._servers:
+            _end(server)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started: politely, then not."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
-            status = shell.wait(timeout)
-        finally:
-            if shell.poll() is None:
-                os.killpg(shell.pid, signal.SIGKILL)
-    text = (folder / "printed.log").read_text()
-    for ours, theirs in ports.items():
-        text = text.replace(theirs, ours)
-    background = folder / "background.log"
-    tail = background.read_text()[-2000:] if background.is_file() else ""
-    assert status == 0, f"status {status} of the blocks {name!r}:\n{text[-4000:]}\n{tail}"
-    parts = re.split(rf"^{MARK}\d+\n", text, flags=re.MULTILINE)[1:]
-    every = [(block, line) for block in chosen for line in block.lines]
-    assert len(parts) == len(every)
-    return [
-        Printed(
-            line=line,
-            shown=line.output,
-            printed=part.strip("\n").splitlines(),
-            output=block.options.get("output", ""),
-        )
-        for (block, line), part in zip(every, parts, strict=True)
-    ]
-
-
-def shape(line: str) -> str:
-    """A line with what may differ left out: numbers, how wide columns are, and all of a table row but its kind."""
-    line = line.strip()
-    if re.match(r"\d+\s{2,}\S", line):
-        return "a row"
-    line = re.sub(r"[-=]{4,}", "----", NUMBER.sub("0", line))
-    return re.sub(r"\s+", " ", line)
-
-
-def difference(shown: Sequence[str], printed: Sequence[str], output: str) -> str:
-    """The first shown line that was not printed at its place; "" where all were.
-
-    A line of dots stands for any lines. Lines that are printed after the last shown one do not matter.
-    """
-    if output == "varies" or not shown:
-        return "" if printed or not shown else "nothing was printed"
-    same = (lambda text: text.rstrip()) if output == "exact" else shape
-    wanted = [same(text) for text in shown if text.strip()]
-    given = [same(text) for text in printed if text.strip()]
-    place, skipping = 0, False
-    for text in wanted:
-        if ELLIPSIS.match(text.strip()):
-            skipping = True
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
             continue
-        while skipping and place < len(given) and given[place] != text:
-            place += 1
-        if place >= len(given) or given[place] != text:
-            found = given[place] if place < len(given) else "(nothing)"
-            return f"the page shows {text!r}, printed was {found!r}"
-        place, skipping = place + 1, False
-    return ""
+        if number == signal.SIGINT:
+            time.sleep(0.5)

@@ -1,114 +1,177 @@
-"""Every command of README.md and docs/ is run by a test or says what it needs, and has only flags that exist."""
+"""Every command in the pages runs as it stands there, or says what it needs and has flags that exist."""
 
 from __future__ import annotations
 
-import re
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.docs import flags
-from tests.docs.blocks import COMMAND_START, PAGES, Line, blocks, command_lines, parse, stray_commands
+from tests.conftest import SHARED_DATA
+from tests.docs import flags, stand_in
+from tests.docs.blocks import Block, all_blocks, blocks_of, steps_of
+from tests.docs.outputs import difference
+from tests.docs.reader import Reader
 
-HISTORY = {"renamed.md", "changelog.md"}
-"""Pages that name flags of earlier versions."""
-UNMARKED = {"README.md", "data.md", "serving.md"}
-"""Pages whose blocks have no markers yet. Remove a page here once it has them: its test then fails as passed."""
-INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-
-
-def _pages(*, without: set[str] = HISTORY) -> list[object]:
-    return [pytest.param(p, id=str(p.relative_to(ROOT))) for p in PAGES if p.name not in without]
+BLOCKS = all_blocks()
+NAMES = list(dict.fromkeys(block.name for block in BLOCKS if block.marker == "run"))
+IN_SHELL = [block for block in BLOCKS if block.language != "python"]
 
 
-def _marked_pages() -> list[object]:
-    mark = pytest.mark.xfail(strict=True, reason="the page has no markers yet")
-    return [pytest.param(p, id=str(p.relative_to(ROOT)), marks=[mark] if p.name in UNMARKED else []) for p in PAGES]
+def _free_ports() -> tuple[int, int, int]:
+    sockets = [socket.socket() for _ in range(3)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        first, second, third = (one.getsockname()[1] for one in sockets)
+        return first, second, third
+    finally:
+        for one in sockets:
+            one.close()
 
 
-@pytest.mark.parametrize("page", _marked_pages())
-def test_every_block_is_run_or_says_what_it_needs(page: Path) -> None:
-    unmarked = [block.place for block in blocks(page) if not block.kind]
-    assert not unmarked, f"write <!-- run: NAME --> or <!-- needs: WHAT --> before the blocks {', '.join(unmarked)}"
-    assert not stray_commands(page.read_text()), "commands belong into ```bash or ```console blocks"
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """Run the blocks of a name, and those of the name that it comes after; each name once."""
+    readers: dict[str, Reader] = {}
+    failed: dict[str, str] = {}
+    generated: list[Path] = []
+
+    def raw(name: str) -> Path:
+        if (SHARED_DATA / name).is_dir():
+            return SHARED_DATA / name
+        assert name == "ml-latest-small", f"{name} cannot be generated here: mark the block with 'needs: network'"
+        if not generated:
+            generated.append(stand_in.write(tmp_path_factory.mktemp("raw") / name))
+        return generated[0]
+
+    def run(name: str) -> None:
+        assert name not in failed, f"{name} failed before: {failed[name]}"
+        if name in readers:
+            return
+        blocks = [block for block in BLOCKS if block.marker == "run" and block.name == name]
+        assert blocks, f"no block has the marker 'run: {name}'"
+        before = next((block.after for block in blocks if block.after), "")
+        if before:
+            run(before)
+            readers[name] = readers[before]
+        else:
+            titles = (SHARED_DATA / "ml-latest-small").is_dir()
+            readers[name] = Reader(tmp_path_factory.mktemp(name), raw, _free_ports(), titles)
+        try:
+            for block in blocks:
+                readers[name].run(block)
+        except AssertionError as error:
+            failed[name] = str(error)
+            raise
+
+    yield run
+    for reader in readers.values():
+        reader.close()
 
 
-@pytest.mark.parametrize("page", _pages(without=set()))
-def test_tests_that_a_block_names_exist(page: Path) -> None:
-    for block in blocks(page):
-        if block.kind == "run by":
-            assert (ROOT / block.value).is_file(), block.place
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_run_as_a_reader_types_them(name: str, read: Callable[[str], None]) -> None:
+    read(name)
 
 
-@pytest.mark.parametrize("page", _pages())
-def test_commands_have_only_flags_that_exist(page: Path) -> None:
-    found = [
-        f"{block.place}: {f}" for block in blocks(page) for line in block.lines for f in flags.faults(line.command)
+@pytest.mark.parametrize("block", IN_SHELL, ids=lambda block: block.place)
+def test_a_block_is_run_or_says_what_it_needs(block: Block) -> None:
+    assert block.marker, f"{block.place}: no <!-- run: NAME --> or <!-- needs: ... --> on the line before the block"
+
+
+@pytest.mark.parametrize("block", IN_SHELL, ids=lambda block: block.place)
+def test_commands_and_flags_exist(block: Block) -> None:
+    wrong = [
+        problem
+        for step in steps_of(block)
+        for words in flags.commands_in(step.command)
+        for problem in flags.wrong_flags(words)
     ]
-    for span in INLINE.findall(re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
-        text = " ".join(span.split())
-        if COMMAND_START.match(text) and "|" not in text:
-            found += [f"`{text}`: {fault}" for fault in flags.faults(text)]
-        elif re.fullmatch(r"--[a-z][\w-]*", text.partition(" ")[0].partition("=")[0]):
-            name = text.partition(" ")[0].partition("=")[0]
-            found += [] if name in flags.all_flags() else [f"`{text}`: no command has {name}"]
-    assert not found
+    assert not wrong, f"{block.place}: {'; '.join(wrong)}"
+
+
+PAGE = """
+Text.
+
+<!-- run: first -->
+```console
+$ python -m data_prep synthetic \\
+    --like tiny
+read 10 rows
+...
+$ echo 'two
+> lines'
+two
+lines
+```
+
+<!-- needs: gpu -->
+
+    make train
+    # a comment
+    make test
+
+```bash
+true
+```
+
+- a list
+
+    continued, not a command
+
+<!-- run: second after first; exact; status 2 -->
+```python
+print(1)
+```
+"""
+
+
+def test_blocks_of_a_page() -> None:
+    console, indented, bare, python = blocks_of(Path("page.md"), PAGE)
+    assert (console.marker, console.name, console.line) == ("run", "first", 6)
+    steps = steps_of(console)
+    assert [step.command for step in steps] == [
+        "python -m data_prep synthetic \\\n    --like tiny",
+        "echo 'two\nlines'",
+    ]
+    assert [step.output for step in steps] == [("read 10 rows", "..."), ("two", "lines")]
+    assert (indented.marker, indented.text) == ("needs", "gpu")
+    assert [step.command for step in steps_of(indented)] == ["make train", "make test"]
+    assert bare.marker == ""
+    assert (python.name, python.after, python.exact, python.status) == ("second", "first", True, 2)
 
 
 @pytest.mark.parametrize(
-    ("command", "fault"),
+    ("shown", "printed", "exact", "titles", "same"),
     [
-        ("python -m vaecf.train --data D --run-dir R --epochs 3", None),
-        ("python -m vaecf.train --data D --epoch 3", "vaecf.train has no --epoch"),
-        ("horovodrun -np 2 python -m ncf_tf.train --factors 8 2>&1 | tee log", None),
-        ("horovodrun --np 2 python -m vaecf.train --data D", "horovodrun has no --np"),
-        ("python -m horovod_launch run -np 2 vaecf.train -- --data D --latent 3", None),
-        ("python -m horovod_launch run -np 2 vaecf.train -- --factors 3", "vaecf.train has no --factors"),
-        ("python -m serving triton build --export E --repository models", None),
-        ("python -m serving triton serve --export E", "serving triton serve has no --export"),
-        ("python -m nothing --data D", "no command python -m nothing --data"),
-        ("make train DATASET=ml-1m", None),
-        ("make tain", "make has no tain"),
-        ("make train DATA_SET=ml-1m", "make has no DATA_SET"),
-        ("python -m examples.quickstart && curl -s http://127.0.0.1:8000/x -d '{\"--a\": 1}'", None),
+        (["a", "b"], ["a", "b"], False, True, True),
+        (["a", "b"], ["a", "c"], False, True, False),
+        (["a"], ["a", "more"], False, True, False),
+        (["a", "..."], ["a", "more"], False, True, True),
+        (["...", "z"], ["a", "more", "z"], False, True, True),
+        (["...", "z"], ["z", "more"], False, True, False),
+        (["a", "...", "c", "[...]"], ["a", "b", "c", "d"], False, True, True),
+        (["took 1.5 s, 2,000 rows"], ["took 12 s, 3 rows"], False, True, True),
+        (["took 1.5 s"], ["took long"], False, True, False),
+        (["took 1.5 s"], ["took 1.6 s"], True, True, False),
+        (["  1  Jumanji (1995)   2  4.25"], ["  1  Heat (1995)  6  3.00"], False, True, False),
+        (["  1  Jumanji (1995)   2  4.25"], ["  1  Heat (1995)  6  3.00"], False, False, True),
     ],
 )
-def test_faults_of_a_command(command: str, fault: str | None) -> None:
-    assert flags.faults(command) == ([fault] if fault else [])
+def test_output_is_compared_in_form(
+    shown: list[str], printed: list[str], exact: bool, titles: bool, same: bool
+) -> None:
+    assert (difference(shown, printed, exact, titles) == "") is same
 
 
-def test_console_blocks_hold_commands_and_their_output() -> None:
-    body = ["$ python -m a \\", "  --flag", "one", "  two", "$ curl -d '{", "}'", "three"]
-    assert command_lines(body, "console") == [
-        Line(command="python -m a \\\n  --flag", output=["one", "  two"]),
-        Line(command="curl -d '{\n}'", output=["three"]),
-    ]
-
-
-def test_bash_blocks_hold_commands_only() -> None:
-    body = ["# first", "make train  # it's quick", "", "python -m a \\", "  --flag"]
-    assert [line.command for line in command_lines(body, "bash")] == [
-        "make train  # it's quick",
-        "python -m a \\\n  --flag",
-    ]
-
-
-def test_markers_are_read() -> None:
-    text = "<!-- run: a; background until: curl -sf x -->\n```bash\nserve\n```\n\n```console\n$ b\n```\n"
-    first, second = parse(ROOT / "README.md", text)
-    assert (first.kind, first.value, first.options) == ("run", "a", {"background until": "curl -sf x"})
-    assert (second.kind, second.number) == ("", 6)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("    python -m vaecf.train\n", ["python -m vaecf.train"]),
-        ("```sh\nmake train\n```\n", ["make train"]),
-        ("```bash\nmake train\n```\n```text\npython -m a\n```\n", []),
-        ("text\n\n    {a: b}\n", []),
-    ],
-)
-def test_commands_outside_of_command_blocks_are_found(text: str, found: list[str]) -> None:
-    assert stray_commands(text) == found
+def test_a_flag_that_no_command_has_is_found() -> None:
+    line = "horovodrun -np 2 python -m vaecf.train --data D --run-dir R --epoch 3 && python -m serving triton start"
+    first, second = flags.commands_in(line)
+    assert flags.wrong_flags(first) == ["vaecf.train has no --epoch"]
+    assert "no such command" in flags.wrong_flags(second)[0]
+    launched = "horovod_launch run -np 2 vaecf.train -- --data D --run-dirs R".split()
+    assert flags.wrong_flags(launched) == ["vaecf.train has no --run-dirs"]

@@ -1,137 +1,140 @@
-"""The site is built strictly, asks no other host for anything, and links terms to the glossary."""
+"""The site builds strictly, its pages ask no other host for anything, and every page is in the navigation."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from docs import build as site_build
-from docs.example_pages import notebook_page, site_links
-from docs.glossary_links import linked, terms
-from docs.help_texts import names
+from docs import build, example_pages, glossary_links
 from tests.conftest import ROOT
 
-EXTERNAL = re.compile(
-    r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b[^>]*\bhref=[\"']?(?:https?:)?//"
-)
-STYLES = re.compile(r"@import\s+[\"'(]|url\([\"']?(?:https?:)?//")
-GLOSSARY = "# Glossary\n\n### Gate\n\nA condition.\n\n### Fold-in\n<!-- also: fold-out -->\n\nItems.\n"
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "link": "href",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "object": "data",
+}
+"""Tag -> its attribute that a browser loads when it opens the page."""
+NOT_LOADED = {"canonical", "prev", "next", "alternate", "edit"}
+"""Kinds of <link> that a browser does not load."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` builds it; a broken link or an unreadable docstring is an error."""
+    """The built site; the build fails on a warning."""
     folder = tmp_path_factory.mktemp("site") / "site"
-    site_build.build(folder)
+    build.build(folder)
     return folder
 
 
-@pytest.mark.timeout(180)
-def test_every_page_of_the_navigation_is_built(site: Path) -> None:
-    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    pages = [
-        p if isinstance(p, str) else next(iter(p.values()))
-        for part in settings["nav"]
-        for p in next(iter(part.values()))
-    ]
-    assert "reference/api.md" in pages
-    for page in pages:
-        assert (site / page).with_suffix(".html").is_file(), page
-    on_disk = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
-    assert on_disk == set(pages), "every page is in the navigation of mkdocs.yml"
+class _Loaded(HTMLParser):
+    """Collects the addresses that a browser loads with a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        address = values.get(LOADED.get(tag, ""))
+        if address and not (tag == "link" and NOT_LOADED & set((values.get("rel") or "").split())):
+            self.found.append(address)
 
 
-def test_pages_ask_no_other_host_for_anything(site: Path) -> None:
-    for page in site.rglob("*.html"):
-        assert not EXTERNAL.search(page.read_text()), page
-    for style in site.rglob("*.css"):
-        assert not STYLES.search(style.read_text()), style
+def loaded_by(html: str) -> list[str]:
+    """Addresses on other hosts that a browser loads with a page."""
+    parser = _Loaded()
+    parser.feed(html)
+    return [address for address in parser.found if re.match(r"(https?:)?//", address)]
 
 
-def test_flags_are_those_of_the_commands(site: Path) -> None:
-    text = (site / "reference/flags.html").read_text()
-    source = (ROOT / "docs/reference/flags.md").read_text()
-    assert re.findall(r"<!-- help: (.+) -->", source) == names()
-    assert "--run-dir" in text and "--held-out-users" in text
+def _nav_pages(nav: Any) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for entry in nav if isinstance(nav, list) else nav.values():
+            yield from _nav_pages(entry)
 
 
-def test_the_reference_holds_the_docstrings(site: Path) -> None:
-    text = (site / "reference/api.html").read_text()
-    for name in (
-        "recsys_core.dataset.Dataset.from_frame",
-        "recsys_core.training.trainer.Trainer.fit",
-        "vaecf.model.MultVae",
-    ):
-        assert f'id="{name}"' in text
+@pytest.mark.slow
+def test_pages_ask_no_other_host(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 20
+    assert {str(page.relative_to(site)): found for page in pages if (found := loaded_by(page.read_text()))} == {}
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text()), sheet
 
 
-def test_first_uses_of_terms_are_linked(site: Path) -> None:
-    assert 'href="glossary.html#gate"' in (site / "training.html").read_text()
-    assert 'href="../glossary.html#checkpoint"' in (site / "reference/files.html").read_text()
-
-
-def test_notebooks_are_pages(site: Path) -> None:
+@pytest.mark.slow
+def test_every_page_is_built_and_has_the_flags_of_the_commands(site: Path) -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT / "docs").with_suffix(".html")
+        assert (site / name).is_file(), name
+    flags = (site / "reference" / "flags.html").read_text()
+    for text in ("--run-dir", "usage: python -m vaecf.train", "usage: python -m serving triton build"):
+        assert text in flags
+    assert str(ROOT) not in flags
+    api = (site / "reference" / "api.html").read_text()
+    for name in ("recsys_core.dataset.Dataset.from_frame", "recsys_core.training.trainer.Trainer.fit"):
+        assert f'id="{name}"' in api
     for notebook in (ROOT / "examples").glob("*.ipynb"):
-        assert (site / "notebooks" / notebook.stem).with_suffix(".html").is_file()
+        assert (site / "notebooks" / f"{notebook.stem}.html").is_file()
 
 
-@pytest.mark.parametrize(
-    ("page", "expected"),
-    [
-        ("The gate and the gate.", "The [gate](g.md#gate) and the gate."),
-        ("Fold-out, then fold-in.", "[Fold-out](g.md#fold-in), then fold-in."),
-        ("`gate` and [gate](x.md) stay; a gate not.", "`gate` and [gate](x.md) stay; a [gate](g.md#gate) not."),
-        ("# Gate\n\ngateway, --gate, gate@10", "# Gate\n\ngateway, --gate, gate@10"),
-        ("```text\ngate\n```\ngate", "```text\ngate\n```\n[gate](g.md#gate)"),
-        ("    gate\n<!-- gate -->", "    gate\n<!-- gate -->"),
-    ],
-)
-def test_links_to_the_glossary(page: str, expected: str) -> None:
-    assert linked(page, terms(GLOSSARY), "g.md") == expected + "\n"
+def test_every_page_is_in_the_navigation() -> None:
+    named = set(_nav_pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert named == {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+
+
+def test_addresses_on_other_hosts_are_found() -> None:
+    loaded = '<script src="https://a.org/x.js"></script><link rel="stylesheet" href="//c.org/c.css">'
+    others = '<a href="https://b.org">b</a><img src="img/curves.png"><link rel="canonical" href="https://d.org">'
+    assert loaded_by(loaded + others) == ["https://a.org/x.js", "//c.org/c.css"]
+
+
+def test_a_page_is_expanded() -> None:
+    page = "<!-- help: data_prep -->\n[a model](../examples/own_model.py) [`README.md`](../README.md#results) [x](data.md)\n"  # noqa: E501
+    expected = "```text\nusage\n```\na model (`examples/own_model.py`) `README.md` [x](data.md)\n"
+    assert build.expand(page, {"data_prep": "usage"}) == expected
+    with pytest.raises(build.BuildError, match="no help of 'serving fly', known are: data_prep"):
+        build.expand("<!-- help: serving fly -->", {"data_prep": "usage"})
+
+
+def test_the_first_use_of_a_term_is_linked() -> None:
+    forms = glossary_links.terms("### Fold-in\n<!-- also: shown items -->\nText.\n\n### Gate\n\nText.\n")
+    assert forms == {"fold-in": "fold-in", "shown items": "fold-in", "gate": "gate"}
+    start = "# The gate\n\nA `gate`, a [gate](x.md), "
+    page = start + "a gate, a gate.\n\n    gate\n\n```\ngate\n```\nShown items and fold-in.\n"
+    assert glossary_links.linked(page, forms, "glossary.md") == start + (
+        "a [gate](glossary.md#gate), a gate.\n\n    gate\n\n```\ngate\n```\n"
+        "[Shown items](glossary.md#fold-in) and fold-in.\n"
+    )
 
 
 def test_a_notebook_becomes_a_page(tmp_path: Path) -> None:
-    output = {"output_type": "display_data", "data": {"image/png": "aGk=", "text/plain": "x"}}
+    notebook = tmp_path / "first.ipynb"
+    text = ["# Title\n", "[a](README.md) [b.ipynb](b.ipynb) [c](../docs/data.md#x) [d](d.py)"]
+    picture = {"image/png": "iVBORw0KGgo=", "text/plain": "x"}
     cells = [
-        {"cell_type": "markdown", "source": ["# Title\n", "see [data](../docs/data.md)"]},
-        {
-            "cell_type": "code",
-            "source": "1 + 1",
-            "outputs": [{"output_type": "execute_result", "data": {"text/plain": "2"}}],
-        },
-        {"cell_type": "code", "source": "draw()", "outputs": [output]},
+        {"cell_type": "markdown", "source": text},
+        {"cell_type": "code", "source": "1 + 1", "outputs": [{"data": {"text/plain": "2"}}]},
+        {"cell_type": "code", "source": "plot()", "outputs": [{"data": picture}]},
     ]
-    notebook = tmp_path / "a.ipynb"
     notebook.write_text(json.dumps({"cells": cells}))
-    assert notebook_page(notebook, tmp_path) == (
-        "# Title\nsee [data](../data.md)\n\n````python\n1 + 1\n````\n\n````text\n2\n````\n\n"
-        "````python\ndraw()\n````\n\n![output of the cell above](a-2-0.png)\n"
+    assert example_pages.title_of(notebook) == "Title"
+    assert example_pages.notebook_page(notebook, tmp_path) == (
+        "# Title\n[a](../examples.md) [b](../notebooks/b.md) [c](../data.md#x) d (`examples/d.py`)\n\n"
+        "````python\n1 + 1\n````\n\n````text\n2\n````\n\n````python\nplot()\n````\n\n"
+        "![output of the cell above](first-2-0.png)\n"
     )
-    assert (tmp_path / "a-2-0.png").read_bytes() == b"hi"
-
-
-def test_links_of_notebooks() -> None:
-    text = "[a](README.md), [b](other.ipynb), [c.py](c.py), [d](../docs/data.md#x)"
-    assert site_links(text) == "[a](../examples.md), [b](other.md), `examples/c.py`, [d](../data.md#x)"
-
-
-def test_a_broken_link_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = site_build._write_pages
-
-    def with_fault(stage: Path) -> list[tuple[str, Path]]:
-        notebooks = write(stage)
-        (stage / "data.md").write_text("# Data\n\n[nothing](nowhere.md)\n")
-        return notebooks
-
-    monkeypatch.setattr(site_build, "_write_pages", with_fault)
-    with pytest.raises(site_build.BuildError, match="page does not exist"):
-        site_build.build(tmp_path / "site")
-
-
-def test_help_of_an_unknown_command_fails_the_build() -> None:
-    with pytest.raises(site_build.BuildError, match="no help of 'nothing', known are: a"):
-        site_build.expand("<!-- help: nothing -->", {"a": "b"}, [])
+    assert (tmp_path / "first-2-0.png").read_bytes() == b"\x89PNG\r\n\x1a\n"

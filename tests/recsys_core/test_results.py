@@ -17,14 +17,14 @@ def data() -> Dataset:
 
 def test_metrics_and_history_of_a_trained_model(data: Dataset) -> None:
     model = LinearAutoencoder(data, rank=8)
-    run = Trainer(epochs=4, batch_size=22, evaluate_every=2, baselines=("ease",), **MISSED).fit(model, data)
+    run = Trainer(epochs=4, batch_size=6, evaluate_every=2, baselines=("ease",), **MISSED).fit(model, data)
     found = run.test.table()
     assert found.index.tolist() == ["ndcg@100", "recall@20", "recall@50"]
     assert found.columns.tolist() == ["model", "standard_error", "popularity", "ease"]
     measured = run.test["recall@20"]
     assert found.loc["recall@20"].tolist() == [measured.value, measured.standard_error, *measured.baselines.values()]
     history = run.history
-    assert history["epoch"].tolist() == [2, 4] and history["step"].tolist() == [6, 12]
+    assert history["epoch"].tolist() == [2, 4] and history["step"].tolist() == [22, 44]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert history["ndcg@100"].max() == pytest.approx(run.valid["ndcg@100"].value)  # of the best checkpoint
 

@@ -60,3 +60,11 @@ def test_few_steps_are_pointed_out_with_what_to_change() -> None:
     ten_steps = TrainingConfig(batch_size=50)
     assert sizes.few_steps(ten_steps, Sized(483)) is None  # type: ignore[arg-type]
     assert sizes.few_steps(TrainingConfig(), Sized(5)) is None  # type: ignore[arg-type] - chosen, not given
+
+
+@pytest.mark.parametrize(("batch", "ranks", "noted"), [(25, 1, False), (25, 2, True), (64, 2, False), (64, 4, True)])
+def test_ranks_with_few_examples_are_pointed_out(batch: int, ranks: int, noted: bool) -> None:
+    note = sizes.small_shares(TrainingConfig(batch_size=batch), Sized(483), ranks)  # type: ignore[arg-type]
+    assert (note is not None) is noted
+    if noted:
+        assert note is not None and note.startswith(f"each of the {ranks} processes gets {batch // ranks} users a step")

@@ -341,6 +341,19 @@ def test_recommendations_are_in_the_original_ids(model: Ease) -> None:
         assert seen["item"].tolist() == expected_items(model, known, set())[:5]
 
 
+def test_titles_stand_beside_the_items() -> None:
+    titled = table()
+    titled["name"] = titled["item"].str.replace("sku-", "Article ")
+    data = Dataset.from_frame(titled, title="name").split("users", held_out=12)
+    model = Ease(data)
+    model.solve()
+    found, alike = model.recommend(["u3@example.org"], k=5), model.similar_items("sku-1", k=3)
+    assert found.columns.tolist() == ["user", "rank", "item", "title", "score"]
+    assert alike.columns.tolist() == ["item", "rank", "similar_item", "title", "score"]
+    for items, titles in ((found["item"], found["title"]), (alike["similar_item"], alike["title"])):
+        assert titles.tolist() == [f"Article {item.removeprefix('sku-')}" for item in items]
+
+
 def test_allow_and_deny_act_before_the_top_k(model: Ease) -> None:
     user = "u3@example.org"
     full = model.recommend([user], k=100)["item"].tolist()

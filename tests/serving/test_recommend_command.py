@@ -50,7 +50,7 @@ def test_several_matches_are_an_error_that_lists_them(titled: Path, capsys: pyte
     [
         (("--titles", "Toy Stori"), 'no item has the title "Toy Stori"; do you mean "Toy Story (1995)"?'),
         (
-            ("--titles", "qqqqq", "--titles", "Haet"),
+            ("--titles", "qqqqq", "Haet"),
             'no item has the title "qqqqq"; no item has the title "Haet"; do you mean "Heat (1995)"?',
         ),
         (("--items", "6000000123"), "no item has the id 6000000123; this data set has ids such as 1, 2, 4"),
