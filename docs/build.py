@@ -32,9 +32,11 @@ HELP = re.compile(r"<!-- help: (.+?) -->")
 INCLUDE = re.compile(r"<!-- include: (.+?) -->")
 PICTURE = re.compile(r"<!-- picture: (.+?): (.+?) -->")
 OUTSIDE = re.compile(
-    r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?P<file>(?:examples|README|CHANGELOG|Makefile)[^)#]*)(?:#[^)]*)?\)"
+    r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?P<file>(?:examples/|README|CHANGELOG|Makefile)[^)#]*)(?:#[^)]*)?\)"
 )
 """Links of the pages to files of the repository that are not pages."""
+TABLE_ROW = re.compile(r"^\|.*$", re.MULTILINE)
+"""In which a value and its error stay in one line."""
 UNLINKED = ("glossary.md", "changelog.md", "renamed.md", "reference/api.md")
 """Pages in which terms are not linked."""
 
@@ -96,7 +98,7 @@ def _write_pages(stage: Path) -> list[tuple[str, Path]]:
         text = expand(page.read_text(), texts)
         if name.as_posix() not in UNLINKED:
             text = glossary_links.linked(text, forms, "../" * (len(name.parts) - 1) + "glossary.md")
-        page.write_text(text)
+        page.write_text(TABLE_ROW.sub(lambda row: row[0].replace(" ± ", "\u00a0±\u00a0"), text))
     return notebooks
 
 

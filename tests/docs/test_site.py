@@ -103,8 +103,8 @@ def test_addresses_on_other_hosts_are_found() -> None:
 
 
 def test_a_page_is_expanded() -> None:
-    page = "<!-- help: data_prep -->\n[a model](../examples/own_model.py) [`README.md`](../README.md#results) [x](data.md)\n"  # noqa: E501
-    expected = "```text\nusage\n```\na model (`examples/own_model.py`) `README.md` [x](data.md)\n"
+    page = "<!-- help: data_prep -->\n[a model](../examples/own_model.py) [`README.md`](../README.md#results) [x](../examples.md)\n"  # noqa: E501
+    expected = "```text\nusage\n```\na model (`examples/own_model.py`) `README.md` [x](../examples.md)\n"
     assert build.expand(page, {"data_prep": "usage"}) == expected
     with pytest.raises(build.BuildError, match="no help of 'serving fly', known are: data_prep"):
         build.expand("<!-- help: serving fly -->", {"data_prep": "usage"})
