@@ -35,6 +35,8 @@ OUTSIDE = re.compile(
     r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?P<file>(?:examples/|README|CHANGELOG|Makefile)[^)#]*)(?:#[^)]*)?\)"
 )
 """Links of the pages to files of the repository that are not pages."""
+COMMON_WORDS = ("code", "rank", "step", "threshold", "view")
+"""Terms that pages use in their everyday meaning too; they are linked by hand only."""
 TABLE_ROW = re.compile(r"^\|.*$", re.MULTILINE)
 """In which a value and its error stay in one line."""
 UNLINKED = ("glossary.md", "changelog.md", "renamed.md", "reference/api.md")
@@ -93,6 +95,7 @@ def _write_pages(stage: Path) -> list[tuple[str, Path]]:
     notebooks = _notebook_pages(stage)
     texts = help_texts.all_texts()
     forms = glossary_links.terms((stage / "glossary.md").read_text())
+    forms = {form: anchor for form, anchor in forms.items() if form not in COMMON_WORDS}
     for page in stage.rglob("*.md"):
         name = page.relative_to(stage)
         text = expand(page.read_text(), texts)

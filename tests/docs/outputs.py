@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tests.docs.blocks import WILDCARDS
 
-NUMBER = re.compile(r"\b[0-9a-f]{12,}\b|(?<![A-Za-z_])[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?")
+NUMBER = re.compile(r"\b[0-9a-f]{12,}\b|(?<![A-Za-z_\d])[-+]?\d+(,\d{3})*(\.\d+)?([eE][-+]?\d+)?")
 TITLE = re.compile(r".*\(\d{4}\).*")
 
 

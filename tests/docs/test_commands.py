@@ -85,7 +85,7 @@ def test_every_file_that_getting_started_writes_is_described(read: Callable[[str
     described = (ROOT / "docs" / "reference" / "files.md").read_text()
     home = read("getting-started")
     written = [path for folder in ("data/small", "runs/first", "models") for path in (home / folder).rglob("*")]
-    as_folders = {"tensorboard", "saved_model"}
+    as_folders = {"tensorboard", "saved_model", "__pycache__"}
     names = {path.name for path in written if path.is_file() and not as_folders & set(path.parts)}
     assert {"manifest.json", "run.json", "golden.npz", "verify.json", "published.json"} <= names
     assert sorted(name for name in names if f"{name}`" not in described) == []
@@ -175,6 +175,7 @@ def test_blocks_of_a_page() -> None:
         (["a", "...", "c", "[...]"], ["a", "b", "c", "d"], False, True, True),
         (["took 1.5 s, 2,000 rows"], ["took 12 s, 3 rows"], False, True, True),
         (["took 1.5 s"], ["took long"], False, True, False),
+        (["fp32, 1 process"], ["fp16, 1 process"], False, True, False),
         (["took 1.5 s"], ["took 1.6 s"], True, True, False),
         (["  1  Jumanji (1995)   2  4.25"], ["  1  Heat (1995)  6  3.00"], False, True, False),
         (["  1  Jumanji (1995)   2  4.25"], ["  1  Heat (1995)  6  3.00"], False, False, True),
