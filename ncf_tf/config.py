@@ -131,6 +131,8 @@ class NcfTrainingConfig(TrainingConfig):
     fewer where the data are small)."""
     published_batch_size: int = 16_384
     """The batch that is taken where the data fill --min-steps-per-epoch of them, if --batch-size is 0."""
+    min_steps_per_epoch: int = 100
+    """Smaller data are cut into this many batches, if --batch-size is 0."""
     evaluate_every: int = 0
     """Epochs between evaluations on the validation items (0: as many as have 100 steps)."""
     final_fit: bool = False
@@ -252,7 +254,14 @@ PRESETS: dict[str, Preset] = {
         config=_config(
             "nvidia",
             ModelConfig(factors=64, layers=(256, 256, 128, 64), dropout=0.5),
-            NcfTrainingConfig(epochs=30, published_batch_size=1 << 20, learning_rate=4.5e-3, beta1=0.25, beta2=0.5),
+            NcfTrainingConfig(
+                epochs=30,
+                published_batch_size=1 << 20,
+                min_steps_per_epoch=50,
+                learning_rate=4.5e-3,
+                beta1=0.25,
+                beta2=0.5,
+            ),
         ),
         about="the large-batch hyperparameters of NVIDIA's NCF. Published for ML-20M: HR@10 0.959 (candidates as "
         "MLPerf draws them) in 141 s on one A100; not measured by us.",
