@@ -22,11 +22,8 @@ from vaecf import MultVae
 
 
 def train(run_dir: Path) -> Path:
-    """Train, export, convert; returns the export folder. Requests hold whole numbers, so the ids are numbers here."""
-    table = purchases()
-    table["number"], _ = table["article"].factorize(sort=True)
-    table["customer"], _ = table["customer"].factorize(sort=True)
-    data = Dataset.from_frame(table, user="customer", item="number", title="article").split("users", held_out=0.15)
+    """Train, export, convert; returns the export folder."""
+    data = Dataset.from_frame(purchases(), user="customer", item="article").split("users", held_out=0.15)
     model = MultVae(data, preset="quick")
     run = Trainer(run_dir, epochs=10, top_k=20, convert="onnx").fit(model, data)
     if not (run.passed and run.converted):
@@ -39,11 +36,11 @@ def serve(folder: Path) -> None:
     export = open_export(folder)
     artifact = targets.artifact(targets.default_folder(folder), "onnx-fp32")
     artifact.require_verified(export.identity)
-    basket = export.items.loc[export.items["title"].isin(["red mug", "red bowl", "blue teapot"]), "item_id"]
-    request = check_request(item_ids=basket.tolist(), k=5, top_k=export.top_k)
+    basket = ["red mug", "red bowl", "blue teapot"]
+    request = check_request(item_ids=basket, k=5, top_k=export.top_k, id_types=export.id_types)
     for name, engine in (("TensorFlow", reference_engine(export, SERVING)), ("ONNX Runtime", open_engine(artifact))):
         (answer,) = Recommender(export, engine).recommend([request])
-        print(f"{name}: {', '.join(answer.titles)}")
+        print(f"{name}: {', '.join(answer.item_ids)}")
 
 
 def main() -> None:
