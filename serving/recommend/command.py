@@ -22,6 +22,7 @@ from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, open_export
 from serving.progress import step
 from serving.recommend.recommender import POPULAR, Recommender
+from serving.recommend.request_flags import add_request_flags
 from serving.recommend.requests import Request, RequestError, check_request, parse_ids, parse_user
 from serving.recommend.table import format_json, format_table
 from serving.recommend.titles import LISTED, TitleIndex
@@ -45,22 +46,8 @@ def open_model(export: ExportFolder, models: Path | None, name: str | None) -> t
 def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
-    add("--user", metavar="ID", help="a user of the data set")
-    add(
-        "--items",
-        metavar="ID",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="items that the user has, separated by spaces or commas",
-    )
-    add("--titles", metavar="TITLE", nargs="+", action="extend", default=[],
-        help="items by title, separated by spaces (each in quotes), by commas or by ;")  # fmt: skip
-    add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
+    add_request_flags(parser, "separated by spaces (each in quotes), by commas or by ;")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
-    add("--json", action="store_true", help="print one line of JSON instead of a table")
-    parser.add_rare("--deny", metavar="ID,...", default="", help="never recommend these")
-    parser.add_rare("--allow", metavar="ID,...", default="", help="recommend nothing else")
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
 
 

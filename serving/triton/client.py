@@ -20,6 +20,7 @@ import numpy.typing as npt
 from serving.command_help import CommandParser
 from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes, padding_id
 from serving.recommend.recommender import POPULAR
+from serving.recommend.request_flags import add_request_flags
 from serving.recommend.requests import parse_ids, parse_user
 from serving.recommend.table import format_json, format_table
 
@@ -241,24 +242,10 @@ def _read_row(row: dict[str, npt.NDArray]) -> Answer:
 def add_arguments(parser: CommandParser) -> None:
     add, add_rare = parser.add_argument, parser.add_rare
     add("--name", default="recommender", help="of the model (default: %(default)s)")
-    add("--user", metavar="ID", help="a user of the data set")
-    add(
-        "--items",
-        metavar="ID",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="items that the user has, separated by spaces or commas",
-    )
-    add("--titles", metavar="TITLE", nargs="+", action="extend", default=[],
-        help="items by title as in `serving recommend`, separated by spaces, each in quotes")  # fmt: skip
-    add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
-    add("--json", action="store_true", help="print one line of JSON instead of a table")
+    add_request_flags(parser, "separated by spaces, each in quotes")
     add("--health", action="store_true", help="only print whether the server and the model are ready")
     add("--url", help="host:port of the server (default: 127.0.0.1:8000, gRPC 8001)")
     add("--protocol", choices=("http", "grpc"), default="http", help="(default: %(default)s)")
-    add_rare("--deny", metavar="ID,...", default="", help="never recommend these")
-    add_rare("--allow", metavar="ID,...", default="", help="recommend nothing else")
     add_rare("--timeout", type=float, default=5.0, help="seconds for one try (default: %(default)s)")
     add_rare("--retries", type=int, default=5, help="further tries if the server is down (default: %(default)s)")
 
