@@ -2,7 +2,7 @@
 
     python -m examples.train_ncf
 
-Takes about 25 seconds on 2 CPU cores. Expect test HR@10 among 100 candidates of about 0.42, popularity 0.23.
+Takes about 25 seconds on 2 CPU cores. Expect test HR@10 among 100 candidates of about 0.48, popularity 0.23.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ def _in_notebook() -> bool:
 
 def screen() -> TextIO:
     """Where progress is shown: a notebook shows the standard error as if it were an error."""
-    return sys.stdout if "ipykernel" in sys.modules else sys.stderr
+    python = sys.modules.get("IPython")
+    shell = python.get_ipython() if python is not None else None
+    return sys.stdout if hasattr(shell, "kernel") else sys.stderr
 
 
 def _clock(seconds: float) -> str:

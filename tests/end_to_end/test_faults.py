@@ -225,6 +225,7 @@ def test_fp16_that_skips_every_step_is_an_error(
     monkeypatch.setattr(losses, "_kernel_gradient", lambda hidden, gradient, narrow: tf.matmul(
         tf.cast(hidden, tf.float32), gradient, transpose_a=True) + float("inf"))  # fmt: skip
     words = ["--data", str(tiny_data), "--run-dir", str(tmp_path / "run"), *SMALL, "--epochs", epochs]
+    words += ["--batch-size", "500"]  # one step an epoch
     assert vaecf.train.main([*words, "--precision", "fp16", "--steps-per-call", "1"]) == 4
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run" / "result.json").exists()

@@ -59,7 +59,7 @@ def test_settings_are_read_under_their_new_names(stored: Path) -> None:
 def test_a_run_goes_on_and_equals_one_that_never_stopped(stored: Path) -> None:
     assert vaecf.train.main(["--resume", str(stored / "vae")]) == 0
     words = ["--data", str(stored / "data"), "--run-dir", str(stored / "new"), "--preset", "quick", "--latent", "4"]
-    words += ["--epochs", "4", "--evaluate-every", "2", "--gate", "ndcg@100>=0.0"]
+    words += ["--epochs", "4", "--batch-size", "500", "--evaluate-every", "2", "--gate", "ndcg@100>=0.0"]
     assert vaecf.train.main(words) == 0
     one, two = variables(stored / "vae"), variables(stored / "new")
     assert one.keys() == two.keys()
