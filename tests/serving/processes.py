@@ -40,6 +40,17 @@ def shared_memory(prefix: str) -> set[str]:
     return {path.name for path in Path("/dev/shm").glob(f"{prefix}*")}
 
 
+def in_use_by_others(names: set[str], mark: str) -> set[str]:
+    """Names in /dev/shm that live processes without MARK=mark have mapped: other tests run at the same time."""
+    found: set[str] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) != mark:
+                maps = Path(f"/proc/{process.pid}/maps").read_text()
+                found |= {name for name in names if f"/dev/shm/{name}" in maps}
+    return found
+
+
 def soon(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Whether it holds within some seconds."""
     deadline = time.monotonic() + seconds

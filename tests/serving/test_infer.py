@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.serving import other_model
-from tests.serving.processes import MARK, end, marked, shared_memory, soon
+from tests.serving.processes import MARK, end, in_use_by_others, marked, shared_memory, soon
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,12 @@ class Infer:
         return found
 
     def nothing_is_left(self, seconds: float = 10.0) -> bool:
-        return soon(lambda: not marked(self.mark) and not shared_memory(MEMORY) - self.before, seconds)
+        return soon(lambda: not marked(self.mark) and not self.memory(), seconds)
+
+    def memory(self) -> set[str]:
+        """Shared memory that is there since the start and that no other program uses."""
+        new = shared_memory(MEMORY) - self.before
+        return new - in_use_by_others(new, self.mark) if new else new
 
 
 Place = tuple[Path, str, Path]
