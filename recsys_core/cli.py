@@ -55,7 +55,8 @@ def command() -> Iterator[Status]:
         status.code = error.exit_status
     except KeyboardInterrupt:
         if rank_hint() == 0:
-            hint = f"; go on from the last checkpoint with --resume {status.run_dir}" if status.run_dir else ""
+            started = status.run_dir is not None and (status.run_dir / "checkpoints").is_dir()
+            hint = f"; go on from the last checkpoint with --resume {status.run_dir}" if started else ""
             print(f"\ninterrupted{hint}", file=sys.stderr)
         status.code = INTERRUPTED
 

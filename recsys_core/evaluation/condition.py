@@ -53,9 +53,10 @@ def split(text: str, flag: str = "--gate", folder: Path | None = None) -> Parts:
 
 
 def _file_of_shell(folder: Path) -> Path | None:
-    """The newest file whose name is the end of a condition."""
+    """The newest file whose name is the end of a condition. It is empty, as the shell made it: no other is named."""
     try:
-        found = [path for path in folder.iterdir() if _FILE.fullmatch(path.name) and path.is_file()]
+        named = [path for path in folder.iterdir() if _FILE.fullmatch(path.name) and path.is_file()]
+        found = [path for path in named if not path.stat().st_size]
         return max(found, key=lambda path: path.stat().st_mtime) if found else None
     except OSError:
         return None

@@ -117,5 +117,6 @@ def test_bash_leaves_the_forms_with_a_colon_alone(form: str, other: str, tmp_pat
 def test_a_condition_without_a_sign_and_without_such_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "0.4").write_text("a file of the user, whose removal must not be proposed")
     with pytest.raises(ValueError, match=r"Quote it, --gate \"ndcg@100>=0.42\", or .*takes an unquoted > for a file$"):
         parse_condition("ndcg@100")

@@ -9,6 +9,7 @@ import pytest
 from recsys_core.config import TrainingConfig
 from recsys_core.training import sizes
 from recsys_core.training.sizes import resolved
+from vaecf.config import PRESETS
 
 
 @dataclass
@@ -46,9 +47,9 @@ def test_given_sizes_stay() -> None:
 
 
 def test_a_recipe_for_large_batches_keeps_its_batch_where_it_was_published() -> None:
-    large = TrainingConfig(published_batch_size=24_576, min_steps_per_epoch=5)
-    assert resolved(large, Sized(116_677)).batch_size == 23_336  # type: ignore[arg-type]
-    assert resolved(large, Sized(122_880)).batch_size == 24_576  # type: ignore[arg-type]
+    large = PRESETS["nvidia"].config.training
+    assert resolved(large, Sized(116_677)).batch_size == 24_576  # type: ignore[arg-type] - ML-20M
+    assert resolved(large, Sized(40_000)).batch_size == 10_000  # type: ignore[arg-type]
 
 
 def test_few_steps_are_pointed_out_with_what_to_change() -> None:
