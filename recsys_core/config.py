@@ -18,6 +18,7 @@ import dacite
 
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
+STEPS = ("auto", "sparse", "compiled")
 FINAL_FIT = "final-fit"
 """The view of a data set in which validation items are training items too; see `dataset.Dataset.viewed`."""
 FORMATS = ("savedmodel", "onnx", "tensorrt", "tf-trt")
@@ -110,13 +111,24 @@ class HardwareConfig:
 
     precision: str = "fp32"
     """fp32, tf32, bf16, fp16, or auto: the fastest that is safe on this hardware. Parameters stay float32 in all."""
+    step: str = "auto"
+    """sparse (TensorFlow's operators, for CPUs), compiled (one XLA program, for GPUs), or auto: compiled where the
+    model has a compiled step and there is a GPU. Both train the same model; losses differ by rounding."""
+    device_memory: float = 0.0
+    """GiB that the temporary arrays of a compiled step may take; a larger batch is computed in parts (0: a third of
+    the GPU's memory, 2 on a CPU)."""
+    deterministic: bool = False
+    """Use deterministic operators only: two runs on one GPU give the same bits. Slower."""
     xla: bool = False
-    """Compile the dense part with XLA (helps on GPUs; slower on CPUs)."""
+    """Earlier name of --step compiled."""
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}, known are: {', '.join(PRECISIONS)}")
+        if self.step not in STEPS:
+            raise ValueError(f"unknown step {self.step!r}, known are: {', '.join(STEPS)}")
+        _require(self.device_memory >= 0, "device-memory", self.device_memory, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +187,12 @@ class RunConfig:
         "data", "top_k", "convert", "training.keep_checkpoints", "training.steps_per_call", "evaluation.metrics",
         "evaluation.final_metrics", "evaluation.gate", "evaluation.baselines", "evaluation.ease_regularization",
         "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
+        "hardware.step", "hardware.device_memory", "hardware.deterministic",
     )  # fmt: skip
     """Settings that may change when a run is resumed: they do not change what is trained."""
     COMMON: ClassVar[tuple[str, ...]] = (
         "data", "run_dir", "preset", "training.epochs", "training.batch_size", "training.learning_rate",
-        "hardware.precision", "evaluation.gate", "evaluation.baselines", "training.seed", "convert",
+        "hardware.precision", "hardware.step", "evaluation.gate", "evaluation.baselines", "training.seed", "convert",
     )  # fmt: skip
     """Settings that `--help` shows; `--help-all` shows all."""
     PRESETS: ClassVar[Mapping[str, Preset]] = {}
