@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import subprocess
@@ -35,6 +36,33 @@ def gpu_capability() -> tuple[int, int] | None:
     if not gpus:
         return None
     return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def gpu_bytes() -> int:
+    """Memory of this process's GPU in bytes, 0 without one or where the driver does not tell.
+
+    The driver is asked itself: TensorFlow tells what it has taken, not what there is.
+    """
+    visible = tf.config.get_visible_devices("GPU")
+    if not visible:
+        return 0
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    device, size = ctypes.c_int(), ctypes.c_size_t()
+    number = int(visible[0].name.rsplit(":", 1)[1])  # as "/physical_device:GPU:0"
+    asked = (
+        driver.cuInit(0),
+        driver.cuDeviceGet(ctypes.byref(device), number),
+        driver.cuDeviceTotalMem_v2(ctypes.byref(size), device),
+    )
+    return 0 if any(asked) else size.value
 
 
 def threads_per_rank(world: World) -> int:

@@ -58,6 +58,9 @@ class Recommender(tf.Module):
     """Names of the terms that `loss` returns, "loss" first."""
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings of earlier versions -> their names today."""
+    has_compiled_step: ClassVar[bool] = False
+    """Whether XLA compiles `loss` on batches of fixed shape: after `prepare_training` with `step_bytes`, `batches` give
+    elements whose fields have an axis [G] of parts first, and `loss` takes one part."""
     is_closed_form: ClassVar[bool] = False
     """Whether `solve` computes the parameters, without training steps."""
     needs_known_users: ClassVar[bool] = False
@@ -151,12 +154,17 @@ class Recommender(tf.Module):
                 f"--batch-size is {training.batch_size}, expected at least one user for each of the {ranks} ranks"
             )
 
-    def prepare_training(self, training: TrainingConfig, world: World, *, xla: bool = False) -> None:
+    def prepare_training(self, training: TrainingConfig, world: World, *, step_bytes: float = 0.0) -> None:
         """Make whatever `loss` needs besides the parameters; called once, after `compute` is set.
 
         Args:
-            xla: compile the dense part.
+            step_bytes: memory for the temporary arrays of a compiled step; 0 for the sparse step.
         """
+
+    @property
+    def parts_per_step(self) -> int:
+        """Parts of a rank's share of a batch in the compiled step; known after `prepare_training`."""
+        return 1
 
     def initialise(self, trainer: Any) -> bool:
         """Give the fresh parameters other values before the first step, as pre-training does.

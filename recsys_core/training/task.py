@@ -20,6 +20,7 @@ from recsys_core.run_manifest import identity_of_format_1
 from recsys_core.training import precision
 from recsys_core.training.averaging import Averages
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.kinds import step_bytes
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.schedules import learning_rate
 from recsys_core.training.state import Plan, TrainState
@@ -98,8 +99,9 @@ class TrainTask:
         training = settings.training
         self.precision = precision.resolve(settings.hardware.precision, world)
         model.compute = self.precision.compute
+        self.step_bytes = 0.0 if model.is_closed_form else step_bytes(model, settings.hardware)
         if not model.is_closed_form:
-            model.prepare_training(training, world, xla=settings.hardware.xla)
+            model.prepare_training(training, world, step_bytes=self.step_bytes)
         per_epoch = 0 if model.is_closed_form else model.steps_per_epoch(training)
         self.plan = Plan(
             total_steps=training.epochs * per_epoch,
@@ -148,6 +150,7 @@ class TrainTask:
             world=self._world,
             scaled=self.precision.scaled,
             sparse_tables=model.sparse_tables,
+            compiled_parts=model.parts_per_step if self.step_bytes else 0,
         )
 
     def _make_evaluator(self, split: str, metrics: Sequence[Metric]) -> Evaluator:
