@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys_core import topk
+from recsys_core.compiled import compiled_top_k
 from recsys_core.dataset import Dataset
 from recsys_core.input.batches import Histories
 from recsys_core.matrices import HeldOut
@@ -92,6 +93,9 @@ class ScoresHistories(Protocol):
     def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
         """[B, I] float32 of histories int32 [B, L] padded with I."""
 
+    def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """`padded_scores` in operators that XLA compiles."""
+
 
 class HistoryModule(tf.Module):
     """A model that scores histories, as it is exported. All methods give the same answers.
@@ -108,6 +112,7 @@ class HistoryModule(tf.Module):
         super().__init__(name="history_module")
         self._model, self.top_k = model, min(top_k, model.n_items)
         self._pool, self.history_limit = pool_size(model.n_items, self.top_k)
+        self._compiled = compiled_top_k(model.compiled_scores, model.n_items, self.top_k)
 
     @tf.function(input_signature=[HISTORIES], autograph=False)
     def recommend(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -116,6 +121,11 @@ class HistoryModule(tf.Module):
         scores = topk.exclude(self._model.scores(histories), histories.item_ids, histories.row_splits)
         best, items = topk.top_k(scores, self.top_k)
         return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
+
+    @tf.function(input_signature=[HISTORIES], autograph=False)
+    def recommend_compiled(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`recommend` for GPUs, by XLA."""
+        return self._compiled(item_ids)
 
     @tf.function(input_signature=[HISTORIES], autograph=False)
     def serving(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
