@@ -5,6 +5,7 @@ Shape legend: B requests, I items, K top-k, L longest history.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,7 @@ from recsys_core.compiled import compiled_top_k
 from recsys_core.dataset import Dataset
 from recsys_core.input.batches import Histories
 from recsys_core.matrices import HeldOut
+from recsys_core.rankings import answers_agree
 
 GOLDEN_REQUESTS = 64
 POOL = 1024
@@ -146,8 +148,29 @@ def histories_of_padded(item_ids: tf.Tensor, n_items: int) -> Histories:
     return Histories(tf.boolean_mask(item_ids, present), row_splits, unknown)
 
 
+def answers_of(function: Answer, requests: Requests) -> dict[str, npt.NDArray]:
+    """The answers to requests, as arrays."""
+    return {name: t.numpy() for name, t in function(**{k: tf.constant(v) for k, v in requests.items()}).items()}
+
+
+def compiled_signature(name: str, function: Answer, requests: Requests, reference: Answer) -> dict[str, Signature]:
+    """A signature that XLA compiles, by its name; nothing, and a line that says why, if that cannot be done.
+
+    A model may have been written without a thought of XLA, so this is no reason to refuse its export.
+    """
+    try:
+        agrees = answers_agree(answers_of(reference, requests), answers_of(function, requests))
+        reason = None if agrees else "its answers are not those of the reference"
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        reason = f"XLA cannot compile it: {str(error.message).splitlines()[0]}"
+    if reason is not None:
+        print(f"the export has no signature {name}: {reason}", file=sys.stderr)
+        return {}
+    return {name: Signature(function=function, requests=requests, reference=reference)}
+
+
 def history_signatures(model: ScoresHistories, data: Dataset, top_k: int) -> Exported:
-    """The three signatures of a model that scores histories, with requests of validation users."""
+    """The signatures of a model that scores histories, with requests of validation users."""
     module = HistoryModule(model, top_k)
     requests = {"item_ids": padded_requests(data.held_out("valid"), GOLDEN_REQUESTS)}
     limit = module.history_limit
@@ -160,5 +183,6 @@ def history_signatures(model: ScoresHistories, data: Dataset, top_k: int) -> Exp
             reference=module.recommend,
             history_limit=limit,
         ),
+        **compiled_signature("recommend_compiled", module.recommend_compiled, requests, module.recommend),
     }
     return Exported(module=module, signatures=signatures, top_k=module.top_k)
