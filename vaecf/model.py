@@ -190,6 +190,17 @@ class MultVae(Recommender):
         hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
+    @float32_scores
+    def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """[B, I] `padded_scores`, whose first layer XLA computes in one pass that stores no [B, L, H]."""
+        present = tf.cast(item_ids < self.n_items, tf.float32)
+        weights = present * tf.math.rsqrt(tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0))
+        kernel, bias = self.encoder[0]
+        looked_up = tf.gather(kernel, tf.minimum(item_ids, self.n_items - 1))
+        first = tf.reduce_sum(weights[:, :, None] * looked_up, axis=1) + bias
+        hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
+        return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
+
     def loss(self, batch: Batch | ChunkPart, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """This rank's share of the terms of the evidence lower bound (Liang et al. 2018, equation 6).
 
