@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import tensorflow as tf
 
-from recsys_core import recommending, saving
+from recsys_core import numerics, recommending, saving
 from recsys_core.config import EvaluationConfig, Preset, TrainingConfig, changed
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 F = TypeVar("F", bound=Callable[..., Any])
+_IN_FLOAT32: ContextVar[bool] = ContextVar("in_float32", default=False)
+"""Whether a method under `float32_scores` is running in this thread; other threads have values of their own."""
 
 
 def float32_scores(method: F) -> F:
@@ -34,11 +37,11 @@ def float32_scores(method: F) -> F:
 
     @functools.wraps(method)
     def in_float32(self: Any, *args: Any) -> Any:
-        narrow, self.compute = self.compute, tf.float32
+        before = _IN_FLOAT32.set(True)
         try:
             return method(self, *args)
         finally:
-            self.compute = narrow
+            _IN_FLOAT32.reset(before)
 
     return in_float32  # type: ignore[return-value]
 
@@ -97,8 +100,8 @@ class Recommender(tf.Module):
         """The recommended training; a `Trainer` takes it where it is not told otherwise."""
         self.evaluation: EvaluationConfig = base.evaluation if base else EvaluationConfig()
         self.seed = self.training.seed if seed is None else seed
-        self.compute: tf.DType = tf.float32
-        """Type of the operands of matrix products in training."""
+        self.compute = tf.float32
+        numerics.use_float32_products()
         self._plain = _Untracked(data=data, settings=settings, cache={})
 
     @property
@@ -121,6 +124,15 @@ class Recommender(tf.Module):
         return self.data.n_items
 
     # Training
+
+    @property
+    def compute(self) -> tf.DType:
+        """Type of the operands of matrix products in training; float32 inside methods under `float32_scores`."""
+        return tf.float32 if _IN_FLOAT32.get() else self._compute
+
+    @compute.setter
+    def compute(self, value: tf.DType) -> None:
+        self._compute = value
 
     @property
     def parameters(self) -> list[tf.Variable]:
@@ -317,5 +329,4 @@ def load(folder: Path | str, data: Dataset | None = None) -> Recommender:
     Raises:
         UserError: the folder holds no model, a damaged one, or one of other items than the data set.
     """
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # scores are float32, on GPUs too
     return saving.load(Path(folder), data)

@@ -20,6 +20,7 @@ from recsys_core.input.batches import Batch, Histories, rows_of
 from recsys_core.input.chunks import DATA_SHARE, ChunkPart, ChunkTable, chunk_batches, chunk_table
 from recsys_core.model import Recommender, float32_scores
 from recsys_core.seeding import generator, key64
+from recsys_core.sparse_products import sparse_product
 from recsys_core.training.schedules import linear_ramp
 from recsys_core.world import World
 from vaecf import dense
@@ -140,11 +141,7 @@ class MultVae(Recommender):
         if kept is not None:
             item_ids, rows = tf.boolean_mask(item_ids, kept), tf.boolean_mask(rows, kept)
         kernel, bias = self.encoder[0]
-        where = tf.stack([rows, tf.cast(item_ids, tf.int64)], axis=1)
-        shape = tf.stack([tf.size(row_scale, tf.int64), self.n_items])
-        history = tf.SparseTensor(where, tf.gather(row_scale, rows), shape)
-        summed = tf.sparse.sparse_dense_matmul(history, kernel)
-        summed.set_shape([None, kernel.shape[1]])
+        summed = sparse_product(item_ids, rows, tf.gather(row_scale, rows), tf.size(row_scale, tf.int64), kernel)
         return tf.cast(summed + bias, self.compute)
 
     def _code(self, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

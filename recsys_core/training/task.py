@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_core import numerics
 from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError
@@ -97,6 +98,9 @@ class TrainTask:
         self.model, self.data, self.run_dir, self.settings = model, data, run_dir, settings
         self.criteria, self._world = wanted, world
         training = settings.training
+        numerics.use_float32_products()
+        if settings.hardware.deterministic:
+            numerics.use_deterministic_operators()
         self.precision = precision.resolve(settings.hardware.precision, world)
         model.compute = self.precision.compute
         self.step_bytes = 0.0 if model.is_closed_form else step_bytes(model, settings.hardware)
