@@ -117,11 +117,16 @@ class NeuMf(NeuMfNetwork):
         return not self.settings["pretraining"].pretrain or pretrain(self, trainer)
 
     def batches(self, training: TrainingConfig, world: World, start_step: int, total_steps: int) -> tf.data.Dataset:
-        common = {"seed": self.seed, "pairs": self.pairs_per_step(training), "world": world}
-        steps = {"start_step": start_step, "total_steps": total_steps}
+        options: dict[str, Any] = {
+            "seed": self.seed,
+            "pairs": self.pairs_per_step(training),
+            "world": world,
+            "start_step": start_step,
+            "total_steps": total_steps,
+        }
         if self._plan.pairs is not None:
-            return pair_part_batches(self._plan.pairs, parts=self._plan.parts, **common, **steps)
-        return pair_batches(self.data.train, **common, **steps)
+            return pair_part_batches(self._plan.pairs, parts=self._plan.parts, **options)
+        return pair_batches(self.data.train, **options)
 
     def loss(self, batch: PairBatch | PairPart, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """This rank's share of the terms; shares add up over ranks to the mean over the samples of the global batch.

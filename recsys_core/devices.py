@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import platform
 import subprocess
@@ -43,26 +42,35 @@ def has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def gpu_bytes() -> int:
-    """Memory of this process's GPU in bytes, 0 without one or where the driver does not tell.
+def memory_limit(device: str) -> int:
+    """Bytes that TensorFlow may use of the memory of a device, as "GPU:0". No public interface tells them."""
+    from tensorflow.python import pywrap_tfe
+    from tensorflow.python.client import pywrap_tf_session
+    from tensorflow.python.eager import context
 
-    The driver is asked itself: TensorFlow tells what it has taken, not what there is.
-    """
-    visible = tf.config.get_visible_devices("GPU")
-    if not visible:
-        return 0
+    devices = pywrap_tfe.TFE_ContextListDevices(context.context()._handle)
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    device, size = ctypes.c_int(), ctypes.c_size_t()
-    number = int(visible[0].name.rsplit(":", 1)[1])  # as "/physical_device:GPU:0"
-    asked = (
-        driver.cuInit(0),
-        driver.cuDeviceGet(ctypes.byref(device), number),
-        driver.cuDeviceTotalMem_v2(ctypes.byref(size), device),
-    )
-    return 0 if any(asked) else size.value
+        names = [pywrap_tfe.TF_DeviceListName(devices, k) for k in range(pywrap_tfe.TF_DeviceListCount(devices))]
+        place = next(k for k, name in enumerate(names) if name.endswith(f"device:{device}"))
+        return int(pywrap_tf_session.TF_DeviceListMemoryBytes(devices, place))
+    finally:
+        pywrap_tfe.TF_DeleteDeviceList(devices)
+
+
+def gpu_bytes() -> int:
+    """Bytes of this process's GPU that TensorFlow may use, 0 without one."""
+    return memory_limit("GPU:0") if tf.config.list_logical_devices("GPU") else 0
+
+
+def free_gpu_bytes() -> int:
+    """Bytes of `gpu_bytes` that TensorFlow does not use now."""
+    return gpu_bytes() and gpu_bytes() - int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+
+
+def gpu_peak_bytes() -> int:
+    """Largest number of bytes that TensorFlow used on this process's GPU so far, 0 without one."""
+    found = tf.config.list_logical_devices("GPU")
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]) if found else 0
 
 
 def threads_per_rank(world: World) -> int:

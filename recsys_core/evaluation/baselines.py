@@ -11,6 +11,7 @@ import psutil
 import scipy.linalg
 import tensorflow as tf
 
+from recsys_core import devices
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
@@ -126,28 +127,8 @@ def weights_device(n_items: int) -> str | None:
     """Where weights [I, I] are held: TensorFlow's choice (None), or the host where the GPU is too small for them."""
     if not tf.config.list_logical_devices("GPU"):
         return None
-    fits = n_items**2 < GPU_LIMIT and 4 * n_items**2 <= GPU_SHARE * free_gpu_memory()
+    fits = n_items**2 < GPU_LIMIT and 4 * n_items**2 <= GPU_SHARE * devices.free_gpu_bytes()
     return None if fits else "/CPU:0"
-
-
-def free_gpu_memory() -> int:
-    """Bytes of the first GPU's memory that TensorFlow may use and does not use."""
-    return memory_limit("GPU:0") - int(tf.config.experimental.get_memory_info("GPU:0")["current"])
-
-
-def memory_limit(device: str) -> int:
-    """Bytes that TensorFlow may use of a device's memory. No public interface tells them."""
-    from tensorflow.python import pywrap_tfe
-    from tensorflow.python.client import pywrap_tf_session
-    from tensorflow.python.eager import context
-
-    devices = pywrap_tfe.TFE_ContextListDevices(context.context()._handle)
-    try:
-        names = [pywrap_tfe.TF_DeviceListName(devices, k) for k in range(pywrap_tfe.TF_DeviceListCount(devices))]
-        place = next(k for k, name in enumerate(names) if name.endswith(f"device:{device}"))
-        return int(pywrap_tf_session.TF_DeviceListMemoryBytes(devices, place))
-    finally:
-        pywrap_tfe.TF_DeleteDeviceList(devices)
 
 
 def ease_bytes(train: Csr) -> int:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from recsys_core.errors import NonFiniteError
 from recsys_core.training.optimizer import Adam
-from recsys_core.training.precision import LossScale
+from recsys_core.training.precision import KNOWN, LossScale, Precision
 from recsys_core.training.sparse_gradients import summed_rows
 from recsys_core.world import World
 
@@ -64,7 +64,7 @@ class TrainStep(tf.Module):
         *,
         total_steps: int,
         world: World,
-        scaled: bool = False,
+        precision: Precision = KNOWN["fp32"],
         sparse_tables: Sequence[tf.Variable] = (),
         compiled_parts: int = 0,
     ) -> None:
@@ -72,7 +72,7 @@ class TrainStep(tf.Module):
         Args:
             loss_names: names of the losses that `loss_function` returns, "loss" first.
             learning_rate: progress of the run -> learning rate.
-            scaled: whether the loss is scaled dynamically (fp16).
+            precision: whether the loss is scaled dynamically, and products are in TF32 while steps run.
             sparse_tables: embedding tables whose gradients are exchanged and applied by row (see `sparse_gradients`).
             compiled_parts: 0, or the number of parts in which a step that XLA compiles takes its batch. Every field of
                 a batch then has an axis [parts] first, and the loss function gets one part.
@@ -84,7 +84,7 @@ class TrainStep(tf.Module):
         self._learning_rate, self._total_steps, self._world = learning_rate, total_steps, world
         self._parts = compiled_parts
         self.optimizer = optimizer
-        self.loss_scale = LossScale(scaled)
+        self._precision, self.loss_scale = precision, LossScale(precision.scaled)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
 
     def _gradients(self, batch: Any, progress: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
@@ -195,7 +195,8 @@ class TrainStep(tf.Module):
                 Names step and quantity.
         """
         first = int(self.step)
-        rows = self._run_steps(batches, tf.constant(count)).numpy()
+        with self._precision.in_steps():
+            rows = self._run_steps(batches, tf.constant(count)).numpy()
         losses, norms, scales = np.split(rows, [len(self._loss_names), rows.shape[1] - 1], axis=1)
         self._check_finite(first, losses, self._loss_names)
         at_smallest = scales <= LossScale.SMALLEST  # no smaller scale is left: all further steps would be skipped

@@ -152,7 +152,7 @@ class TrainTask:
             lambda p: learning_rate(p, training.learning_rate, training.learning_rate_schedule, training.warmup),
             total_steps=max(self.plan.total_steps, 1),
             world=self._world,
-            scaled=self.precision.scaled,
+            precision=self.precision,
             sparse_tables=model.sparse_tables,
             compiled_parts=model.parts_per_step if self.step_bytes else 0,
         )

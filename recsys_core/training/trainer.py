@@ -166,7 +166,7 @@ class Trainer:
         """One inner loop, to the next evaluation at most."""
         count = task.plan.next_stop(state.step) - state.step
         started = time.perf_counter()
-        with self._durations.of("steps"), task.precision.in_steps():
+        with self._durations.of("steps"):
             values = task.train_step.run(batches, count)
         seconds = time.perf_counter() - started
         state.record_steps(count, float(values["loss"].astype("float64").sum()), seconds)

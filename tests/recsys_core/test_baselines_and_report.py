@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recsys_core import cli
+from recsys_core import cli, devices
 from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError, UserError
 from recsys_core.evaluation import baselines
@@ -60,7 +60,7 @@ def test_where_the_weights_of_ease_are_held(
     gpus: list[str], items: int, free: int, device: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
-    monkeypatch.setattr(baselines, "free_gpu_memory", lambda: free)
+    monkeypatch.setattr(devices, "free_gpu_bytes", lambda: free)
     assert baselines.weights_device(items) == device
 
 
@@ -70,7 +70,7 @@ def test_ease_with_weights_on_the_host_of_a_gpu_scores_the_same(monkeypatch: pyt
     expected = baselines.Ease(data, regularization=3.0)
     expected.solve()
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
-    monkeypatch.setattr(baselines, "free_gpu_memory", lambda: 0)
+    monkeypatch.setattr(devices, "free_gpu_bytes", lambda: 0)
     ease = baselines.Ease(data, regularization=3.0)
     ease.solve()
     assert ease.weights.device.endswith("CPU:0")
@@ -81,7 +81,7 @@ def test_ease_with_weights_on_the_host_of_a_gpu_scores_the_same(monkeypatch: pyt
 def test_the_memory_limit_of_a_device() -> None:
     """By the device that every machine has; TensorFlow's rule for the host is 256 MiB."""
     tf.zeros([1])
-    assert baselines.memory_limit("CPU:0") == 268435456
+    assert devices.memory_limit("CPU:0") == 268435456
 
 
 def test_ease_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
