@@ -146,7 +146,7 @@ def why_no_nccl(own: Cuda | None, driver_cuda: int) -> str:
 
 
 def needs_build(has_nccl: bool | None, wants_nccl: bool) -> bool:
-    """Whether Horovod must be built. One with NCCL is kept where none is wanted: it computes on CPUs too.
+    """Whether Horovod must be built. One with NCCL that can be imported is kept: it computes on CPUs too.
 
     Args:
         has_nccl: what the installed Horovod was built with; None where it cannot be imported.

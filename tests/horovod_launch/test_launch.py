@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,13 @@ def test_mpi_job_has_what_the_operator_needs() -> None:
 def test_uneven_nodes_are_refused() -> None:
     with pytest.raises(ValueError, match="-np 3 cannot be shared evenly by --nodes 2"):
         slurm(Launch(ranks=3, module="m"), Cluster(nodes=2))
+
+
+@pytest.mark.parametrize("script", [slurm, mpi_job])
+def test_a_node_with_more_ranks_than_gpus_is_refused(script: Callable[[Launch, Cluster], str]) -> None:
+    words = "--gpus-per-node is 2, fewer than the 4 ranks of a node, .*: take -np 4 or --gpus-per-node 4"
+    with pytest.raises(ValueError, match=words):
+        script(Launch(ranks=8, module="m"), Cluster(nodes=2, gpus_per_node=2))
 
 
 @pytest.mark.parametrize(
