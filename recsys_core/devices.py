@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from recsys_core import gpu_sharing
 from recsys_core.world import World
 
 
@@ -93,20 +94,25 @@ def only_errors_logged() -> Iterator[None]:
 
 
 def configure(world: World) -> None:
-    """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything."""
+    """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything.
+
+    Raises:
+        SharedError: two ranks would have the same GPU.
+    """
     tf.get_logger().setLevel("ERROR")  # its warnings are about us, not about anything a user could change
     threads = threads_per_rank(world)
     gpus = tf.config.list_physical_devices("GPU")
+    mine = world.local_rank % len(gpus) if gpus else None
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
-        if gpus:
-            mine = gpus[world.local_rank % len(gpus)]
-            tf.config.set_visible_devices(mine, "GPU")
-            tf.config.experimental.set_memory_growth(mine, True)
+        if mine is not None:
+            tf.config.set_visible_devices(gpus[mine], "GPU")
+            tf.config.experimental.set_memory_growth(gpus[mine], True)
     except RuntimeError:
         # TensorFlow runs already. A second training in one process keeps what the first one set; a rank must not.
         assert world.size == 1, "devices.configure comes before the first exchange"
+    gpu_sharing.refuse(world, len(gpus), mine)
 
 
 def _cpu_name() -> str:
