@@ -22,7 +22,7 @@ from recsys_core.config import FINAL_FIT, EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset, check_held_out
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories, PairBatch, pair_batches, steps_per_epoch
-from recsys_core.input.chunks import DATA_SHARE, parts_within
+from recsys_core.input.chunks import DATA_SHARE, HistoryPart, parts_within
 from recsys_core.input.pair_parts import PairPart, pair_part_batches, pair_table
 from recsys_core.signatures import Exported
 from recsys_core.world import World
@@ -162,6 +162,17 @@ class NeuMf(NeuMfNetwork):
         """[B, I] float32 logits of the whole catalogue; the users are told by their training rows."""
         return self.catalogue(tf.cast(histories.train_rows, tf.int32))
 
+    @property
+    def score_bytes(self) -> int:
+        hidden = sum(self.resolved_settings["model"].layers[1:]) if self.mlp is not None else 0
+        return 4 * self.n_items * (4 + 2 * hidden)
+
+    def part_scores(self, part: HistoryPart) -> tf.Tensor:
+        return self.catalogue_at_once(_users_of(part))
+
+    def part_candidate_scores(self, part: HistoryPart, candidates: tf.Tensor) -> tf.Tensor:
+        return self.pair_scores(_users_of(part), candidates)
+
     def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
         return self.pair_scores(tf.cast(histories.train_rows, tf.int32), tf.maximum(candidates, 0))
 
@@ -171,3 +182,8 @@ class NeuMf(NeuMfNetwork):
 
     def exported(self, data: Dataset, top_k: int) -> Exported:
         return ncf_signatures(self, data, top_k)
+
+
+def _users_of(part: HistoryPart) -> tf.Tensor:
+    """[P] int32 rows in the training matrix; any row where there is no user."""
+    return tf.cast(tf.maximum(part.train_rows, 0), tf.int32)

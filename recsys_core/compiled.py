@@ -31,10 +31,21 @@ def padded_size(size: tf.Tensor, smallest: int = 1) -> tf.Tensor:
     return tf.gather(powers, tf.searchsorted(powers, tf.maximum(size, smallest)[None])[0])
 
 
+def widened(scores: tf.Tensor, n_items: int) -> tf.Tensor:
+    """[B, W] scores [B, I] with hidden columns after the last item."""
+    width = -(-(n_items + 1) // ALIGNMENT) * ALIGNMENT
+    return tf.pad(scores, [[0, 0], [0, width - n_items]], constant_values=HIDDEN)
+
+
+def in_groups(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Scores [B, W], the same in groups [B, G, GROUP], and the largest of each group [B, G]."""
+    groups = tf.reshape(scores, [tf.shape(scores)[0], scores.shape[1] // GROUP, GROUP])
+    return scores, groups, tf.reduce_max(groups, axis=2)
+
+
 def _hide(scores: tf.Tensor, item_ids: tf.Tensor, n_items: int) -> tf.Tensor:
     """[B, W] scores [B, I] with the items of item_ids int32 [B, L] hidden; ids from I on all mean column I."""
-    width = -(-(n_items + 1) // ALIGNMENT) * ALIGNMENT
-    wide = tf.pad(scores, [[0, 0], [0, width - n_items]], constant_values=HIDDEN)
+    wide = widened(scores, n_items)
     rows = tf.broadcast_to(tf.range(tf.shape(item_ids)[0])[:, None], tf.shape(item_ids))
     where = tf.stack([rows, tf.minimum(item_ids, n_items)], axis=2)
     return tf.tensor_scatter_nd_update(wide, where, tf.fill(tf.shape(item_ids), HIDDEN))
@@ -54,7 +65,7 @@ def _items(values: tf.Tensor, places: tf.Tensor, taken: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.equal(values, HIDDEN), tf.constant(-1, tf.int64), items)
 
 
-def _best(scores: tf.Tensor, groups: tf.Tensor, maxima: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+def best_of_groups(scores: tf.Tensor, groups: tf.Tensor, maxima: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Values [B, K] and items int64 [B, K] of scores [B, W], which are also `groups` with `maxima` [B, G]."""
     if 2 * k * GROUP > scores.shape[1]:
         values, items = top_k(scores, k)
@@ -80,9 +91,7 @@ def compiled_top_k(scores: Scores, n_items: int, k: int) -> Callable[..., dict[s
 
     @tf.function(jit_compile=True, autograph=False)
     def hidden_scores(item_ids: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        found = _hide(scores(item_ids, *others), item_ids, n_items)
-        groups = tf.reshape(found, [tf.shape(found)[0], found.shape[1] // GROUP, GROUP])
-        return found, groups, tf.reduce_max(groups, axis=2)
+        return in_groups(_hide(scores(item_ids, *others), item_ids, n_items))
 
     def best_unseen(item_ids: tf.Tensor, *others: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.device("CPU:0"):  # where int32 lives
@@ -92,7 +101,7 @@ def compiled_top_k(scores: Scores, n_items: int, k: int) -> Callable[..., dict[s
             item_ids = tf.pad(item_ids, [[0, rows], [0, columns]], constant_values=n_items)
             others = tuple(tf.pad(other, [[0, rows]]) for other in others)
         found, groups, maxima = hidden_scores(item_ids, *others)
-        values, items = _best(found, groups, maxima, k)
+        values, items = best_of_groups(found, groups, maxima, k)
         with tf.device("CPU:0"):
             return {"items": tf.cast(items[:batch], tf.int32), "scores": values[:batch]}
 

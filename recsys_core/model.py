@@ -18,6 +18,7 @@ from recsys_core.config import EvaluationConfig, Preset, TrainingConfig, changed
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories, steps_per_epoch, train_batches
+from recsys_core.input.chunks import HistoryPart
 from recsys_core.signatures import Exported, histories_of_padded, history_signatures
 from recsys_core.world import World
 
@@ -246,6 +247,19 @@ class Recommender(tf.Module):
     def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
         """`padded_scores` in operators that XLA compiles; overridden where others are faster there."""
         return self.padded_scores(item_ids)
+
+    @property
+    def score_bytes(self) -> int:
+        """Bytes of the arrays that scoring all items for one user takes, on the device."""
+        return 16 * self.n_items
+
+    def part_scores(self, part: HistoryPart) -> tf.Tensor:
+        """`scores` in operators that XLA compiles; needed where `has_compiled_step`."""
+        raise NotImplementedError
+
+    def part_candidate_scores(self, part: HistoryPart, candidates: tf.Tensor) -> tf.Tensor:
+        """[P, C] `part_scores` of int32 candidates [P, C]."""
+        return tf.gather(self.part_scores(part), candidates, batch_dims=1)
 
     def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
         """[B, C] float32 scores of int32 candidates [B, C] (any value where a candidate is -1)."""

@@ -109,6 +109,12 @@ def history(found: Entries, kept: tf.Tensor | None, width: int, kind: tf.DType) 
     return tf.tensor_scatter_nd_update(zeros, places, tf.ones([tf.shape(places)[0]], kind))
 
 
+def first_layer(kernel: tf.Tensor, found: Entries, kept: tf.Tensor | None, kind: tf.DType) -> tf.Tensor:
+    """[P, H] float32 sums of the kernel's rows [I, H] of each user's kept items, the way that suits I."""
+    way = dense_first_layer if kernel.shape[0] <= DENSE_ITEMS else gathered_first_layer
+    return way(kernel, found, kept, kind)
+
+
 def dense_first_layer(kernel: tf.Tensor, found: Entries, kept: tf.Tensor | None, kind: tf.DType) -> tf.Tensor:
     """[P, H] float32 sums of the kernel's rows [I, H] of each user's kept items, by a product of dense rows."""
     width = padded(kernel.shape[0])

@@ -17,7 +17,7 @@ from recsys_core.config import TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
 from recsys_core.input.batches import Batch, Histories, rows_of
-from recsys_core.input.chunks import DATA_SHARE, ChunkPart, ChunkTable, chunk_batches, chunk_table
+from recsys_core.input.chunks import DATA_SHARE, ChunkPart, ChunkTable, HistoryPart, chunk_batches, chunk_table
 from recsys_core.model import Recommender, float32_scores
 from recsys_core.seeding import generator, key64
 from recsys_core.sparse_products import sparse_product
@@ -188,6 +188,15 @@ class MultVae(Recommender):
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
     @float32_scores
+    def part_scores(self, part: HistoryPart) -> tf.Tensor:
+        """[P, I] `scores`, by the first layer of the compiled step."""
+        found = dense.entries(part.items, part.rows, tf.size(part.train_rows), self.n_items)
+        kernel, bias = self.encoder[0]
+        sums = dense.first_layer(kernel, found, None, self.compute)
+        first = sums * tf.math.rsqrt(tf.maximum(part.counts, 1.0))[:, None] + bias
+        return self._dense(self._last_hidden(self._code(first)[0]), self.decoder[-1])
+
+    @float32_scores
     def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
         """[B, I] `padded_scores`, whose first layer XLA computes in one pass that stores no [B, L, H]."""
         present = tf.cast(item_ids < self.n_items, tf.float32)
@@ -243,9 +252,7 @@ class MultVae(Recommender):
         users = tf.gather(part.users, tf.minimum(rows, found.n_rows - 1))
         kept = self._kept(part.step, users[:, None], found.items)
         kernel, bias = self.encoder[0]
-        sums = (dense.dense_first_layer if plan.is_dense else dense.gathered_first_layer)(
-            kernel, found, kept, self.compute
-        )
+        sums = dense.first_layer(kernel, found, kept, self.compute)
         first = tf.cast(sums * self._row_scale(part.counts)[:, None] + bias, self.compute)
         kernel, bias = self.decoder[-1]
         if plan.is_dense:

@@ -50,6 +50,19 @@ class ChunkPart(NamedTuple):
     """[] float32 users in the global batch: the divisor that makes the sum over parts and ranks a mean."""
 
 
+class HistoryPart(NamedTuple):
+    """The known items of P users, from which scores are computed."""
+
+    train_rows: tf.Tensor
+    """[P] int64 row in the training matrix, -1 for users the model never trained on."""
+    counts: tf.Tensor
+    """[P] float32 items of each user."""
+    items: tf.Tensor
+    """[M, W] int32 item indices, filled up with I."""
+    rows: tf.Tensor
+    """[M] int32 the user of each chunk, from 0 to P - 1; P where there is no chunk."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChunkTable:
     """A CSR matrix in chunks."""
@@ -117,12 +130,13 @@ def parts_within(examples: int, bytes_of_one: int, budget: float) -> int:
 
 
 def chunked(
-    table: ChunkTable, rows: npt.NDArray[np.int64], places: int, parts: int
+    table: ChunkTable, rows: npt.NDArray[np.int64], places: int, parts: int, *, usual: int = 0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows of the matrix in parts of fixed shape.
 
     Args:
-        rows: [B] row numbers, at most `places`.
+        rows: [B] row numbers, at most `places`; -1 for none.
+        usual: chunks of a part, where that is enough (0: those that nearly every choice of rows needs).
 
     Returns:
         rows [G, P], -1 where there is none; the chunks [G, M] or [G, M, W] and their rows [G, M] of `ChunkPart`.
@@ -133,7 +147,7 @@ def chunked(
     first = np.where(filled >= 0, table.starts[filled], 0)
     counts = np.where(filled >= 0, table.starts[filled + 1] - first, 0)
     of_part = counts.reshape(parts, per_part).sum(axis=1)
-    size = size_from(int(of_part.max()), usual_chunks(table.starts, per_part))
+    size = size_from(int(of_part.max()), usual or usual_chunks(table.starts, per_part))
     chunks = np.full((parts, size), len(table.items) - 1, np.int64)
     owners = np.full((parts, size), per_part, np.int64)
     before = np.cumsum(counts) - counts

@@ -164,6 +164,7 @@ class TrainTask:
             world=self._world,
             n_items=self.data.n_items,
             block_size=self.settings.evaluation.evaluation_block,
+            device_bytes=self.step_bytes,
         )
 
     @property
