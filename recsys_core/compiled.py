@@ -91,7 +91,8 @@ def compiled_top_k(scores: Scores, n_items: int, k: int) -> Callable[..., dict[s
             columns = padded_size(length, SHORTEST) - length
             item_ids = tf.pad(item_ids, [[0, rows], [0, columns]], constant_values=n_items)
             others = tuple(tf.pad(other, [[0, rows]]) for other in others)
-        values, items = _best(*hidden_scores(item_ids, *others), k)
+        found, groups, maxima = hidden_scores(item_ids, *others)
+        values, items = _best(found, groups, maxima, k)
         with tf.device("CPU:0"):
             return {"items": tf.cast(items[:batch], tf.int32), "scores": values[:batch]}
 

@@ -10,8 +10,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from serving.convert import gpu, onnx
+from serving.convert import onnx
 from serving.convert.options import Options
+from serving.engines import gpu
 from serving.export_folder import SERVING, ExportFolder
 from serving.targets import Target
 

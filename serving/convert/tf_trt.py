@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.convert import gpu
 from serving.convert.options import Options
+from serving.engines import gpu
 from serving.export_folder import NO_SCATTER, Arrays, ExportFolder
 from serving.targets import Target
 
