@@ -5,6 +5,8 @@ The CUDA provider has not been run: it needs a GPU. It follows ONNX Runtime's do
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,8 +62,10 @@ class OnnxEngine:
             raise ValueError(reason)
         chosen: list[Any] = ["CPUExecutionProvider"]
         if provider == "cuda":
-            ort.preload_dlls(cudnn=False)  # from the nvidia-* packages; the models have no operator of cuDNN
-            options.log_severity_level = 4  # the reason why it does not start is given below, in one line
+            options.log_severity_level = 4
+            ort.set_default_logger_severity(4)  # that it does not start is said below, in one line
+            with contextlib.redirect_stdout(io.StringIO()):
+                ort.preload_dlls(cudnn=False)  # from the nvidia-* packages; the models have no operator of cuDNN
             chosen.insert(0, (CUDA, CUDA_OPTIONS))
         self._session = ort.InferenceSession(
             model if isinstance(model, bytes) else str(model), options, providers=chosen
