@@ -38,6 +38,8 @@ ALWAYS = ("serving", "triton", "load-study", "docs", "dev")
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 TENSORFLOW = {"cpu": "tensorflow-cpu", "gpu": "tensorflow"}
 """Extra -> the package of TensorFlow that it brings. Both own the same files: only one may be installed."""
+ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+"""The packages of ONNX Runtime for CPUs (of the extra serving) and for GPUs (of the extra gpu)."""
 
 
 class SetupError(Exception):
@@ -151,6 +153,19 @@ def _cuda_home(pip: Sequence[str | Path], env: Mapping[str, str], venv: Path, co
     return horovod_build.complete(venv / "cuda")
 
 
+def _keep_gpu_onnxruntime(pip: Sequence[str | Path], env: Mapping[str, str], venv: Path) -> None:
+    """Leave ONNX Runtime's GPU package alone, where the extra gpu brought it beside the CPU package.
+
+    Both own the same files, and those of the CPU package win where both are installed.
+    """
+    python, log, installed = venv / "bin" / "python", venv / "setup.log", _installed(venv / "bin" / "python", env)
+    if not set(ONNXRUNTIME) <= installed:
+        return
+    version = _asked(python, env, f"import importlib.metadata as m; print(m.version('{ONNXRUNTIME[1]}'))")
+    _run([python, "-m", "pip", "uninstall", "--yes", *ONNXRUNTIME], env, log, "removing onnxruntime for CPUs")
+    _run([*pip, "--no-deps", f"{ONNXRUNTIME[1]}=={version}"], env, log, "ONNX Runtime for GPUs")
+
+
 def _build_horovod(pip: Sequence[str | Path], env: Mapping[str, str], venv: Path, compiler: Compiler) -> None:
     python, log, cuda = venv / "bin" / "python", venv / "setup.log", _cuda_home(pip, env, venv, compiler)
     flags = horovod_build.horovod_flags(cuda, os.cpu_count() or 1)
@@ -189,6 +204,7 @@ def install(venv: Path, extras: Sequence[str]) -> None:
         _run([python, "-m", "pip", "uninstall", "--yes", *leaving], env, log, f"removing {' and '.join(leaving)}")
     editable = f"{ROOT}[{','.join(extras)}]"
     _run([*pip, "--no-build-isolation", "-e", editable], env, log, f"pinned packages ({', '.join(extras)})")
+    _keep_gpu_onnxruntime(pip, env, venv)
     if "gpu" in extras and compiler is None:
         own = horovod_build.find_toolkit(os.environ)
         print(f"[setup] {horovod_build.why_no_nccl(own, gpus.newest_cuda() or 0)}", flush=True)

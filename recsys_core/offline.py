@@ -18,6 +18,7 @@ from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.tables import result_table
 from recsys_core.files import write_json
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.kinds import step_bytes
 from recsys_core.training.task import check_candidates
 from recsys_core.world import World
 
@@ -118,6 +119,7 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
         world=world,
         n_items=data.n_items,
         block_size=config.evaluation.evaluation_block,
+        device_bytes=step_bytes(model, config.hardware),
     )
     found = baselines.evaluate(
         wanted.baselines,
