@@ -8,6 +8,7 @@ batch, K top-k, M metrics, H hidden units, L latent units.
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 # Read by TensorFlow when it is imported, so set here, before any module of ours can import it.
@@ -15,6 +16,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TensorFlow leaves its oneDNN kernels off on CPUs without AVX-512; there too they multiply matrices 1.2 to 1.9 times
 # as fast as its own (`python -m benchmarks train`, with TF_ENABLE_ONEDNN_OPTS=0 and 1).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def _xla_flags(flags: str) -> str:
+    """XLA's flags with the folder of the CUDA compiler that comes with TensorFlow's extra `and-cuda`, if it is there.
+
+    XLA looks for it in folders of a toolkit that such a machine need not have.
+    """
+    found = find_spec("nvidia.cuda_nvcc") if find_spec("nvidia") else None
+    if found is None or not found.submodule_search_locations or "xla_gpu_cuda_data_dir" in flags:
+        return flags
+    return f"{flags} --xla_gpu_cuda_data_dir={next(iter(found.submodule_search_locations))}".strip()
+
+
+if _found := _xla_flags(os.environ.get("XLA_FLAGS", "")):
+    os.environ["XLA_FLAGS"] = _found
 
 if TYPE_CHECKING:
     from recsys_core.dataset import Dataset

@@ -76,6 +76,15 @@ def _tf_trt(gpus: int) -> str:
     return "yes" if gpus else "built in, but no GPU is visible"
 
 
+def _xla() -> str:
+    """Whether XLA compiles for this machine's GPU, or its CPU: the compiled step needs it."""
+    try:
+        tf.function(lambda x: tf.matmul(tf.exp(x), x), jit_compile=True, autograph=False)(tf.ones([8, 8])).numpy()
+    except tf.errors.OpError as error:
+        return f"does not compile here, use --step sparse ({str(error.message).splitlines()[0]})"
+    return "compiles"
+
+
 def facts(build: dict[str, bool] | str) -> list[tuple[str, str]]:
     """(what, answer) lines.
 
@@ -89,6 +98,7 @@ def facts(build: dict[str, bool] | str) -> list[tuple[str, str]]:
         ("packages", ", ".join(f"{n} {v}" for n in PACKAGES if (v := _version(n)))),
         ("Horovod", _shown(build)),
         ("GPUs", ", ".join(names) or "none"),
+        ("XLA", _xla()),
         ("TF-TRT", _tf_trt(len(gpus))),
         ("CPU bf16", bf16),
         ("auto means", precision.best(devices.gpu_capability(), devices.cpu_has_bf16())),
