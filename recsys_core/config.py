@@ -192,7 +192,7 @@ class RunConfig:
     """Settings that may change when a run is resumed: they do not change what is trained."""
     COMMON: ClassVar[tuple[str, ...]] = (
         "data", "run_dir", "preset", "training.epochs", "training.batch_size", "training.learning_rate",
-        "hardware.precision", "hardware.step", "evaluation.gate", "evaluation.baselines", "training.seed", "convert",
+        "hardware.precision", "evaluation.gate", "evaluation.baselines", "training.seed", "convert",
     )  # fmt: skip
     """Settings that `--help` shows; `--help-all` shows all."""
     PRESETS: ClassVar[Mapping[str, Preset]] = {}
