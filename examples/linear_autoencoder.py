@@ -26,6 +26,7 @@ from recsys_core import Dataset, Recommender, cli
 from recsys_core.config import ModelSpec, Preset, RunConfig, TrainingConfig
 from recsys_core.input.batches import Batch, Histories, rows_of
 from recsys_core.seeding import generator
+from recsys_core.sparse_products import sparse_product
 from vaecf.losses import multinomial_nll
 
 
@@ -82,12 +83,8 @@ class LinearAutoencoder(Recommender):
     def _code(self, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
         """[B, R] sum of the encoder's rows of each user's items, divided by the root of their number."""
         counts = tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
-        where = tf.stack([rows_of(row_splits), tf.cast(item_ids, tf.int64)], axis=1)
-        shape = tf.stack([tf.size(counts, tf.int64), self.n_items])
-        history = tf.SparseTensor(where, tf.gather(tf.math.rsqrt(tf.maximum(counts, 1.0)), where[:, 0]), shape)
-        code = tf.sparse.sparse_dense_matmul(history, self.encoder)
-        code.set_shape([None, self.encoder.shape[1]])
-        return code
+        rows, scale = rows_of(row_splits), tf.math.rsqrt(tf.maximum(counts, 1.0))
+        return sparse_product(item_ids, rows, tf.gather(scale, rows), tf.size(counts, tf.int64), self.encoder)
 
     def scores(self, histories: Histories) -> tf.Tensor:
         return tf.matmul(self._code(histories.item_ids, histories.row_splits), self.decoder, transpose_b=True)

@@ -85,7 +85,7 @@ class NeuMf(NeuMfNetwork):
         pairs = self.pairs_per_step(training)
         tables = choose_sparse_tables(self, pairs, self._negatives, sampling.embedding_gradients)
         l2 = self.settings["model"].embedding_l2
-        share = -(-pairs // world.size)
+        share = -(-min(pairs, len(self.data.train.indices)) // world.size)
         self._plan = SamplingPlan(
             sampler=NegativeSampler(
                 self.data.train,

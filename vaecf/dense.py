@@ -9,6 +9,7 @@ K items of a block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -55,29 +56,26 @@ class DensePlan:
     block: int
     """Items of a block of the likelihood; J where there is one block."""
 
-    @property
-    def is_blocked(self) -> bool:
-        return not self.is_dense
-
 
 def padded(n_items: int, multiple: int = ALIGNMENT) -> int:
     """J: the number of items, rounded up."""
     return -(-n_items // multiple) * multiple
 
 
-def plan(n_items: int, users: int, itemsize: int, budget: float) -> DensePlan:
+def plan(n_items: int, users: int, itemsize: int, budget: float, looked_up: float = 0.0) -> DensePlan:
     """The plan for batches of some users.
 
     Args:
         itemsize: bytes of the compute type.
-        budget: bytes that the arrays [P, J] may take together.
+        budget: bytes that the arrays of a part may take together.
+        looked_up: bytes [M, W, H] of the kernel's rows of one user's items, where the first layer looks them up.
     """
     width = padded(n_items)
     is_dense = n_items <= DENSE_ITEMS
     block = width if is_dense else min(BLOCK_ITEMS, width)
     # Four arrays in the compute type: history (dense only), logits, their gradient, and a copy for its scatter.
     # A pass of float32 over the logits is fused on GPUs; where it is not, it is the fifth.
-    of_user = block * (4 * itemsize + 4)
+    of_user = block * (4 * itemsize + 4) + (0 if is_dense else math.ceil(looked_up))
     return DensePlan(parts=parts_within(users, of_user, budget), is_dense=is_dense, block=block)
 
 

@@ -17,7 +17,15 @@ from recsys_core.config import TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
 from recsys_core.input.batches import Batch, Histories, rows_of
-from recsys_core.input.chunks import DATA_SHARE, ChunkPart, ChunkTable, HistoryPart, chunk_batches, chunk_table
+from recsys_core.input.chunks import (
+    DATA_SHARE,
+    WIDTH,
+    ChunkPart,
+    ChunkTable,
+    HistoryPart,
+    chunk_batches,
+    chunk_table,
+)
 from recsys_core.model import Recommender, float32_scores
 from recsys_core.seeding import generator, key64
 from recsys_core.sparse_products import sparse_product
@@ -98,9 +106,10 @@ class MultVae(Recommender):
     def prepare_training(self, training: TrainingConfig, world: World, *, step_bytes: float = 0.0) -> None:
         self._compiled = None
         if step_bytes:
-            users = -(-training.batch_size // world.size)
-            plan = dense.plan(self.n_items, users, self.compute.size, step_bytes)
             table = chunk_table(self.data.train, DATA_SHARE * step_bytes)
+            users = -(-min(training.batch_size, self.data.n_users) // world.size)
+            looked_up = 4.0 * WIDTH * self.encoder[0][0].shape[1] * table.mean_chunks
+            plan = dense.plan(self.n_items, users, self.compute.size, step_bytes, looked_up)
             self._compiled = CompiledInput(plan=plan, table=table)
 
     @property

@@ -66,15 +66,18 @@ class HistoryPart(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkTable:
-    """A CSR matrix in chunks."""
+    """A CSR matrix in chunks, numbered row after row; one more chunk, C, is empty."""
 
-    items: npt.NDArray[np.int64]
-    """[C + 1, W] item indices, filled up with I; the last chunk is empty."""
+    matrix: Csr
     starts: npt.NDArray[np.int64]
     """[U + 1] first chunk of each row."""
-    n_items: int
     resident: tf.Tensor | None
-    """`items` on the device; None where they are brought with each batch."""
+    """[C + 1, W] int64 the items of all chunks, on the device; None where they are brought with each batch."""
+
+    @property
+    def mean_chunks(self) -> float:
+        """Chunks of a row, on average."""
+        return float(self.starts[-1]) / self.matrix.n_users
 
     def items_of(self, chunks: tf.Tensor) -> tf.Tensor:
         """[M, W] int32 items of the chunks of a part."""
@@ -83,19 +86,34 @@ class ChunkTable:
 
     def brought(self, chunks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """What a batch holds for these chunks."""
-        return chunks if self.resident is not None else self.items[chunks]
+        return chunks if self.resident is not None else items_in_chunks(self.matrix, self.starts, chunks)
+
+
+def items_in_chunks(matrix: Csr, starts: npt.NDArray[np.int64], chunks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """[..., W] items of chunks [...], filled up with I.
+
+    Args:
+        starts: of `ChunkTable`.
+    """
+    rows = np.searchsorted(starts, chunks, side="right") - 1  # U for the empty chunk
+    places = (matrix.indptr[rows] + (chunks - starts[rows]) * WIDTH)[..., None] + np.arange(WIDTH)
+    present = places < matrix.indptr[np.minimum(rows + 1, matrix.n_users)][..., None]
+    items = np.full(places.shape, matrix.n_items, np.int64)
+    items[present] = matrix.indices[places[present]]
+    return items
 
 
 def chunk_table(matrix: Csr, resident_bytes: float) -> ChunkTable:
-    """The chunks of a matrix; on the device (the GPU, if there is one) if they take at most `resident_bytes`."""
-    counts = np.diff(matrix.indptr)
-    starts = np.concatenate([[0], np.cumsum(-(-counts // WIDTH))]).astype(np.int64)
-    items = np.full((starts[-1] + 1) * WIDTH, matrix.n_items, np.int64)
-    items[np.arange(len(matrix.indices)) + np.repeat(starts[:-1] * WIDTH - matrix.indptr[:-1], counts)] = matrix.indices
-    table = items.reshape(-1, WIDTH)
+    """The chunks of a matrix; on the device (the GPU, if there is one) if they take at most `resident_bytes`.
+
+    Otherwise the items stay where the matrix has them: no rank holds a copy.
+    """
+    starts = np.concatenate([[0], np.cumsum(-(-np.diff(matrix.indptr) // WIDTH))]).astype(np.int64)
+    n_chunks = int(starts[-1]) + 1
     # int64: TensorFlow keeps int32 in host memory, also that of operators on the GPU.
-    resident = tf.constant(table) if table.nbytes <= resident_bytes else None
-    return ChunkTable(items=table, starts=starts, n_items=matrix.n_items, resident=resident)
+    fits = n_chunks * WIDTH * np.dtype(np.int64).itemsize <= resident_bytes
+    resident = tf.constant(items_in_chunks(matrix, starts, np.arange(n_chunks))) if fits else None
+    return ChunkTable(matrix=matrix, starts=starts, resident=resident)
 
 
 def size_from(needed: int, usual: int) -> int:
@@ -149,7 +167,7 @@ def chunked(
     counts = np.where(filled >= 0, table.starts[filled + 1] - first, 0)
     of_part = counts.reshape(parts, per_part).sum(axis=1)
     size = size_from(int(of_part.max()), usual or usual_chunks(table.starts, per_part))
-    chunks = np.full((parts, size), len(table.items) - 1, np.int64)
+    chunks = np.full((parts, size), table.starts[-1], np.int64)  # the empty one
     owners = np.full((parts, size), per_part, np.int64)
     before = np.cumsum(counts) - counts
     place = np.repeat(first - before, counts) + np.arange(counts.sum())
@@ -174,6 +192,7 @@ def chunk_batches(
 
     The same users in the same steps as `batches.train_batches`.
     """
+    batch_size = min(batch_size, train.n_users)  # no places for users that there are not
     per_epoch = steps_per_epoch(train.n_users, batch_size)
     sizes = np.diff(train.indptr).astype(np.float32)
 
@@ -192,7 +211,7 @@ def chunk_batches(
     def load(first: np.int64, count: np.int64) -> tuple[npt.NDArray, ...]:
         users, counts, chunks, rows, *alike = zip(*map(load_one, range(int(first), int(first + count))), strict=True)
         size = max(part.shape[1] for part in rows)  # nearly always the same
-        empty = table.brought(np.array(len(table.items) - 1))
+        empty = table.brought(table.starts[-1:])[0]
         return (
             *map(np.stack, (users, counts)),
             np.stack([_filled(part, size, empty) for part in chunks]),

@@ -5,6 +5,7 @@ Shape legend: E training pairs, G parts of a batch, P pairs of a part.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ class PairTable:
     """The training pairs by their place."""
 
     pairs: tf.Tensor
-    """[E, 2] int64 user and item."""
+    """[E, 2] user and item: int64 on the device (TensorFlow keeps int32 in host memory), else int32 in host memory."""
     is_resident: bool
     """Whether the device reads them itself; otherwise the pipeline brings those of each batch."""
 
@@ -57,13 +58,12 @@ def _places(positions: tf.Tensor) -> tf.Tensor:
 
 def pair_table(train: Csr, resident_bytes: float) -> PairTable:
     """The pairs of a matrix; on the device (the GPU, if there is one) if they take at most `resident_bytes`."""
-    users = np.repeat(np.arange(train.n_users, dtype=np.int64), np.diff(train.indptr))
-    pairs = np.stack([users, train.indices.astype(np.int64)], axis=1)
-    is_resident = pairs.nbytes <= resident_bytes
-    if is_resident:
-        return PairTable(pairs=tf.constant(pairs), is_resident=True)
-    with tf.device("/cpu:0"):
-        return PairTable(pairs=tf.constant(pairs), is_resident=False)
+    is_resident = 2 * len(train.indices) * np.dtype(np.int64).itemsize <= resident_bytes
+    kind = np.int64 if is_resident else np.int32
+    users = np.repeat(np.arange(train.n_users, dtype=kind), np.diff(train.indptr))
+    pairs = np.stack([users, train.indices.astype(kind)], axis=1)
+    with nullcontext() if is_resident else tf.device("/cpu:0"):
+        return PairTable(pairs=tf.constant(pairs), is_resident=is_resident)
 
 
 def pair_part_batches(
@@ -78,6 +78,7 @@ def pair_part_batches(
         pairs: positives in a global batch.
     """
     n_pairs = table.pairs.shape[0]
+    pairs = min(pairs, n_pairs)  # no places for pairs that there are not
     per_epoch = steps_per_epoch(n_pairs, pairs)
 
     def order_of(epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -99,7 +100,7 @@ def pair_part_batches(
         filled = tf.reshape(filled, [parts, -1])
         brought = tf.zeros([parts, tf.shape(filled)[1], 0], tf.int64)
         if not table.is_resident:
-            brought = tf.gather(table.pairs, _places(filled))
+            brought = tf.cast(tf.gather(table.pairs, _places(filled)), tf.int64)
         alike = tf.fill([parts], step), tf.fill([parts], epoch), tf.fill([parts], tf.cast(count, tf.float32))
         return PairPart(filled, brought, *alike)
 

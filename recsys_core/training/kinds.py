@@ -18,12 +18,14 @@ def is_compiled(model: Recommender, hardware: HardwareConfig) -> bool:
     Raises:
         UserError: the compiled step was asked for, and the model has none, or it could not be deterministic.
     """
-    choice = "compiled" if hardware.xla and hardware.step == "auto" else hardware.step
+    by_xla = hardware.xla and hardware.step == "auto"
+    choice = "compiled" if by_xla else hardware.step
+    given = "--xla is set" if by_xla else "--step is compiled"
     if choice == "compiled" and not model.has_compiled_step:
-        raise UserError(f"--step is compiled, and {type(model).__name__} has a sparse step only; leave the flag out")
+        raise UserError(f"{given}, and {type(model).__name__} has a sparse step only; leave the flag out")
     if choice == "compiled" and hardware.deterministic and devices.has_gpu():
         # XLA would turn each scatter into a loop over its entries.
-        raise UserError("--step is compiled, which --deterministic makes far too slow on a GPU; leave --step out")
+        raise UserError(f"{given}, which --deterministic makes far too slow on a GPU; leave that flag out")
     on_gpu = devices.has_gpu() and not hardware.deterministic
     return choice == "compiled" or (choice == "auto" and model.has_compiled_step and on_gpu)
 

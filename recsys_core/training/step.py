@@ -36,11 +36,6 @@ def _values(gradient: Gradient) -> tf.Tensor:
     return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
-def _by_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
-    """With int64 rows: what leaves an XLA program as int32 has to be in host memory."""
-    return tf.IndexedSlices(gradient.values, tf.cast(gradient.indices, tf.int64))
-
-
 def _divided(gradient: Gradient, scale: tf.Tensor) -> Gradient:
     if isinstance(gradient, tf.IndexedSlices):
         return tf.IndexedSlices(gradient.values / scale, gradient.indices, gradient.dense_shape)
@@ -94,6 +89,7 @@ class TrainStep(tf.Module):
             losses = self._loss_function(batch, progress)
             target = losses["loss"] * self.loss_scale.value if self.loss_scale.enabled else losses["loss"]
         gradients = [
+            # int64: int32 that leaves an XLA program has to be in host memory
             tf.IndexedSlices(g.values, tf.cast(g.indices, tf.int64))
             if v.ref() in self._sparse_tables
             else tf.convert_to_tensor(g)

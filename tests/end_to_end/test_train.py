@@ -224,7 +224,7 @@ def test_narrow_precisions_reach_the_same_quality(
     assert metrics(run)["ndcg@100"] == pytest.approx(metrics(alone)["ndcg@100"], abs=0.02)
 
 
-def test_xla_gives_the_same_run(alone: Path, tiny_data: Path, python: Any, tmp_path: Path) -> None:
+def test_xla_is_the_earlier_name_of_step_compiled(alone: Path, tiny_data: Path, python: Any, tmp_path: Path) -> None:
     run = tmp_path / "xla"
     words = ("vaecf.train", "--data", tiny_data, "--run-dir", run, *SMALL, "--epochs", "8", *EASY_GATE)
     done = python(*words, "--xla")

@@ -27,10 +27,10 @@ STEP = tf.constant(4, tf.int64)
 
 def randomised(kind: str, seed: int = 0, tower: tuple[int, ...] = TOWER, **options: Any) -> NeuMf:
     """A model whose every parameter is random, biases too."""
-    xla, compute = options.pop("xla", False), options.pop("compute", tf.float32)
+    compute = options.pop("compute", tf.float32)
     model = neumf(USERS, ITEMS, kind=kind, factors=FACTORS, layers=tower, **options)
     model.compute = compute
-    model.prepare_training(TrainingConfig(batch_size=5), World(), xla=xla)
+    model.prepare_training(TrainingConfig(batch_size=5), World())
     rng = np.random.default_rng(seed)
     for variable in model.parameters:
         variable.assign(rng.normal(0, 0.5, variable.shape))
@@ -262,21 +262,6 @@ def test_rate_0_drops_nothing() -> None:
     model = randomised("neumf")
     got = logits(model, np.arange(USERS), np.tile(np.arange(ITEMS), (USERS, 1)), many(USERS, ITEMS))
     assert got == pytest.approx(table(model), abs=1e-5)
-
-
-@pytest.mark.slow
-def test_compiled_layers_give_the_same() -> None:
-    plain, compiled = (randomised("neumf", dropout=0.25, xla=xla) for xla in (False, True))
-
-    def step(model: NeuMf, number: tf.Tensor) -> tf.Tensor:
-        rows = model.look_up(tf.constant([1, 4]), tf.constant([[0, 3], [9, 9]]))
-        return model.logits(rows, Dropping(number, tf.constant([[0, 1], [2, 3]], tf.int64)))
-
-    function = tf.function(step)
-    for number in (3, 4):
-        at = tf.constant(number, tf.int64)
-        assert function(compiled, at).numpy() == pytest.approx(step(plain, at).numpy(), abs=1e-5)
-    assert compiled.catalogue(tf.range(USERS)).numpy() == pytest.approx(table(plain), abs=1e-5)
 
 
 @pytest.mark.parametrize(("compute", "bound"), [(tf.bfloat16, 0.06), (tf.float16, 0.008)])

@@ -11,7 +11,7 @@ import scipy.stats
 import tensorflow as tf
 
 from ncf_tf import negatives
-from ncf_tf.negatives import KnownPairs, NegativeSampler, bitmap
+from ncf_tf.negatives import KnownPairs, NegativeSampler, bitmap, lower_bound
 from recsys_core.input import noise
 from recsys_core.matrices import Csr
 
@@ -163,7 +163,7 @@ def test_a_user_with_all_items_is_refused() -> None:
     assert items.shape == (9, 4)
 
 
-SHAPES = [(1, 1), (4, 31), (5, 32), (3, 33), (4, 64), (6, 70), (2, 200)]
+SHAPES = [(1, 1), (4, 31), (5, 33), (3, 63), (4, 64), (6, 65), (2, 200)]
 
 
 @pytest.mark.parametrize(("users", "items"), SHAPES)
@@ -172,25 +172,54 @@ def test_a_bit_for_each_pair(users: int, items: int, share: float) -> None:
     dense = matrix(users, items, share)
     dense[users // 2] = False
     table = bitmap(csr(dense))
-    assert table.dtype == np.int32
-    assert table.shape == (users, -(-items // 32))
+    assert table.dtype == np.int64
+    assert table.shape == (users, -(-items // 64))
     expected = [[0] * table.shape[1] for _ in range(users)]
     for u in range(users):
         for i in range(items):
-            expected[u][i // 32] |= int(dense[u, i]) << (i % 32)
-    assert (table.view(np.uint32) == np.array(expected, np.uint32)).all()
+            expected[u][i // 64] |= int(dense[u, i]) << (i % 64)
+    assert (table.view(np.uint64) == np.array(expected, np.uint64)).all()
 
 
 @pytest.mark.parametrize(("users", "items"), SHAPES)
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_both_ways_to_look_up_are_exact(users: int, items: int, share: float) -> None:
     dense = matrix(users, items, share)
-    table_bytes = 4 * users * -(-items // 32)
+    table_bytes = 8 * users * -(-items // 64)
     ways = [KnownPairs(csr(dense), bitmap_bytes=n) for n in (table_bytes, table_bytes - 1)]
     assert [way.by_bitmap for way in ways] == [True, False]
     u, i = (tf.constant(a.ravel(), tf.int32) for a in np.indices(dense.shape))
     for way in ways:
         assert (way.contains(u, i).numpy() == dense.ravel()).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 31])
+def test_the_search_is_numpys(size: int) -> None:
+    """Every key below, in, between and above the values of the table; values may come again."""
+    values = np.sort(np.random.default_rng(size).integers(0, 2 * size, size)) * 2
+    keys = np.arange(-1, values[-1] + 2)
+    got = lower_bound(tf.constant(values, tf.int64), tf.constant(keys.reshape(1, -1), tf.int64))
+    assert got.dtype == tf.int64
+    assert got.numpy().tolist() == [np.searchsorted(values, keys).tolist()]
+
+
+def test_fixed_shapes_draw_the_same_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled by XLA, too; a user among them has all items but one."""
+    dense = matrix(share=0.6)
+    dense[3], dense[3, 17] = True, False
+    train, users = csr(dense), np.nonzero(dense)[0]
+    plain = NegativeSampler(train, 4, seed=2, verified=True)
+    for bitmap_bytes in (negatives.BITMAP_BYTES, 0):
+        with monkeypatch.context() as patch:
+            patch.setattr(negatives, "KnownPairs", functools.partial(KnownPairs, bitmap_bytes=bitmap_bytes))
+            fixed = NegativeSampler(train, 4, seed=2, verified=True, fixed_shapes=True)
+        compiled = tf.function(fixed.draw, jit_compile=True)
+        for epoch in range(3):
+            expected = draw(plain, np.arange(len(users)), users, epoch)
+            assert (draw(fixed, np.arange(len(users)), users, epoch) == expected).all()
+            at = (tf.constant(epoch, tf.int64), tf.range(len(users), dtype=tf.int64), tf.constant(users, tf.int32))
+            assert (compiled(*at).numpy() == expected).all()
+    assert not dense[users[:, None], expected].any()
 
 
 def test_known_pairs_of_many_items() -> None:
