@@ -19,6 +19,7 @@ COMMAND_LINE = CommandLine(
         "embeddings": "updates of embedding tables: the whole table or single rows",
         "peers": "training step, ours and plain PyTorch",
         "evaluate": "evaluation over the whole catalogue, and the share of its limit",
+        "gpu": "tests, speed and memory of one GPU beside compiled PyTorch, in eight minutes",
         "serve": "an export and its conversions: agreement, metrics, size, latency",
         "suite": "all of these in turn, and the report",
         "report": "HTML and Markdown of a results file",
