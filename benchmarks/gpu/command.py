@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from benchmarks.gpu import card, parts, running
@@ -16,11 +18,10 @@ from benchmarks.gpu.parts import Part
 from benchmarks.gpu.recorder import Recorder
 from benchmarks.gpu.running import Outcome
 from benchmarks.gpu.sizes import ON_CPU, ON_GPU
-from benchmarks.gpu.tables import GPU_TABLES
-from recsys_core.measuring.report import Report
+from benchmarks.gpu.tables import as_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_GPU = 2
+REFUSED, INTERRUPTED = 2, 130
 TORCH_CHECK = "import torch; print(torch.__version__, torch.cuda.is_available())"
 
 
@@ -56,22 +57,31 @@ def without_torch(python: str, env: Mapping[str, str], on_cpu: bool) -> str:
     return ""
 
 
-def chosen(known: Sequence[Part], only: Sequence[str] | None) -> list[Part]:
-    """The parts to run, and those that they need; names may be given by their first words.
+def chosen(known: Sequence[Part], only: Sequence[str] | None) -> tuple[list[Part], str]:
+    """The parts to run with those that they need, and why not, in one line ("" where they can be run).
 
-    Raises:
-        ValueError: a name is unknown.
+    Args:
+        only: beginnings of names; None for all parts.
     """
     if only is None:
-        return list(known)
+        return list(known), ""
     for text in only:
         if not any(part.name.startswith(text) for part in known):
-            names = ", ".join(part.name for part in known)
-            raise ValueError(f"--only {text}: unknown part, expected the beginning of one of: {names}")
+            return [], f"--only {text}: unknown part, known are: {', '.join(repr(part.name) for part in known)}"
     names = {part.name for part in known if part.name.startswith(tuple(only))}
-    needed = {part.needs for part in known if part.name in names}
-    needed |= {part.needs for part in known if part.name in needed}
-    return [part for part in known if part.name in names | needed]
+    for part in reversed(known):  # a part comes after those that it needs
+        if part.name in names and part.needs:
+            names.add(part.needs)
+    return [part for part in known if part.name in names], ""
+
+
+def wrong_value(args: argparse.Namespace) -> str:
+    """What is wrong with the arguments, in one line; "" if nothing is."""
+    if args.minutes <= 0:
+        return f"--minutes is {args.minutes}, expected more than 0"
+    if args.data and not (args.data / "manifest.json").is_file():
+        return f"--data {args.data}: no prepared data set there; leave it out to have one made of synthetic ratings"
+    return ""
 
 
 class Course:
@@ -104,7 +114,8 @@ class Course:
             self._recorder.add_ratios()
         self.outcomes[part.name] = outcome
         self._recorder.add_outcome(part.name, outcome)
-        say(f"  {part.name}: {outcome.state} {f'({outcome.reason})' if outcome.reason else ''} {outcome.seconds:.1f} s")
+        reason = f" ({outcome.reason})" if outcome.reason else ""
+        say(f"  {part.name}: {outcome.state}{reason}, {outcome.seconds:.1f} s")
         return outcome
 
     def _left_out(self, part: Part, env: Mapping[str, str]) -> str:
@@ -133,35 +144,57 @@ def tensorflow_view(work: Path) -> dict[str, Any]:
 
 def write_tables(recorder: Recorder, to: Path) -> None:
     """The tables of this measurement, printed and as a file."""
-    report = Report(title="GPU", tables=GPU_TABLES, plots={}, summaries={})
-    text = report.as_markdown(recorder.records)
+    text = as_markdown(recorder.records)
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(text)
     print(text)
     say(f"records: {recorder.path}; tables: {to}")
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End the running part on SIGTERM as on Ctrl-C: it is a process group of its own and would go on."""
+    raise KeyboardInterrupt
+
+
+def without_gpu(args: argparse.Namespace, fields: dict[str, str], seen: Mapping[str, Any]) -> str:
+    """Why TensorFlow cannot measure a GPU here, in one line; "" where it can, or with --cpu."""
+    return "" if args.cpu else card.without_tensorflow(fields, seen["gpus"], seen["tensorflow"])
+
+
+def course_of(todo: Sequence[Part], course: Course) -> bool:
+    """Run the parts; whether all had their turn (Ctrl-C and SIGTERM end the course)."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        for part in todo:
+            course.run(part)
+    except KeyboardInterrupt:
+        say("interrupted: the parts so far are in the tables")
+        return False
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return True
+
+
 def main(args: argparse.Namespace) -> int:
-    """Status: 0 all parts done or left out, 1 a part failed or was stopped, 2 no GPU or a wrong option."""
+    """Status: 0 all parts done or left out, 1 a part failed or was stopped, 2 no GPU or a wrong value, 130 Ctrl-C."""
     started = time.monotonic()
     args.work, args.results = args.work.resolve(), args.results.resolve()
     known = parts.parts(ON_CPU if args.cpu else ON_GPU, work=args.work, data=args.data and args.data.resolve(),
                         torch_python=args.torch_python, on_cpu=args.cpu)  # fmt: skip
-    todo = chosen(known, args.only)
-    if reason := "" if args.cpu else card.missing():
+    todo, reason = chosen(known, args.only)
+    reason = reason or wrong_value(args) or ("" if args.cpu else card.missing())
+    if reason:
         say(f"error: {reason}")
-        return NO_GPU
-    fields = {} if args.cpu else card.found()
-    seen = tensorflow_view(args.work)
-    if reason := "" if args.cpu else card.without_tensorflow(fields, seen["gpus"], seen["tensorflow"]):
+        return REFUSED
+    fields, seen = {} if args.cpu else card.found(), tensorflow_view(args.work)
+    if reason := without_gpu(args, fields, seen):
         say(f"error: {reason}")
-        return NO_GPU
+        return REFUSED
     recorder = Recorder(args.results, fields, seen)
     course = Course(recorder, args, started)
-    for part in todo:
-        course.run(part)
+    complete = course_of(todo, course)
     write_tables(recorder, args.markdown or args.work / "tables.md")
     bad = [name for name, outcome in course.outcomes.items() if outcome.bad]
     if bad:
         say(f"error: not done: {', '.join(bad)} (their output is in {args.work / 'logs'})")
-    return 1 if bad else 0
+    return (1 if bad else 0) if complete else INTERRUPTED

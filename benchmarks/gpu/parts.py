@@ -55,7 +55,7 @@ def parts(sizes: Sizes, *, work: Path, data: Path | None, torch_python: str, on_
         work: folder of the files that the parts write.
         data: prepared data set; None to make one of synthetic ratings.
     """
-    made = work / "data"
+    made = work / sizes.data[2]  # named after its shape, so that --cpu does not take the place of the large one
     where = ["--data", str(data or made)]
     seconds = ["--seconds", str(sizes.seconds)]
     needs = "" if data else "data"

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.gpu.running import Outcome
 from recsys_core.measuring.machine import machine, versions
-from recsys_core.measuring.records import Record, record
+from recsys_core.measuring.records import Record, read, record
 
 TRAIN, PEER, RATIO, PART = "gpu-train", "gpu-peer", "gpu-ratio", "gpu-part"
 COMMIT = "PROJECT_COMMIT"
@@ -18,7 +18,7 @@ COMMIT = "PROJECT_COMMIT"
 
 
 class Recorder:
-    """Appends records to a results file and keeps them for the tables."""
+    """Appends the records of one measurement to a results file."""
 
     def __init__(self, path: Path, card: Mapping[str, str], seen: Mapping[str, Any]) -> None:
         """
@@ -27,24 +27,24 @@ class Recorder:
             seen: what TensorFlow says, as `benchmarks.gpu.card` prints it.
         """
         self.path = path
-        self.records: list[Record] = []
+        self._before = len(read(path)) if path.exists() else 0
         environment = dict(seen.get("environment", {}))
         commit = environment.get("git_commit") or os.environ.get(COMMIT)
         self._setting = {"card": card.get("card", "CPU")}
+        libraries = {name: str(seen[name]) for name in ("cuda", "cudnn") if seen.get(name)}
         self._about = {
             "machine": {**machine(), **card, "environment": environment},
-            "versions": {
-                **versions(),
-                **{name: str(seen[name]) for name in ("tensorflow", "cuda", "cudnn") if seen.get(name)},
-                **({"commit": commit} if commit else {}),
-            },
+            "versions": {**versions(), **libraries, **({"commit": commit} if commit else {})},
         }
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Append one record; `values` holds its kind."""
-        rest = {name: value for name, value in values.items() if name != "kind"}
-        self.records.append({**self._about, **self._setting, **values})
-        record(self.path, values["kind"], {**self._about, **self._setting, **rest})
+        record(self.path, values["kind"], {**self._about, **self._setting, **values})
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of this measurement, as the file has them."""
+        return read(self.path)[self._before :] if self.path.exists() else []
 
     def add_outcome(self, name: str, outcome: Outcome) -> None:
         """How a part ended. Texts that differ from run to run stand in lists, which are no settings."""
@@ -54,10 +54,12 @@ class Recorder:
     def add_ratios(self) -> None:
         """A record of our compiled step over PyTorch for each setting that both have and that has none yet."""
 
+        records = self.records
+
         def speeds(kind: str) -> dict[tuple[str, int, str], Record]:
             return {
                 (row["model"], row["batch_size"], row["precision"]): row
-                for row in self.records
+                for row in records
                 if row["kind"] == kind and row.get("examples_per_second") and row.get("step") in (None, "compiled")
             }
 

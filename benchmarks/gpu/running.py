@@ -42,6 +42,7 @@ def torch_environment(env: Mapping[str, str]) -> dict[str, str]:
     folders = tuple(folder for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder)
     libraries = [p for p in env.get("LD_LIBRARY_PATH", "").split(os.pathsep) if p and not p.startswith(folders)]
     kept = {k: v for k, v in env.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH", "XLA_FLAGS", "VIRTUAL_ENV")}
+    kept["PYTHONSAFEPATH"] = "1"  # modules beside the program do not stand for libraries of the same name
     return kept | ({"LD_LIBRARY_PATH": os.pathsep.join(libraries)} if libraries else {})
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from recsys_core.measuring import page
 from recsys_core.measuring.cells import Cell, Row, number, plain
 from recsys_core.measuring.tables import Table
 
@@ -134,3 +135,27 @@ GPU_TABLES: Mapping[str, Table] = {
     ),
 }
 """Kind of record -> its table."""
+
+
+def facts(rows: Sequence[Row]) -> list[str]:
+    """Lines that say of which card, machine and versions some records are."""
+    row, torch = rows[0], {str(row["torch"]): None for row in rows if "torch" in row}
+    machine, versions = row.get("machine", {}), row.get("versions", {})
+    names = {"driver": "driver", "compute_capability": "compute capability", "gpu_memory": "memory",
+             "power_limit": "power limit"}  # fmt: skip
+    details = [f"{text} {machine[name]}" for name, text in names.items() if machine.get(name)]
+    return [
+        f"Card: {', '.join([row['card'], *details])}",
+        f"Machine: {page.machine_text(machine)}",
+        f"Versions: {page.versions_text(versions)}",
+        *(f"PyTorch: {version}" for version in torch),
+    ]
+
+
+def as_markdown(records: Sequence[Row]) -> str:
+    """The card and the versions, then the tables of the kinds that were measured."""
+    parts = [f"Measured: {page.measured_from_to(records)}  \n" + "  \n".join(facts(records))] if records else []
+    for kind, table in GPU_TABLES.items():
+        if rows := [row for row in records if row["kind"] == kind]:
+            parts.append(f"### {table.title}\n\n{table.as_markdown(rows)}")
+    return "\n\n".join(parts) + "\n"

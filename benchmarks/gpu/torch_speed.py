@@ -175,6 +175,8 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("settings", nargs="+", type=json.loads)
     args = parser.parse_args()
+    if args.device == "cpu":
+        torch.set_num_threads(1)  # the CPU only tries the program, beside other work
     failed = 0
     for setting in args.settings:
         about = {name: setting[name] for name in ("model", "precision")} | {"batch_size": setting["batch"]}

@@ -20,8 +20,9 @@ from benchmarks.gpu.running import tensorflow_environment
 from tests.conftest import ROOT
 from tests.gpu.compared import METRICS, MODELS, PRECISIONS, STEPS
 
-BOUNDS = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2}
-"""Largest relative difference of a loss to the CPU's in fp32, in 50 steps."""
+BOUNDS = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 2e-3}
+"""Largest relative difference of a loss to the CPU's in fp32, in 50 steps. The CPU's own losses in bf16 differ by up to
+3e-3 (NeuMF), in fp16 by up to 5e-5."""
 SCORE_BOUND = 2e-5
 """Of the largest score: float32 has errors of about 1e-6, TF32 of about 3e-4."""
 ON_CPU = os.environ.get("GPU_TESTS_ON") == "cpu"
