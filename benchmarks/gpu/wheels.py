@@ -18,7 +18,8 @@ PLATFORMS = tuple(f"manylinux_2_{k}_x86_64" for k in (28, 27, 17)) + tuple(
 )
 PINNED_IN_SETUP = (
     "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "tqdm", "PyYAML", "tyro", "dacite", "tabulate", "psutil",
-    "tensorflow", "keras", "tensorboard", "hdrhistogram", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "polars",
+    "tensorflow", "keras", "tensorboard", "hdrhistogram", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis",
+    "polars",
 )  # fmt: skip
 CUDA = (
     "nvidia-cublas-cu12==12.3.4.1", "nvidia-cuda-cupti-cu12==12.3.101", "nvidia-cuda-nvcc-cu12==12.3.107",
@@ -31,6 +32,7 @@ OTHERS = (
     "absl-py", "astunparse", "flatbuffers", "gast", "google-pasta", "h5py==3.11.0", "ml-dtypes==0.4.1", "namex",
     "opt-einsum", "optree", "packaging", "protobuf==4.25.9", "rich", "markdown-it-py", "mdurl", "pygments",
     "setuptools<81", "six", "termcolor", "typing-extensions", "wheel", "wrapt",
+    "requests", "certifi", "charset-normalizer", "idna", "urllib3",
     # pandas, matplotlib, tyro, hdrhistogram, polars
     "python-dateutil", "pytz", "tzdata", "contourpy", "cycler", "fonttools", "kiwisolver", "pillow", "pyparsing<4",
     "docstring-parser", "shtab", "typeguard", "pbr",
