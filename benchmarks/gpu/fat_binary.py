@@ -1,8 +1,8 @@
 """Machine code of GPUs inside a shared library: zero that of other architectures, so that it compresses to nothing.
 
-A library holds fat binaries. Each is a header (magic 0xBA55ED50, uint16 version, uint16 size of the header, uint64 size
-of what follows) and entries: uint16 kind (1: PTX, 2: machine code), uint16 version, uint32 size of the entry's header,
-uint64 size of its payload, and at byte 28 the uint32 architecture (90 for Hopper).
+A library holds fat binaries. Each is a header (uint32 0xBA55ED50, uint16 version, uint16 size of the header, uint64
+size of what follows) and entries: uint16 kind (1: PTX, 2: machine code), uint16 version, uint32 size of the entry's
+header, uint64 size of its payload, and at byte 28 the uint32 architecture (90 for Hopper).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MAGIC = struct.pack("<I", 0xBA55ED50)
+FIRST_BYTES = struct.pack("<I", 0xBA55ED50)
 HEADER = struct.Struct("<IHHQ")
 ENTRY = struct.Struct("<HHIQ")
 ARCHITECTURE_AT, LEAST_ENTRY = 28, 64
@@ -55,17 +55,17 @@ def _entries(data: mmap.mmap, at: int, end: int) -> Iterator[Entry]:
 
 
 def fat_binaries(data: mmap.mmap) -> Iterator[list[Entry]]:
-    """The entries of each fat binary. The magic number may also be there by chance, without a header behind it."""
-    at = data.find(MAGIC)
+    """The entries of each fat binary. Its first bytes may also be there by chance, without a header behind it."""
+    at = data.find(FIRST_BYTES)
     while 0 <= at <= len(data) - HEADER.size:
         _, version, header, size = HEADER.unpack_from(data, at)
-        following = at + len(MAGIC)
+        following = at + len(FIRST_BYTES)
         if version == 1 and header == HEADER.size and LEAST_ENTRY <= size <= len(data) - at:
             found = list(_entries(data, at + header, at + header + size))
             if found:
                 yield found
                 following = at + header + size
-        at = data.find(MAGIC, following)
+        at = data.find(FIRST_BYTES, following)
 
 
 def needed(entries: list[Entry], architecture: int) -> list[Entry]:
