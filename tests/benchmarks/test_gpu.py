@@ -305,9 +305,10 @@ def test_kernels_of_a_profile(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_part_on_the_cpu(python: Command, tmp_path: Path) -> None:
-    words = ["--cpu", "--work", tmp_path / "work", "--results", tmp_path / "r.jsonl"]
-    done = python("benchmarks", "gpu", *words, timeout=580)
+    words = ["--cpu", "--minutes", "14", "--work", tmp_path / "work", "--results", tmp_path / "r.jsonl"]
+    done = python("benchmarks", "gpu", *words, timeout=880)
     assert done.returncode == 0, done.stderr
     rows = read(tmp_path / "r.jsonl")
     outcomes = {row["part"]: row["outcome"][0] for row in rows if row["kind"] == "gpu-part"}
