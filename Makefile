@@ -6,6 +6,7 @@
 # make bench   measure everything side by side and write runs/benchmarks.html (ARGS="--quick": a first look)
 # make test-gpu  test and measure one NVIDIA GPU in at most eight minutes (ARGS="--cpu": try it without one)
 # Options:     MODEL=vae|ncf  DATASET=demo|ml-latest-small|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
+#              (NP: ranks; without it one a GPU, or 4 where there is none)
 #              REPOSITORY=models  URL=127.0.0.1:8000 (a running server that should change over)
 #              WORKERS=2 (processes that run the tests)
 
@@ -14,8 +15,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 MODEL ?= vae
 DATASET ?= demo
-# On data this small, ranks would wait for each other's gradients most of the time.
-NP ?= $(if $(filter ml-latest-small ml-100k,$(DATASET)),1,4)
+# Each GPU has one rank. On data this small, ranks would wait for each other's gradients most of the time.
+GPUS = $(filter-out 0,$(shell "$(PYTHON)" horovod_launch/gpus.py))
+NP ?= $(if $(filter ml-latest-small ml-100k,$(DATASET)),1,$(or $(GPUS),4))
 PACKAGE := $(if $(filter ncf,$(MODEL)),ncf_tf,vaecf)
 PRESET ?= $(if $(filter demo,$(DATASET)),quick,$(if $(filter ncf,$(MODEL)),he2017,paper))
 PROTOCOL := $(if $(filter ncf,$(MODEL)),leave-one-out,default)

@@ -125,7 +125,7 @@ def climb(data: Dataset, rung: Rung, world: World, *, epochs: int, seconds: floa
         lambda progress: tf.constant(rung.learning_rate),
         total_steps=max(1, epochs) * per_epoch if epochs else FOREVER,
         world=world,
-        scaled=number_format.scaled,
+        precision=number_format,
     )
     world.broadcast_variables(model.variables)
     batches = iter(_batches(data, rung, seed, world))

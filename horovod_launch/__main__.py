@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from horovod_launch import doctor, install
+from horovod_launch import doctor, gpus, install
 from horovod_launch.command import Launch, command, cores_here, environment, shown
 from horovod_launch.output import run_without_prefix
 from horovod_launch.parser import LaunchParser
@@ -25,11 +25,14 @@ keeps the exit status of the module, and prints its lines as they are. horovodru
 or [0]<stderr>: before every line and has no flag against it; --gloo removes that prefix too."""
 
 
+RANKS = "one a GPU of this machine, or one a core where there is none"
+
+
 def _add_launch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("module", help="what to start, as vaecf.train")
     parser.add_argument("arguments", nargs="*", help="its flags, after --")
     add = parser.add_argument
-    add("-np", "--ranks", type=int, metavar="N", default=cores_here(), help="processes (default: one a core)")
+    add("-np", "--ranks", type=int, metavar="N", help=f"processes (default: {RANKS})")
     add("-H", "--hosts", metavar="LIST", help="host:slots,host:slots (default: this machine)")
     add("--gloo", action="store_true", help="Gloo instead of MPI: needs no MPI, slower on CPUs")
     add("--threads", type=int, metavar="N", help="threads a rank (default: the cores shared evenly)")
@@ -83,9 +86,14 @@ def build_parser() -> LaunchParser:
     return parser
 
 
-def _launch(args: argparse.Namespace) -> Launch:
+def _launch(args: argparse.Namespace, gpus_here: int = 0) -> Launch:
+    """The launch that the flags ask for.
+
+    Args:
+        gpus_here: GPUs that ranks on this machine take, one each; 0 where they take none.
+    """
     return Launch(
-        ranks=args.ranks,
+        ranks=(gpus_here or cores_here()) if args.ranks is None else args.ranks,
         module=args.module,
         arguments=tuple(args.arguments),
         hosts=args.hosts,
@@ -108,7 +116,10 @@ def _cluster(args: argparse.Namespace) -> Cluster:
 
 
 def _run(args: argparse.Namespace) -> int:
-    launch, cores = _launch(args), cores_here()
+    gpus_here = gpus.taken(args.module, os.environ)
+    launch, cores = _launch(args, gpus_here), cores_here()
+    if launch.is_local():
+        gpus.refuse_sharing(launch.ranks, gpus_here)
     env = environment(launch, cores, os.environ)
     line = command(launch, cores, env, os.geteuid() == 0)
     if args.dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Launch:
                 raise ValueError(f"-H {self.hosts}: {part!r} is not host:slots")
             total += int(count or "1")
         return total
+
+    def is_local(self) -> bool:
+        """Whether all ranks run on this machine, as far as the names of the hosts say."""
+        own = {"localhost", "127.0.0.1", socket.gethostname()}
+        return self.hosts is None or {part.partition(":")[0] for part in self.hosts.split(",")} <= own
 
     def local_ranks(self) -> int:
         """Most ranks on one host."""

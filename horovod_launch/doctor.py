@@ -6,16 +6,23 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 
+from horovod_launch import gpus
 from horovod_launch.command import Launch, command, cores_here, environment
 
 TIMEOUT_S = 180
 
 
-def _self_test(gloo: bool) -> tuple[bool, str]:
+def environment_of_ranks(base: Mapping[str, str], gpus_here: int) -> dict[str, str]:
+    """Variables of the self-test: its two ranks compute on the CPU where there are no two GPUs."""
+    return dict(base) if gpus_here > 1 else {**base, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _self_test(gloo: bool, base: Mapping[str, str]) -> tuple[bool, str]:
     launch = Launch(ranks=2, module="recsys_core.doctor", arguments=("--self-test",), gloo=gloo)
     cores = cores_here()
-    env = environment(launch, cores, os.environ)
+    env = environment(launch, cores, base)
     line = command(launch, cores, env, os.geteuid() == 0)
     try:
         done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
@@ -32,14 +39,16 @@ def main() -> int:
     """Print the report; status 1 if a self-test failed."""
     print(f"python        {platform.python_version()} in {sys.prefix}")
     print(f"cores         {cores_here()} of {os.cpu_count()}")
+    gpus_here = gpus.here(os.environ)
     facts = subprocess.run([sys.executable, "-m", "recsys_core.doctor"], capture_output=True, text=True)
     print(facts.stdout, end="")
     if facts.returncode:
         print(f"TensorFlow could not be asked: {(facts.stderr.strip().splitlines() or ['?'])[-1]}; run: make setup")
         return 1
-    good = True
+    good, base = True, environment_of_ranks(os.environ, gpus_here)
+    where = " (on the CPU: the machine has one GPU)" if gpus_here == 1 else ""
     for name, gloo in (("MPI", False), ("Gloo", True)):
-        passed, text = _self_test(gloo)
+        passed, text = _self_test(gloo, base)
         good &= passed
-        print(f"2 ranks, {name:4} {text}")
+        print(f"2 ranks, {name:4} {text}{where}")
     return 0 if good else 1

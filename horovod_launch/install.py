@@ -1,7 +1,7 @@
 """Create the project's virtual environment: pinned packages from setup.cfg, and Horovod built against TensorFlow.
 
-Lives here: what is installed, in which order, with which build flags. Not here: the pins themselves (setup.cfg).
-Runs under the system's Python (standard library only), before anything is installed.
+Lives here: what is installed and removed, and in which order. Not here: the pins (setup.cfg), and how Horovod is built
+(`horovod_build`). Runs under the system's Python (standard library only), before anything is installed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HOROVOD = "horovod==0.28.1"
+if __name__ == "__main__":  # `make setup` runs this file before the project is installed
+    sys.path.insert(0, str(ROOT))
+
+from horovod_launch import gpus, horovod_build  # noqa: E402
+from horovod_launch.horovod_build import FROM_PACKAGES, HOROVOD, Compiler, Cuda  # noqa: E402
+
 # Horovod's setup.py needs these in the environment, because it must be built without isolation to see TensorFlow.
 BUILD_TOOLS = (
     "setuptools<75",
@@ -31,18 +36,12 @@ BUILD_TOOLS = (
 ALWAYS = ("serving", "triton", "load-study", "docs", "dev")
 """Extras that the two commands install besides TensorFlow's."""
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
+TENSORFLOW = {"cpu": "tensorflow-cpu", "gpu": "tensorflow"}
+"""Extra -> the package of TensorFlow that it brings. Both own the same files: only one may be installed."""
 
 
 class SetupError(Exception):
     """Something this machine lacks; the message holds the command that brings it."""
-
-
-def has_nvidia_gpu(which: object = shutil.which) -> bool:
-    """True when the driver's own tool lists at least one GPU."""
-    if not which("nvidia-smi"):  # type: ignore[operator]
-        return False
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    return listed.returncode == 0 and "GPU" in listed.stdout
 
 
 def check_system(version: tuple[int, int], tools: Mapping[str, str | None], has_venv: bool) -> None:
@@ -78,41 +77,28 @@ def environment(venv: Path, base: Mapping[str, str] | None = None) -> dict[str, 
     return env
 
 
-def horovod_flags(gpu: bool, cpus: int) -> dict[str, str]:
-    """Build switches of Horovod 0.28.1: TensorFlow only, MPI and Gloo, NCCL where there is a GPU."""
-    flags = {
-        "HOROVOD_WITH_TENSORFLOW": "1",
-        "HOROVOD_WITH_MPI": "1",
-        "HOROVOD_WITH_GLOO": "1",
-        "HOROVOD_WITHOUT_PYTORCH": "1",
-        "HOROVOD_WITHOUT_MXNET": "1",
-        "MAKEFLAGS": f"-j{cpus}",
-    }
-    if gpu:
-        flags["HOROVOD_GPU_OPERATIONS"] = "NCCL"
-        flags["HOROVOD_NCCL_LINK"] = "SHARED"
-    return flags
+def to_uninstall(installed: Collection[str], extras: Collection[str]) -> list[str]:
+    """Packages of TensorFlow to remove before the extras are installed.
 
+    The package that the extras do not bring must leave first: its removal takes the files of the other one with it.
+    For the same reason both leave where both are installed; the wanted one is installed anew then.
 
-def nccl_flags(python: Path, venv: Path) -> dict[str, str]:
-    """Where the NCCL of the GPU packages lies, for Horovod's build (empty if the packages are not there).
-
-    The package holds libnccl.so.2 only, the linker asks for libnccl.so.
+    Raises:
+        SetupError: the extras bring both.
     """
-    code = "import nvidia.nccl; print(list(nvidia.nccl.__path__)[0])"
-    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    if found.returncode:
-        return {}
-    home, links = Path(found.stdout.strip()), venv / "nccl"
-    links.mkdir(exist_ok=True)
-    if not (links / "libnccl.so").exists():
-        (links / "libnccl.so").symlink_to(home / "lib" / "libnccl.so.2")
-    return {"HOROVOD_NCCL_INCLUDE": str(home / "include"), "HOROVOD_NCCL_LIB": str(links)}
+    wanted = [package for extra, package in TENSORFLOW.items() if extra in extras]
+    if len(wanted) > 1:
+        raise SetupError(
+            f"--extras {','.join(extras)} brings {' and '.join(wanted)}, which own the same files: take one"
+        )
+    present = [package for package in TENSORFLOW.values() if package in installed]
+    return present if wanted and set(present) - set(wanted) else []
 
 
-def _fingerprint(extras: str) -> str:
-    parts = [(ROOT / "setup.cfg").read_bytes(), Path(__file__).read_bytes(), extras.encode(), sys.version.encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+def _fingerprint(extras: str, compiler: Compiler) -> str:
+    sources = (ROOT / "setup.cfg", Path(__file__), Path(horovod_build.__file__))
+    words = (extras, sys.version, str(compiler))
+    return hashlib.sha256(b"\0".join([*(p.read_bytes() for p in sources), *(w.encode() for w in words)])).hexdigest()
 
 
 def _run(command: Sequence[str | Path], env: Mapping[str, str], log: Path, what: str) -> None:
@@ -130,13 +116,63 @@ def _has_venv() -> bool:
     return probe.returncode == 0
 
 
+def _asked(python: Path, env: Mapping[str, str], code: str) -> str | None:
+    """What a line of Python prints last in the environment, None if it fails."""
+    done = subprocess.run([python, "-c", code], env=dict(env), capture_output=True, text=True, check=False)
+    lines = done.stdout.split()
+    return lines[-1] if done.returncode == 0 and lines else None
+
+
+def _installed(python: Path, env: Mapping[str, str]) -> set[str]:
+    """Names of the packages in the environment."""
+    code = "import importlib.metadata as m; print(','.join(str(d.metadata['Name']) for d in m.distributions()))"
+    return {name.lower().replace("_", "-") for name in (_asked(python, env, code) or "").split(",")}
+
+
+def _horovod_has_nccl(python: Path, env: Mapping[str, str]) -> bool | None:
+    """Whether the environment's Horovod was built with NCCL, None if it cannot be imported."""
+    answer = _asked(python, env, "import horovod.tensorflow as hvd; print(int(hvd.nccl_built()) > 0)")
+    return None if answer is None else answer == "True"
+
+
+def _compiler(extras: Collection[str]) -> Compiler:
+    """What compiles Horovod's CUDA part (`horovod_build.choose_compiler`); None without the extra gpu."""
+    if "gpu" not in extras:
+        return None
+    return horovod_build.choose_compiler(horovod_build.find_toolkit(os.environ), gpus.newest_cuda())
+
+
+def _cuda_home(pip: Sequence[str | Path], env: Mapping[str, str], venv: Path, compiler: Compiler) -> Path | None:
+    """Folder of the CUDA toolkit that Horovod is compiled with; those of PyPI are installed there first."""
+    if compiler != FROM_PACKAGES:
+        return compiler.home if isinstance(compiler, Cuda) else None
+    into: list[str | Path] = ["--target", venv / "cuda", "--upgrade", *horovod_build.COMPILER]
+    _run([*pip, *into], env, venv / "setup.log", "NVIDIA's CUDA compiler, for Horovod with NCCL")
+    return horovod_build.complete(venv / "cuda")
+
+
+def _build_horovod(pip: Sequence[str | Path], env: Mapping[str, str], venv: Path, compiler: Compiler) -> None:
+    python, log, cuda = venv / "bin" / "python", venv / "setup.log", _cuda_home(pip, env, venv, compiler)
+    flags = horovod_build.horovod_flags(cuda, os.cpu_count() or 1)
+    if cuda is not None and (nccl := horovod_build.nccl_home(python)) is not None:
+        flags |= horovod_build.nccl_flags(nccl, venv / "nccl")
+    force = ["--force-reinstall", "--no-cache-dir", "--no-deps", "--no-build-isolation"]
+    parts = "MPI and Gloo" if cuda is None else "MPI, Gloo and NCCL"
+    _run([*pip, *force, HOROVOD], {**env, **flags}, log, f"building Horovod with {parts} (2 to 10 minutes)")
+    shutil.rmtree(venv / "cuda", ignore_errors=True)
+    if _horovod_has_nccl(python, env) is not (cuda is not None):
+        _run([python, "-c", "import horovod.tensorflow"], env, log, "importing Horovod")
+        raise SetupError(f"Horovod was built with {parts}, but says that it was not (whole log: {log})")
+
+
 def install(venv: Path, extras: Sequence[str]) -> None:
     """Bring `venv` to what setup.cfg asks for; does nothing if it is there already.
 
     Raises:
         SetupError: a part of the system is missing, or a step failed.
     """
-    stamp, wanted = venv / ".complete", _fingerprint(",".join(extras))
+    compiler = _compiler(extras)
+    stamp, wanted = venv / ".complete", _fingerprint(",".join(extras), compiler)
     if stamp.exists() and stamp.read_text() == wanted:
         return
     check_system(sys.version_info[:2], {"c++ compiler": shutil.which("g++"), "make": shutil.which("make")}, _has_venv())
@@ -146,22 +182,18 @@ def install(venv: Path, extras: Sequence[str]) -> None:
         print(f"[setup] creating {venv} with Python {sys.version.split()[0]} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     pip: list[str | Path] = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    leaving = to_uninstall(_installed(python, env), extras)
+    stamp.unlink(missing_ok=True)  # what follows may fail half-way
     _run([*pip, *BUILD_TOOLS], env, log, "build tools")
+    if leaving:
+        _run([python, "-m", "pip", "uninstall", "--yes", *leaving], env, log, f"removing {' and '.join(leaving)}")
     editable = f"{ROOT}[{','.join(extras)}]"
     _run([*pip, "--no-build-isolation", "-e", editable], env, log, f"pinned packages ({', '.join(extras)})")
-    probe = subprocess.run([python, "-c", "import horovod.tensorflow"], env=env, capture_output=True, check=False)
-    if probe.returncode:
-        gpu = "gpu" in extras
-        if gpu and shutil.which("nvcc") is None:
-            print(
-                "[setup] no nvcc found: Horovod is built without NCCL, gradients go through the CPU. For NCCL: ", end=""
-            )
-            print("install the CUDA 12 toolkit, remove .venv/.complete, uninstall horovod and run again")
-            gpu = False
-        build_env = env | horovod_flags(gpu, os.cpu_count() or 1) | (nccl_flags(python, venv) if gpu else {})
-        force = ["--force-reinstall", "--no-cache-dir", "--no-deps", "--no-build-isolation"]
-        _run([*pip, *force, HOROVOD], build_env, log, "building Horovod with MPI and Gloo (2 to 5 minutes)")
-        _run([python, "-c", "import horovod.tensorflow"], env, log, "importing Horovod")
+    if "gpu" in extras and compiler is None:
+        own = horovod_build.find_toolkit(os.environ)
+        print(f"[setup] {horovod_build.why_no_nccl(own, gpus.newest_cuda() or 0)}", flush=True)
+    if horovod_build.needs_build(_horovod_has_nccl(python, env), compiler is not None):
+        _build_horovod(pip, env, venv, compiler)
     stamp.write_text(wanted)
     print(f"[setup] ready: {venv}", flush=True)
 
@@ -176,10 +208,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    extras = args.extras.split(",") if args.extras else ["gpu" if has_nvidia_gpu() else "cpu", *ALWAYS]
+    extras = args.extras.split(",") if args.extras else ["gpu" if gpus.listed() else "cpu", *ALWAYS]
     try:
         install(args.venv.absolute(), extras)
-    except SetupError as error:
+    except (SetupError, ValueError) as error:
         print(f"[setup] error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -28,11 +28,17 @@ class Cluster:
         """Ranks on each node.
 
         Raises:
-            ValueError: they cannot be shared evenly.
+            ValueError: they cannot be shared evenly, or have to share GPUs.
         """
         if self.nodes < 1 or launch.ranks % self.nodes:
             raise ValueError(f"-np {launch.ranks} cannot be shared evenly by --nodes {self.nodes}")
-        return launch.ranks // self.nodes
+        ranks, gpus = launch.ranks // self.nodes, self.gpus_per_node
+        if 0 < gpus < ranks:
+            raise ValueError(
+                f"--gpus-per-node is {gpus}, fewer than the {ranks} ranks of a node, and each rank needs a GPU of its "
+                f"own: take -np {gpus * self.nodes} or --gpus-per-node {ranks}"
+            )
+        return ranks
 
 
 def slurm(launch: Launch, cluster: Cluster) -> str:

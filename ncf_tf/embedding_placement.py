@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ncf_tf.lookup import AS_EMBEDDINGS, Projected
 from ncf_tf.negatives import NegativeSampler
+from recsys_core.input.pair_parts import PairTable
 from recsys_core.training.sparse_gradients import is_sparse
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ class SamplingPlan:
     sampler: NegativeSampler | None = None
     sparse_tables: list[tf.Variable] = field(default_factory=list)
     projected: Projected = AS_EMBEDDINGS
+    pairs: PairTable | None = None
+    """The training pairs, for the compiled step."""
+    parts: int = 1
+    """Parts of a rank's share of a batch in the compiled step."""
 
 
 def choose_sparse_tables(model: NeuMfNetwork, pairs: int, negatives: int, choice: str = "auto") -> list[tf.Variable]:

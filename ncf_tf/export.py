@@ -9,12 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_core import topk
+from recsys_core.compiled import compiled_top_k
 from recsys_core.dataset import Dataset
 from recsys_core.matrices import Csr
 from recsys_core.signatures import (
     GOLDEN_REQUESTS,
     Exported,
     Signature,
+    compiled_signature,
     padded_requests,
     pool_size,
     requests_within,
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
     from ncf_tf.network import NeuMfNetwork
 
 USERS = tf.TensorSpec([None], tf.int32, name="user_ids")
+COMPILED_NUMBERS = 1 << 28
+"""Hidden units that `recommend_compiled` computes at once, which bounds its memory: 1 GiB."""
+
+
+def users_at_once(n_items: int, widest: int) -> int:
+    """Users whose hidden units for all items are within COMPILED_NUMBERS: a power of two."""
+    return 1 << max(0, (COMPILED_NUMBERS // (n_items * widest)).bit_length() - 1)
 
 
 class NcfModule(tf.Module):
@@ -40,6 +49,7 @@ class NcfModule(tf.Module):
         self._pool, self.history_limit = pool_size(train.n_items, self.top_k)
         self._indptr = tf.Variable(np.asarray(train.indptr), trainable=False, name="seen/indptr")
         self._indices = tf.Variable(np.asarray(train.indices), trainable=False, name="seen/indices")
+        self._compiled = compiled_top_k(self._compiled_scores, train.n_items, self.top_k)
 
     def _seen(self, user_ids: tf.Tensor) -> tf.RaggedTensor:
         """The training items of users [B], one after another, and their row_splits."""
@@ -61,6 +71,30 @@ class NcfModule(tf.Module):
         scores = topk.exclude(self._model.catalogue(user_ids), seen.values, seen.row_splits)
         best, items = topk.top_k(scores, self.top_k)
         return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
+
+    @tf.function(input_signature=[USERS], autograph=False)
+    def recommend_compiled(self, user_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`recommend` for GPUs, by XLA."""
+        seen = self._seen(user_ids).to_tensor(tf.constant(self._model.n_items))
+        return self._compiled(seen, user_ids)
+
+    @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")], autograph=False)
+    def serving_compiled(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`serving` for GPUs, by XLA."""
+        return self._compiled(item_ids, user_ids)
+
+    def _compiled_scores(self, item_ids: tf.Tensor, user_ids: tf.Tensor) -> tf.Tensor:
+        """[B, I] float32 logits, of blocks of users that bound the memory; B is a power of two."""
+        del item_ids
+        if self._model.mlp is None:
+            return self._model.catalogue_at_once(user_ids)
+        length = tf.minimum(tf.size(user_ids), users_at_once(self._model.n_items, self._model.mlp.widest))
+        scores = tf.map_fn(
+            self._model.catalogue_at_once,
+            tf.reshape(user_ids, [-1, length]),
+            fn_output_signature=tf.TensorSpec([None, self._model.n_items], tf.float32),
+        )
+        return tf.reshape(scores, [-1, self._model.n_items])
 
     @tf.function(input_signature=[USERS, tf.TensorSpec([None, None], tf.int32, name="item_ids")], autograph=False)
     def serving(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -99,7 +133,7 @@ class NcfModule(tf.Module):
 
 
 def ncf_signatures(model: NeuMfNetwork, data: Dataset, top_k: int) -> Exported:
-    """The four signatures of NCF, with requests of validation users."""
+    """The signatures of NCF, with requests of validation users."""
     held_out = data.held_out("valid")
     assert held_out.train_rows is not None and held_out.candidates is not None
     module = NcfModule(model, data.train, top_k)
@@ -121,5 +155,7 @@ def ncf_signatures(model: NeuMfNetwork, data: Dataset, top_k: int) -> Exported:
             history_limit=limit,
         ),
         "rank": Signature(function=module.rank, requests={"user_ids": users, "candidate_items": candidates}),
+        **compiled_signature("recommend_compiled", module.recommend_compiled, {"user_ids": users}, module.recommend),
+        **compiled_signature("serving_compiled", module.serving_compiled, requests, reference),
     }
     return Exported(module=module, signatures=signatures, top_k=module.top_k)

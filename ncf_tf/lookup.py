@@ -52,10 +52,18 @@ class EmbeddingLookup(NamedTuple):
     """The items of the MLP lie [C, P]: the gradient of a user is a sum over its items, and sums over the outermost axis
     run through memory in order."""
 
-    def squared_norms(self) -> tf.Tensor:
-        """[] sum over samples (a user counts C times) of the squared norms of their embeddings."""
+    def squared_norms(self, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """[] sum over samples (a user counts C times) of the squared norms of their embeddings.
+
+        Args:
+            weights: [P] 1 or 0, whether a user and its items count; None for all.
+        """
         assert not any(self.projected), "embeddings that went through the first layer are not available"
         times, parts = tf.cast(self.candidates, tf.float32), []
-        for user, item in (part for part in (self.gmf, self.mlp, self.biases) if part is not None):
+        for part in (part for part in (self.gmf, self.mlp, self.biases) if part is not None):
+            user, item = part
+            if weights is not None:
+                ordered = weights[None, :, None] if self.items_major and part is self.mlp else weights[:, None, None]
+                user, item = user * weights[:, None], item * ordered
             parts.append(2.0 * (times * tf.nn.l2_loss(user) + tf.nn.l2_loss(item)))  # its gradient is one pass
         return tf.add_n(parts)

@@ -19,18 +19,35 @@ BITMAP_BYTES = 1 << 30
 """A bitmap [U, I] up to this size; above it, a sorted list of the pairs (8 bytes each) is searched."""
 
 
-def bitmap(train: Csr) -> npt.NDArray[np.int32]:
-    """[U, ceil(I / 32)] one bit for each (user, item), set for training pairs."""
-    words = (train.n_items + 31) // 32
-    table = np.zeros((train.n_users, words), np.uint32)
+def bitmap(train: Csr) -> npt.NDArray[np.int64]:
+    """[U, ceil(I / 64)] one bit for each (user, item), set for training pairs.
+
+    int64: TensorFlow keeps int32 in host memory, also that of operators on the GPU.
+    """
+    words = (train.n_items + 63) // 64
+    table = np.zeros((train.n_users, words), np.uint64)
     users = np.repeat(np.arange(train.n_users), np.diff(train.indptr))
     items = np.asarray(train.indices)
-    place = users * words + (items >> 5)
+    place = users * words + (items >> 6)
     starts = np.flatnonzero(np.diff(place, prepend=-1))  # items ascend, so equal places stand together
-    bits = np.left_shift(np.uint32(1), (items & 31).astype(np.uint32))
+    bits = np.left_shift(np.uint64(1), (items & 63).astype(np.uint64))
     if len(starts):
         table.ravel()[place[starts]] = np.bitwise_or.reduceat(bits, starts)
-    return table.view(np.int32)
+    return table.view(np.int64)
+
+
+def lower_bound(table: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """int64 place of the first value that is not below each key (keys of any shape, table [T] ascending).
+
+    By halving. XLA has no search of its own: it compares every key with every value.
+    """
+    size = table.shape[0]
+    place = tf.zeros_like(keys)
+    for bit in reversed(range(size.bit_length())):
+        further = place + (1 << bit)
+        below = tf.gather(table, tf.minimum(further, size) - 1) < keys
+        place = tf.where((further <= size) & below, further, place)
+    return place
 
 
 class KnownPairs(tf.Module):
@@ -39,8 +56,8 @@ class KnownPairs(tf.Module):
     def __init__(self, train: Csr, bitmap_bytes: int = BITMAP_BYTES) -> None:
         super().__init__(name="known_pairs")
         self._n_items = train.n_items
-        self._words = (train.n_items + 31) // 32
-        self.by_bitmap = 4 * train.n_users * self._words <= bitmap_bytes
+        self._words = (train.n_items + 63) // 64
+        self.by_bitmap = 8 * train.n_users * self._words <= bitmap_bytes
         if self.by_bitmap:
             values = bitmap(train).ravel()
         else:
@@ -49,13 +66,13 @@ class KnownPairs(tf.Module):
         self._table = tf.Variable(values, trainable=False, name="known_pairs")
 
     def contains(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """[M] bool, for pairs of int32 users [M] and items [M]."""
+        """bool of any shape, for pairs of int32 users and items."""
+        users, items = tf.cast(users, tf.int64), tf.cast(items, tf.int64)
         if self.by_bitmap:
-            place = tf.cast(users, tf.int64) * self._words + tf.cast(items // 32, tf.int64)
-            bits = tf.bitwise.right_shift(tf.gather(self._table, place), items % 32)
-            return tf.not_equal(tf.bitwise.bitwise_and(bits, 1), 0)
-        keys = tf.cast(users, tf.int64) * self._n_items + tf.cast(items, tf.int64)
-        return tf.equal(tf.gather(self._table, tf.searchsorted(self._table, keys, out_type=tf.int64)), keys)
+            words = tf.gather(self._table, users * self._words + items // 64)
+            return tf.not_equal(tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, items % 64), 1), 0)
+        keys = users * self._n_items + items
+        return tf.equal(tf.gather(self._table, lower_bound(self._table, keys)), keys)
 
 
 def check_negatives_left(train: Csr, verified: bool) -> None:
@@ -74,11 +91,12 @@ def check_negatives_left(train: Csr, verified: bool) -> None:
 class NegativeSampler(tf.Module):
     """Draws the negatives of positive pairs."""
 
-    def __init__(self, train: Csr, negatives: int, *, seed: int, verified: bool) -> None:
+    def __init__(self, train: Csr, negatives: int, *, seed: int, verified: bool, fixed_shapes: bool = False) -> None:
         """
         Args:
             negatives: N, items for each pair.
             verified: whether items that the user has in training are drawn again, until none is left.
+            fixed_shapes: draw again for all and keep those that are needed, which XLA can compile. The same items.
 
         Raises:
             ValueError: with `verified`, if a user has every item.
@@ -87,6 +105,7 @@ class NegativeSampler(tf.Module):
         self._n_items, self._negatives, self._key = train.n_items, negatives, key64(seed, "negatives")
         check_negatives_left(train, verified)
         self._known = KnownPairs(train) if verified else None
+        self._fixed_shapes = fixed_shapes
 
     def draw(self, epoch: tf.Tensor, positions: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
         """int32 [P, N] items.
@@ -101,6 +120,8 @@ class NegativeSampler(tf.Module):
         items = noise.below(noise.mix(words), self._n_items)
         if self._known is None:
             return items
+        if self._fixed_shapes:
+            return self._redrawn(words, users[:, None], items, self._known)
         owners = tf.repeat(users, self._negatives)
         flat = self._without_known(tf.reshape(words, [-1]), owners, tf.reshape(items, [-1]), self._known)
         return tf.reshape(flat, tf.shape(items))
@@ -121,3 +142,13 @@ class NegativeSampler(tf.Module):
         state = (tf.constant(1, tf.int64), items, places(items, everywhere))
         shapes = (tf.TensorShape([]), items.shape, tf.TensorShape([None]))
         return tf.while_loop(lambda attempt, items, wrong: tf.size(wrong) > 0, again, state, shapes)[1]
+
+    def _redrawn(self, words: tf.Tensor, owners: tf.Tensor, items: tf.Tensor, known: KnownPairs) -> tf.Tensor:
+        """`_without_known` in fixed shapes: words and items [P, N], owners [P, 1]."""
+
+        def again(attempt: tf.Tensor, items: tf.Tensor, wrong: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            tried = noise.below(noise.mix(noise.mix(words) + attempt * noise.GOLDEN), self._n_items)
+            return attempt + 1, tf.where(wrong, tried, items), wrong & known.contains(owners, tried)
+
+        state = (tf.constant(1, tf.int64), items, known.contains(owners, items))
+        return tf.while_loop(lambda attempt, items, wrong: tf.reduce_any(wrong), again, state)[1]

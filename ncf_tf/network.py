@@ -51,7 +51,6 @@ class NeuMfNetwork(Recommender):
         self.bias = tf.Variable(tf.zeros([self.ensemble_size]), name="output/bias")
         self._dropout, self.embedding_dropout = config.dropout, config.embedding_dropout
         self._keys = [key64(seed, f"dropout/{k}") for k in range(len(config.tower) + 4)]
-        self._hidden: Callable[..., tf.Tensor] = self._hidden_layers
 
     @property
     def resolved_settings(self) -> Mapping[str, Any]:
@@ -179,7 +178,7 @@ class NeuMfNetwork(Recommender):
         first = tf.reshape(tf.cast(sums, self.compute), [-1, item.shape[2]])
         if dropping is not None and rows.items_major:
             dropping = dropping.items_major()
-        last = tf.cast(self._hidden(first, dropping), tf.float32)
+        last = tf.cast(self._hidden_layers(first, dropping), tf.float32)
         scores = tf.reshape(tf.matmul(last, weights), tf.shape(item)[:2])
         return tf.transpose(scores) if rows.items_major else scores
 
@@ -256,6 +255,6 @@ class NeuMfNetwork(Recommender):
             of_items = tf.matmul(self._looked_up(self.mlp.items, items), self._first_kernels()[1])
             assert mlp is not None
             first = tf.reshape(mlp[:, None, :] + of_items[None, :, :], [-1, of_items.shape[1]])
-            scores = tf.matmul(self._hidden(first, None), tf.cast(self._output_parts()[1], self.compute))
+            scores = tf.matmul(self._hidden_layers(first, None), tf.cast(self._output_parts()[1], self.compute))
             total += tf.cast(tf.reshape(scores, [-1, tf.size(items)]), tf.float32)
         return total

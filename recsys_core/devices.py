@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from recsys_core import gpu_sharing
 from recsys_core.world import World
 
 
@@ -37,6 +38,42 @@ def gpu_capability() -> tuple[int, int] | None:
     return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def memory_limit(device: str) -> int:
+    """Bytes that TensorFlow may use of the memory of a device, as "GPU:0". No public interface tells them."""
+    from tensorflow.python import pywrap_tfe
+    from tensorflow.python.client import pywrap_tf_session
+    from tensorflow.python.eager import context
+
+    devices = pywrap_tfe.TFE_ContextListDevices(context.context()._handle)
+    try:
+        names = [pywrap_tfe.TF_DeviceListName(devices, k) for k in range(pywrap_tfe.TF_DeviceListCount(devices))]
+        place = next(k for k, name in enumerate(names) if name.endswith(f"device:{device}"))
+        return int(pywrap_tf_session.TF_DeviceListMemoryBytes(devices, place))
+    finally:
+        pywrap_tfe.TF_DeleteDeviceList(devices)
+
+
+def gpu_bytes() -> int:
+    """Bytes of this process's GPU that TensorFlow may use, 0 without one."""
+    return memory_limit("GPU:0") if tf.config.list_logical_devices("GPU") else 0
+
+
+def free_gpu_bytes() -> int:
+    """Bytes of `gpu_bytes` that TensorFlow does not use now."""
+    return gpu_bytes() and gpu_bytes() - int(tf.config.experimental.get_memory_info("GPU:0")["current"])
+
+
+def gpu_peak_bytes() -> int:
+    """Largest number of bytes that TensorFlow used on this process's GPU so far, 0 without one."""
+    found = tf.config.list_logical_devices("GPU")
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]) if found else 0
+
+
 def threads_per_rank(world: World) -> int:
     """Threads of this process: OMP_NUM_THREADS where it is set, else the rank's share of the cores."""
     if given := os.environ.get("OMP_NUM_THREADS"):
@@ -57,20 +94,25 @@ def only_errors_logged() -> Iterator[None]:
 
 
 def configure(world: World) -> None:
-    """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything."""
+    """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything.
+
+    Raises:
+        SharedError: two ranks would have the same GPU.
+    """
     tf.get_logger().setLevel("ERROR")  # its warnings are about us, not about anything a user could change
     threads = threads_per_rank(world)
     gpus = tf.config.list_physical_devices("GPU")
+    mine = world.local_rank % len(gpus) if gpus else None
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
-        if gpus:
-            mine = gpus[world.local_rank % len(gpus)]
-            tf.config.set_visible_devices(mine, "GPU")
-            tf.config.experimental.set_memory_growth(mine, True)
+        if mine is not None:
+            tf.config.set_visible_devices(gpus[mine], "GPU")
+            tf.config.experimental.set_memory_growth(gpus[mine], True)
     except RuntimeError:
         # TensorFlow runs already. A second training in one process keeps what the first one set; a rank must not.
         assert world.size == 1, "devices.configure comes before the first exchange"
+    gpu_sharing.refuse(world, len(gpus), mine)
 
 
 def _cpu_name() -> str:

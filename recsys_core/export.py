@@ -2,7 +2,8 @@
 
 saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores float32 [B, K]: `recommend` (VAE-CF from
                  item_ids [B, L], NCF from user_ids [B]), the same for inference engines as `serving` and
-                 `serving_no_scatter` (NCF: with the seen items as item_ids), and for NCF `rank` (from user_ids and
+                 `serving_no_scatter` (NCF: with the seen items as item_ids), compiled by XLA for GPUs as
+                 `recommend_compiled` (NCF: and `serving_compiled`), and for NCF `rank` (from user_ids and
                  candidate_items [B, C])
 export.json      signatures with their shapes, K, padding, item map, data set, metrics
 golden.npz       SIGNATURE/NAME of every input and output: real requests and the answers of the trained model
@@ -11,7 +12,7 @@ items.parquet    index, item_id, title, count; and the files of `user_histories`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,9 @@ from recsys_core.files import publish, write_json
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
 from recsys_core.rankings import SCORE_TOLERANCE, answers_agree
-from recsys_core.signatures import Requests
+from recsys_core.signatures import answers_of
 
 EXPORT_VERSION = 3
-
-
-def _answers(function: Callable[..., Mapping[str, tf.Tensor]], requests: Requests) -> dict[str, npt.NDArray]:
-    return {n: t.numpy() for n, t in function(**{k: tf.constant(v) for k, v in requests.items()}).items()}
 
 
 def _described(function: Any) -> dict[str, Any]:
@@ -57,10 +54,10 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
     exported = model.exported(data, top_k)
     settings = plain(model.resolved_settings.get("model", {}))
     signatures = exported.signatures
-    expected = {name: _answers(s.function, s.requests) for name, s in signatures.items()}
+    expected = {name: answers_of(s.function, s.requests) for name, s in signatures.items()}
     for name, signature in signatures.items():
         if signature.reference is not None and not answers_agree(
-            _answers(signature.reference, signature.requests), expected[name]
+            answers_of(signature.reference, signature.requests), expected[name]
         ):
             raise ValueError(f"{name} does not give the reference's answers; nothing was exported")
 
@@ -75,7 +72,7 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
         golden: dict[str, npt.NDArray] = {}
         for name, signature in signatures.items():
             requests = signature.requests
-            if not answers_agree(expected[name], _answers(loaded[name], requests)):
+            if not answers_agree(expected[name], answers_of(loaded[name], requests)):
                 raise ValueError("the exported model does not give the trained model's answers; nothing was exported")
             golden |= {f"{name}/{part}": array for part, array in {**requests, **expected[name]}.items()}
         np.savez(working / "golden.npz", **golden)

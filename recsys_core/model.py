@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import tensorflow as tf
 
-from recsys_core import recommending, saving
+from recsys_core import numerics, recommending, saving
 from recsys_core.config import EvaluationConfig, Preset, TrainingConfig, changed
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories, steps_per_epoch, train_batches
+from recsys_core.input.chunks import HistoryPart
 from recsys_core.signatures import Exported, histories_of_padded, history_signatures
 from recsys_core.world import World
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 F = TypeVar("F", bound=Callable[..., Any])
+_IN_FLOAT32: ContextVar[bool] = ContextVar("in_float32", default=False)
+"""Whether a method under `float32_scores` is running in this thread; other threads have values of their own."""
 
 
 def float32_scores(method: F) -> F:
@@ -34,11 +38,11 @@ def float32_scores(method: F) -> F:
 
     @functools.wraps(method)
     def in_float32(self: Any, *args: Any) -> Any:
-        narrow, self.compute = self.compute, tf.float32
+        before = _IN_FLOAT32.set(True)
         try:
             return method(self, *args)
         finally:
-            self.compute = narrow
+            _IN_FLOAT32.reset(before)
 
     return in_float32  # type: ignore[return-value]
 
@@ -58,6 +62,9 @@ class Recommender(tf.Module):
     """Names of the terms that `loss` returns, "loss" first."""
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings of earlier versions -> their names today."""
+    has_compiled_step: ClassVar[bool] = False
+    """Whether XLA compiles `loss` on batches of fixed shape: after `prepare_training` with `step_bytes`, `batches` give
+    elements whose fields have an axis [G] of parts first, and `loss` takes one part."""
     is_closed_form: ClassVar[bool] = False
     """Whether `solve` computes the parameters, without training steps."""
     needs_known_users: ClassVar[bool] = False
@@ -94,8 +101,8 @@ class Recommender(tf.Module):
         """The recommended training; a `Trainer` takes it where it is not told otherwise."""
         self.evaluation: EvaluationConfig = base.evaluation if base else EvaluationConfig()
         self.seed = self.training.seed if seed is None else seed
-        self.compute: tf.DType = tf.float32
-        """Type of the operands of matrix products in training."""
+        self.compute = tf.float32
+        numerics.use_float32_products()
         self._plain = _Untracked(data=data, settings=settings, cache={})
 
     @property
@@ -118,6 +125,15 @@ class Recommender(tf.Module):
         return self.data.n_items
 
     # Training
+
+    @property
+    def compute(self) -> tf.DType:
+        """Type of the operands of matrix products in training; float32 inside methods under `float32_scores`."""
+        return tf.float32 if _IN_FLOAT32.get() else self._compute
+
+    @compute.setter
+    def compute(self, value: tf.DType) -> None:
+        self._compute = value
 
     @property
     def parameters(self) -> list[tf.Variable]:
@@ -151,12 +167,17 @@ class Recommender(tf.Module):
                 f"--batch-size is {training.batch_size}, expected at least one user for each of the {ranks} ranks"
             )
 
-    def prepare_training(self, training: TrainingConfig, world: World, *, xla: bool = False) -> None:
+    def prepare_training(self, training: TrainingConfig, world: World, *, step_bytes: float = 0.0) -> None:
         """Make whatever `loss` needs besides the parameters; called once, after `compute` is set.
 
         Args:
-            xla: compile the dense part.
+            step_bytes: memory for the temporary arrays of a compiled step; 0 for the sparse step.
         """
+
+    @property
+    def parts_per_step(self) -> int:
+        """Parts of a rank's share of a batch in the compiled step; known after `prepare_training`."""
+        return 1
 
     def initialise(self, trainer: Any) -> bool:
         """Give the fresh parameters other values before the first step, as pre-training does.
@@ -222,6 +243,23 @@ class Recommender(tf.Module):
         A model that is to be converted overrides this with operators that inference engines take.
         """
         return self.scores(histories_of_padded(item_ids, self.n_items))
+
+    def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """`padded_scores` in operators that XLA compiles; overridden where others are faster there."""
+        return self.padded_scores(item_ids)
+
+    @property
+    def score_bytes(self) -> int:
+        """Bytes of the arrays that scoring all items for one user takes, on the device."""
+        return 16 * self.n_items
+
+    def part_scores(self, part: HistoryPart) -> tf.Tensor:
+        """`scores` in operators that XLA compiles; needed where `has_compiled_step`."""
+        raise NotImplementedError
+
+    def part_candidate_scores(self, part: HistoryPart, candidates: tf.Tensor) -> tf.Tensor:
+        """[P, C] `part_scores` of int32 candidates [P, C]."""
+        return tf.gather(self.part_scores(part), candidates, batch_dims=1)
 
     def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
         """[B, C] float32 scores of int32 candidates [B, C] (any value where a candidate is -1)."""
@@ -305,5 +343,4 @@ def load(folder: Path | str, data: Dataset | None = None) -> Recommender:
     Raises:
         UserError: the folder holds no model, a damaged one, or one of other items than the data set.
     """
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # scores are float32, on GPUs too
     return saving.load(Path(folder), data)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recsys_core import flags, run_manifest
+from recsys_core import flags, numerics, run_manifest
 from recsys_core.config import ModelSpec, check
 from recsys_core.dataset import SPLITS, Dataset, verify_integrity
 from recsys_core.errors import UserError
@@ -18,7 +18,6 @@ from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.tables import result_table
 from recsys_core.files import write_json
 from recsys_core.training.checkpoints import Checkpoints
-from recsys_core.training.precision import resolve
 from recsys_core.training.task import check_candidates
 from recsys_core.world import World
 
@@ -108,7 +107,8 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
     wanted = criteria(config.evaluation)
     world.run_on_rank0(lambda: check_candidates(wanted, data))
     components = {component: getattr(config, component) for component in kind.configs}
-    resolve(config.hardware.precision, world)  # scores are float32: TF32 is off unless the run had it
+    if config.hardware.deterministic:
+        numerics.use_deterministic_operators()
     model = kind(data, preset=config.preset or None, seed=config.training.seed, **components)
     checkpoints = Checkpoints(config.run_dir / "checkpoints", keep=1, world=world, model=model)
     checkpoints.restore_best(lambda state: None if asked.other_data else _check_data(state, data))

@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.sparse as sp
 import tensorflow as tf
 
-from recsys_core import user_histories
+from recsys_core import numerics, user_histories
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories
 
@@ -87,6 +87,7 @@ def recommend(
     histories: Mapping[Any, Sequence[Any]],
 ) -> pd.DataFrame:
     """See `Recommender.recommend`."""
+    numerics.use_float32_products()
     _check_count(k)
     _require_parameters(model)
     users, deny = _id_list(users, "users"), _id_list(deny, "deny")
@@ -161,6 +162,7 @@ def _recommend_block(
 
 def similar_items(model: Any, item: Any, k: int) -> pd.DataFrame:
     """See `Recommender.similar_items`."""
+    numerics.use_float32_products()
     _check_count(k)
     _require_parameters(model)
     if isinstance(item, list | dict | set | np.ndarray):

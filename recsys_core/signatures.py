@@ -5,6 +5,7 @@ Shape legend: B requests, I items, K top-k, L longest history.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,9 +15,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys_core import topk
+from recsys_core.compiled import compiled_top_k
 from recsys_core.dataset import Dataset
 from recsys_core.input.batches import Histories
 from recsys_core.matrices import HeldOut
+from recsys_core.rankings import answers_agree
 
 GOLDEN_REQUESTS = 64
 POOL = 1024
@@ -92,6 +95,9 @@ class ScoresHistories(Protocol):
     def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
         """[B, I] float32 of histories int32 [B, L] padded with I."""
 
+    def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """`padded_scores` in operators that XLA compiles."""
+
 
 class HistoryModule(tf.Module):
     """A model that scores histories, as it is exported. All methods give the same answers.
@@ -108,6 +114,7 @@ class HistoryModule(tf.Module):
         super().__init__(name="history_module")
         self._model, self.top_k = model, min(top_k, model.n_items)
         self._pool, self.history_limit = pool_size(model.n_items, self.top_k)
+        self._compiled = compiled_top_k(model.compiled_scores, model.n_items, self.top_k)
 
     @tf.function(input_signature=[HISTORIES], autograph=False)
     def recommend(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -116,6 +123,11 @@ class HistoryModule(tf.Module):
         scores = topk.exclude(self._model.scores(histories), histories.item_ids, histories.row_splits)
         best, items = topk.top_k(scores, self.top_k)
         return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
+
+    @tf.function(input_signature=[HISTORIES], autograph=False)
+    def recommend_compiled(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`recommend` for GPUs, by XLA."""
+        return self._compiled(item_ids)
 
     @tf.function(input_signature=[HISTORIES], autograph=False)
     def serving(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -136,8 +148,29 @@ def histories_of_padded(item_ids: tf.Tensor, n_items: int) -> Histories:
     return Histories(tf.boolean_mask(item_ids, present), row_splits, unknown)
 
 
+def answers_of(function: Answer, requests: Requests) -> dict[str, npt.NDArray]:
+    """The answers to requests, as arrays."""
+    return {name: t.numpy() for name, t in function(**{k: tf.constant(v) for k, v in requests.items()}).items()}
+
+
+def compiled_signature(name: str, function: Answer, requests: Requests, reference: Answer) -> dict[str, Signature]:
+    """A signature that XLA compiles, by its name; nothing, and a line that says why, if that cannot be done.
+
+    A model may have been written without a thought of XLA, so this is no reason to refuse its export.
+    """
+    try:
+        agrees = answers_agree(answers_of(reference, requests), answers_of(function, requests))
+        reason = None if agrees else "its answers are not those of the reference"
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        reason = f"XLA cannot compile it: {str(error.message).splitlines()[0]}"
+    if reason is not None:
+        print(f"the export has no signature {name}: {reason}", file=sys.stderr)
+        return {}
+    return {name: Signature(function=function, requests=requests, reference=reference)}
+
+
 def history_signatures(model: ScoresHistories, data: Dataset, top_k: int) -> Exported:
-    """The three signatures of a model that scores histories, with requests of validation users."""
+    """The signatures of a model that scores histories, with requests of validation users."""
     module = HistoryModule(model, top_k)
     requests = {"item_ids": padded_requests(data.held_out("valid"), GOLDEN_REQUESTS)}
     limit = module.history_limit
@@ -150,5 +183,6 @@ def history_signatures(model: ScoresHistories, data: Dataset, top_k: int) -> Exp
             reference=module.recommend,
             history_limit=limit,
         ),
+        **compiled_signature("recommend_compiled", module.recommend_compiled, requests, module.recommend),
     }
     return Exported(module=module, signatures=signatures, top_k=module.top_k)

@@ -28,6 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _products_in_float32() -> None:
+    """On a GPU TensorFlow multiplies float32 in TF32 until a model is made, and tests compare its products with others.
+
+    Tests that do not import TensorFlow must not wait for it.
+    """
+    if "tensorflow" in sys.modules:
+        from recsys_core import numerics
+
+        numerics.use_float32_products()
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 users and 300 items with a structure that can be learnt, prepared by the real command."""

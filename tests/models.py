@@ -11,6 +11,7 @@ from ncf_tf.model import NeuMf
 from recsys_core.config import TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input.batches import Histories
+from recsys_core.input.chunks import HistoryPart
 from recsys_core.matrices import Csr
 from recsys_core.world import World
 from vaecf.model import MultVae
@@ -44,12 +45,21 @@ def histories(rows: list[list[int]]) -> Histories:
 class Table:
     """Scores from a table [U, I] by training row; `calls` counts how often a graph was traced."""
 
+    has_compiled_step, score_bytes = True, 1000
+
     def __init__(self, scores: Any) -> None:
         self.table, self.calls = tf.constant(scores, tf.float32), 0
 
     def scores(self, histories: Histories) -> tf.Tensor:
         self.calls += 1
         return tf.gather(self.table, histories.train_rows)
+
+    def part_scores(self, part: HistoryPart) -> tf.Tensor:
+        self.calls += 1
+        return tf.gather(self.table, tf.maximum(part.train_rows, 0))
+
+    def part_candidate_scores(self, part: HistoryPart, candidates: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.part_scores(part), candidates, batch_dims=1)
 
     def candidate_scores(self, histories: Histories, candidates: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.scores(histories), tf.maximum(candidates, 0), batch_dims=1)

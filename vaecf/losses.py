@@ -36,10 +36,9 @@ def _chunk(
     item_ids: tf.Tensor,
     rows: tf.Tensor,
     counts: tf.Tensor,
-    softmax_terms: Callable,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Loss of some users and its gradients for hidden [B, H], kernel [H, I] and bias [I]."""
-    logits, log_total, gradient = softmax_terms(hidden, kernel, bias, counts)
+    logits, log_total, gradient = _softmax_terms(hidden, kernel, bias, counts)
     where = tf.stack([tf.cast(rows, tf.int32), item_ids], axis=1)
     loss = tf.reduce_sum(counts * log_total) - tf.reduce_sum(tf.gather_nd(logits, where))
     gradient = tf.tensor_scatter_nd_sub(gradient, where, tf.ones([tf.size(item_ids)]))
@@ -76,7 +75,6 @@ def multinomial_nll(
     item_ids: tf.Tensor,
     row_splits: tf.Tensor,
     *,
-    xla: bool = False,
     chunk_users: int | None = None,
 ) -> tf.Tensor:
     """[] negative log-likelihood, summed over users (Liang et al. 2018, equation 2).
@@ -85,13 +83,11 @@ def multinomial_nll(
         hidden: [B, H] last hidden layer, in the compute type.
         kernel: [H, I] and bias: [I] of the output layer, float32.
         item_ids: [N] int32 distinct items of each user; row_splits: [B + 1].
-        xla: compile the dense part.
         chunk_users: users at one time at most (default: by `CHUNK_LOGITS`); changes memory and speed, not the result.
 
     The gradients are taken for a sum of unit weights and scaled afterwards, so that fp16 neither under- nor overflows
     on the way.
     """
-    softmax_terms = tf.function(_softmax_terms, jit_compile=True) if xla else _softmax_terms
     most = chunk_users or max(CHUNK_LOGITS // kernel.shape[1], 1)
     rows, counts = rows_of(row_splits), tf.cast(row_splits[1:] - row_splits[:-1], tf.float32)
 
@@ -105,9 +101,7 @@ def multinomial_nll(
             end = tf.minimum(start + size, users)
             first, last = row_splits[start], row_splits[end]
             local = rows[first:last] - tf.cast(start, tf.int64)
-            return _chunk(
-                hidden[start:end], narrow_kernel, bias, item_ids[first:last], local, counts[start:end], softmax_terms
-            )
+            return _chunk(hidden[start:end], narrow_kernel, bias, item_ids[first:last], local, counts[start:end])
 
         def body(start: tf.Tensor, loss: tf.Tensor, h: tf.Tensor, k: tf.Tensor, b: tf.Tensor) -> tuple:
             more = part(start)

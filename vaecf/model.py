@@ -6,8 +6,9 @@ Shape legend: B users, N interactions, I items, H widest hidden layer, L code.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -16,14 +17,28 @@ from recsys_core.config import TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
 from recsys_core.input.batches import Batch, Histories, rows_of
+from recsys_core.input.chunks import DATA_SHARE, ChunkPart, ChunkTable, HistoryPart, chunk_batches, chunk_table
 from recsys_core.model import Recommender, float32_scores
 from recsys_core.seeding import generator, key64
+from recsys_core.sparse_products import sparse_product
 from recsys_core.training.schedules import linear_ramp
 from recsys_core.world import World
+from vaecf import dense
 from vaecf.config import PRESETS, ModelConfig
 from vaecf.losses import kl_divergence, multinomial_nll
 
 BIAS_STDDEV = 0.001
+
+Likelihood: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+"""The last hidden layer [B, H] -> [] negative log-likelihood, summed over users."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledInput:
+    """What the compiled step needs besides the parameters."""
+
+    plan: dense.DensePlan
+    table: ChunkTable
 
 
 def _kernel(seed: int, name: str, rows: int, columns: int) -> tf.Variable:
@@ -49,6 +64,7 @@ class MultVae(Recommender):
     presets = PRESETS
     configs = {"model": ModelConfig}
     loss_names = ("loss", "nll", "kl")
+    has_compiled_step = True
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`; the settings are those of `vaecf.config.ModelConfig`."""
@@ -57,7 +73,7 @@ class MultVae(Recommender):
         self.latent, self._is_variational = config.latent, config.kind == "vae"
         self._activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[config.activation]
         self._dropout, self._anneal_cap, self._anneal_end = config.dropout, config.anneal_cap, config.anneal_fraction
-        self._xla = False
+        self._compiled: CompiledInput | None = None
         self._dropout_key, self._code_key = key64(self.seed, "dropout"), key64(self.seed, "code")
         encoder = (self.n_items, *config.hidden, 2 * config.latent if self._is_variational else config.latent)
         decoder = (config.latent, *reversed(config.hidden), self.n_items)
@@ -79,9 +95,31 @@ class MultVae(Recommender):
     def parameters(self) -> list[tf.Variable]:
         return [v for layer in (*self.encoder, *self.decoder) for v in layer]
 
-    def prepare_training(self, training: TrainingConfig, world: World, *, xla: bool = False) -> None:
-        del training, world
-        self._xla = xla
+    def prepare_training(self, training: TrainingConfig, world: World, *, step_bytes: float = 0.0) -> None:
+        self._compiled = None
+        if step_bytes:
+            users = -(-training.batch_size // world.size)
+            plan = dense.plan(self.n_items, users, self.compute.size, step_bytes)
+            table = chunk_table(self.data.train, DATA_SHARE * step_bytes)
+            self._compiled = CompiledInput(plan=plan, table=table)
+
+    @property
+    def parts_per_step(self) -> int:
+        return self._compiled.plan.parts if self._compiled else 1
+
+    def batches(self, training: TrainingConfig, world: World, start_step: int, total_steps: int) -> tf.data.Dataset:
+        if self._compiled is None:
+            return super().batches(training, world, start_step, total_steps)
+        return chunk_batches(
+            self.data.train,
+            self._compiled.table,
+            seed=self.seed,
+            batch_size=training.batch_size,
+            parts=self._compiled.plan.parts,
+            world=world,
+            start_step=start_step,
+            total_steps=total_steps,
+        )
 
     def item_vectors(self) -> tf.Tensor:
         """[I, H] the columns of the output layer."""
@@ -103,11 +141,7 @@ class MultVae(Recommender):
         if kept is not None:
             item_ids, rows = tf.boolean_mask(item_ids, kept), tf.boolean_mask(rows, kept)
         kernel, bias = self.encoder[0]
-        where = tf.stack([rows, tf.cast(item_ids, tf.int64)], axis=1)
-        shape = tf.stack([tf.size(row_scale, tf.int64), self.n_items])
-        history = tf.SparseTensor(where, tf.gather(row_scale, rows), shape)
-        summed = tf.sparse.sparse_dense_matmul(history, kernel)
-        summed.set_shape([None, kernel.shape[1]])
+        summed = sparse_product(item_ids, rows, tf.gather(row_scale, rows), tf.size(row_scale, tf.int64), kernel)
         return tf.cast(summed + bias, self.compute)
 
     def _code(self, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -153,29 +187,74 @@ class MultVae(Recommender):
         hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
         return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
 
-    def loss(self, batch: Batch, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    @float32_scores
+    def part_scores(self, part: HistoryPart) -> tf.Tensor:
+        """[P, I] `scores`, by the first layer of the compiled step."""
+        found = dense.entries(part.items, part.rows, tf.size(part.train_rows), self.n_items)
+        kernel, bias = self.encoder[0]
+        sums = dense.first_layer(kernel, found, None, self.compute)
+        first = sums * tf.math.rsqrt(tf.maximum(part.counts, 1.0))[:, None] + bias
+        return self._dense(self._last_hidden(self._code(first)[0]), self.decoder[-1])
+
+    @float32_scores
+    def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """[B, I] `padded_scores`, whose first layer XLA computes in one pass that stores no [B, L, H]."""
+        present = tf.cast(item_ids < self.n_items, tf.float32)
+        weights = present * tf.math.rsqrt(tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0))
+        kernel, bias = self.encoder[0]
+        looked_up = tf.gather(kernel, tf.minimum(item_ids, self.n_items - 1))
+        first = tf.reduce_sum(weights[:, :, None] * looked_up, axis=1) + bias
+        hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
+        return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
+
+    def loss(self, batch: Batch | ChunkPart, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """This rank's share of the terms of the evidence lower bound (Liang et al. 2018, equation 6).
 
         Args:
+            batch: for the sparse step a `Batch`, for the compiled one a `ChunkPart`.
             progress: [] share of the run's updates that are done, for the annealing of the KL term.
         """
-        counts = tf.cast(batch.row_splits[1:] - batch.row_splits[:-1], tf.float32)
-        rows = rows_of(batch.row_splits)
-        kept, scale = None, tf.math.rsqrt(tf.maximum(counts, 1.0))
-        if self._dropout:
-            users = tf.gather(batch.users, rows)
-            kept = noise.keep_mask(self._dropout_key, batch.step, users, batch.item_ids, self._dropout)
-            scale = scale / (1.0 - self._dropout)
-        mean, log_variance = self._code(self._first_layer(batch.item_ids, rows, scale, kept))
+        first, likelihood = self._compiled_ends(batch) if isinstance(batch, ChunkPart) else self._sparse_ends(batch)
+        mean, log_variance = self._code(first)
         code, kl, weight = mean, tf.constant(0.0), tf.constant(0.0)
         if self._is_variational:
             draws = noise.normal(self._code_key, batch.step, batch.users, self.latent)
             code = mean + draws * tf.exp(0.5 * log_variance)
-            kl = tf.reduce_sum(kl_divergence(mean, log_variance)) / batch.global_users
+            divergence = tf.where(batch.users >= 0, kl_divergence(mean, log_variance), 0.0)
+            kl = tf.reduce_sum(divergence) / batch.global_users
             weight = self._anneal_cap * linear_ramp(progress, self._anneal_end)
-        kernel, bias = self.decoder[-1]
-        nll = (
-            multinomial_nll(self._last_hidden(code), kernel, bias, batch.item_ids, batch.row_splits, xla=self._xla)
-            / batch.global_users
-        )
+        nll = likelihood(self._last_hidden(code)) / batch.global_users
         return {"loss": nll + weight * kl, "nll": nll, "kl": kl}
+
+    def _kept(self, step: tf.Tensor, users: tf.Tensor, item_ids: tf.Tensor) -> tf.Tensor | None:
+        """Which entries dropout leaves, None for all; users and item_ids of any shape."""
+        return noise.keep_mask(self._dropout_key, step, users, item_ids, self._dropout) if self._dropout else None
+
+    def _row_scale(self, counts: tf.Tensor) -> tf.Tensor:
+        """[B] the value of each item of a user in training: the normalised history, with dropout's correction."""
+        return tf.math.rsqrt(tf.maximum(counts, 1.0)) / (1.0 - self._dropout)
+
+    def _sparse_ends(self, batch: Batch) -> tuple[tf.Tensor, Likelihood]:
+        """The first layer [B, H], and the function of the last hidden layer that gives the sum of the NLL."""
+        counts = tf.cast(batch.row_splits[1:] - batch.row_splits[:-1], tf.float32)
+        rows = rows_of(batch.row_splits)
+        kept = self._kept(batch.step, tf.gather(batch.users, rows), batch.item_ids)
+        first = self._first_layer(batch.item_ids, rows, self._row_scale(counts), kept)
+        kernel, bias = self.decoder[-1]
+        return first, lambda hidden: multinomial_nll(hidden, kernel, bias, batch.item_ids, batch.row_splits)
+
+    def _compiled_ends(self, part: ChunkPart) -> tuple[tf.Tensor, Likelihood]:
+        """`_sparse_ends` for XLA, on dense rows or on blocks of items."""
+        assert self._compiled is not None, "prepare_training comes first"
+        plan, table = self._compiled.plan, self._compiled.table
+        rows = tf.cast(part.rows, tf.int32)
+        found = dense.entries(table.items_of(part.chunks), rows, tf.size(part.users), self.n_items)
+        users = tf.gather(part.users, tf.minimum(rows, found.n_rows - 1))
+        kept = self._kept(part.step, users[:, None], found.items)
+        kernel, bias = self.encoder[0]
+        sums = dense.first_layer(kernel, found, kept, self.compute)
+        first = tf.cast(sums * self._row_scale(part.counts)[:, None] + bias, self.compute)
+        kernel, bias = self.decoder[-1]
+        if plan.is_dense:
+            return first, lambda hidden: dense.dense_nll(hidden, kernel, bias, found, part.counts)
+        return first, lambda hidden: dense.blocked_nll(hidden, kernel, bias, found, part.counts, plan.block)

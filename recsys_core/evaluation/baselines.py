@@ -11,16 +11,20 @@ import psutil
 import scipy.linalg
 import tensorflow as tf
 
+from recsys_core import devices
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.input.batches import Histories, rows_of
 from recsys_core.matrices import Csr
 from recsys_core.model import Recommender
+from recsys_core.sparse_products import GPU_LIMIT, sparse_product
 from recsys_core.world import World
 
 GRAM_BLOCK = 512
 """Columns of the Gram matrix computed at once."""
+GPU_SHARE = 0.5
+"""Part of a GPU's free memory that the weights of EASE may take; evaluation needs the rest."""
 
 
 class Popularity(Recommender):
@@ -64,7 +68,8 @@ class Ease(Recommender):
     is_closed_form = True
 
     def allocate(self) -> None:
-        self.weights = tf.Variable(tf.zeros([self.n_items, self.n_items]), name="weights")
+        with tf.device(weights_device(self.n_items)):
+            self.weights = tf.Variable(tf.zeros([self.n_items, self.n_items]), name="weights")
 
     def solve(self) -> None:
         """Compute the weights.
@@ -79,13 +84,13 @@ class Ease(Recommender):
                 f"{free / 2**30:.1f} GiB are free"
             )
         weights = ease_weights(self.data.train, self.settings["model"].regularization)
-        self.weights = tf.Variable(weights, name="weights")
+        with tf.device(weights_device(self.n_items)):
+            self.weights = tf.Variable(weights, name="weights")
 
     def scores(self, histories: Histories) -> tf.Tensor:
-        where = tf.stack([rows_of(histories.row_splits), tf.cast(histories.item_ids, tf.int64)], axis=1)
-        shape = tf.stack([tf.size(histories.train_rows, tf.int64), self.n_items])
-        values = tf.ones([tf.size(histories.item_ids)])
-        return tf.sparse.sparse_dense_matmul(tf.SparseTensor(where, values, shape), self.weights)
+        rows, values = rows_of(histories.row_splits), tf.ones([tf.size(histories.item_ids)])
+        users = tf.size(histories.train_rows, tf.int64)
+        return sparse_product(histories.item_ids, rows, values, users, self.weights)
 
     def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
         present = tf.cast(item_ids < self.n_items, tf.float32)
@@ -94,7 +99,7 @@ class Ease(Recommender):
 
     def item_similarities(self, item: int) -> tf.Tensor:
         """[I] the weight by which the item adds to the score of every other."""
-        return self.weights[item]
+        return tf.gather(self.weights, item)  # an index would first copy the whole matrix to the GPU from the host
 
 
 KNOWN: Mapping[str, type[Recommender]] = {"popularity": Popularity, "ease": Ease}
@@ -116,6 +121,14 @@ def ease_weights(train: Csr, regularization: float) -> npt.NDArray[np.float32]:
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return weights.astype(np.float32, copy=False)
+
+
+def weights_device(n_items: int) -> str | None:
+    """Where weights [I, I] are held: TensorFlow's choice (None), or the host where the GPU is too small for them."""
+    if not tf.config.list_logical_devices("GPU"):
+        return None
+    fits = n_items**2 < GPU_LIMIT and 4 * n_items**2 <= GPU_SHARE * devices.free_gpu_bytes()
+    return None if fits else "/CPU:0"
 
 
 def ease_bytes(train: Csr) -> int:

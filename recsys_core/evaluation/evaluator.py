@@ -11,15 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core import topk
+from recsys_core import numerics, topk
 from recsys_core.errors import SharedError
-from recsys_core.evaluation.metrics import COVERAGE, Metric, values
+from recsys_core.evaluation.compiled_ranking import Block, CompiledRanking, blocks_of, fits, ranked, users_at_once
+from recsys_core.evaluation.metrics import COVERAGE, Metric, hits_among_candidates, values
 from recsys_core.input.batches import EvaluationBatch, Histories, evaluation_batches
 from recsys_core.matrices import HeldOut
 from recsys_core.world import World
@@ -44,17 +45,6 @@ def candidate_scores(model: Scorer, batch: EvaluationBatch) -> tf.Tensor:
     """[B, C] float32 scores of the candidates, 0 where there is none."""
     scores = model.candidate_scores(batch.histories, batch.candidates)
     return tf.where(batch.candidates >= 0, tf.cast(scores, tf.float32), 0.0)
-
-
-def hits_among_candidates(scores: tf.Tensor, present: tf.Tensor, depth: int) -> tf.Tensor:
-    """[B, depth] bool: at which rank the item to be found stands. It loses every tie.
-
-    Args:
-        scores: [B, C] of the item to be found, then of the others.
-        present: [B, C] bool, False for those that do not count.
-    """
-    others = present[:, 1:] & (scores[:, 1:] >= scores[:, :1])
-    return tf.equal(tf.reduce_sum(tf.cast(others, tf.int32), axis=1)[:, None], tf.range(depth)[None, :])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +97,23 @@ class Evaluator:
     """Evaluates models on one set of held-out users."""
 
     def __init__(
-        self, held_out: HeldOut, metrics: Sequence[Metric], *, world: World, n_items: int, block_size: int = 512
+        self,
+        held_out: HeldOut,
+        metrics: Sequence[Metric],
+        *,
+        world: World,
+        n_items: int,
+        block_size: int = 512,
+        device_bytes: float = 0.0,
     ) -> None:
         """
         Args:
             block_size: users ranked at once; the scores of `IN_FLIGHT` blocks take block_size x I x 4 bytes each.
+            device_bytes: memory for the temporary arrays of models that XLA compiles, which are ranked in blocks of as
+                many users as fit it; 0 to rank all models by TensorFlow's own operators.
         """
         self._held_out, self._metrics, self._world, self._n_items = held_out, tuple(metrics), world, n_items
-        self._block_size = block_size
+        self._block_size, self._device_bytes = block_size, device_bytes
         self._sampled = [m for m in self._metrics if m.is_sampled]
         self._over_all = [m for m in self._metrics if not m.is_sampled and m.name != COVERAGE]
         self._per_user = [*self._sampled, *self._over_all]
@@ -126,6 +125,9 @@ class Evaluator:
             )
         self._batches = evaluation_batches(held_out, block_size=block_size, world=world)
         self._compiled: dict[Scorer, Callable] = {}
+        self._compiled_rankings: dict[Scorer, CompiledRanking] = {}
+        self._blocks: dict[int, Block | None] = {}
+        """Users of a block -> this rank's blocks, on the device."""
 
     def without_ranks(self) -> Evaluator:
         """The same evaluator for one rank, which evaluates all users without the others."""
@@ -137,9 +139,16 @@ class Evaluator:
 
     def _sharing_graphs(self, held_out: HeldOut, world: World) -> Evaluator:
         """An evaluator of the same metrics that uses the graphs of this one, where batches have the same form."""
-        other = Evaluator(held_out, self._metrics, world=world, n_items=self._n_items, block_size=self._block_size)
+        other = Evaluator(
+            held_out,
+            self._metrics,
+            world=world,
+            n_items=self._n_items,
+            block_size=self._block_size,
+            device_bytes=self._device_bytes,
+        )
         if other._batches.element_spec == self._batches.element_spec:
-            other._compiled = self._compiled
+            other._compiled, other._compiled_rankings = self._compiled, self._compiled_rankings
         return other
 
     def _sampled_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor]:
@@ -211,21 +220,46 @@ class Evaluator:
         Raises:
             SharedError: a score is NaN.
         """
-        if model not in self._compiled:
-            self._compiled[model] = self._block_function(model)
-        rank_block = self._compiled[model]
-        table = np.zeros((self._held_out.n_users, len(self._per_user)))
-        seen = np.zeros((len(self._coverage), self._n_items))
-        unsound = 0.0
-        for batch, (block, items, sound) in in_flight(rank_block, self._batches):
-            unsound += not sound
-            table[batch.users.numpy()] = block.numpy()
-            for row, metric in enumerate(self._coverage):
-                seen[row, items.numpy()[:, : metric.k].ravel()] = 1
+        numerics.use_float32_products()
+        is_compiled = self._device_bytes and getattr(model, "has_compiled_step", False)
+        is_compiled = is_compiled and fits(self._held_out, self._device_bytes)
+        table, seen, unsound = self._ranked_on_device(model) if is_compiled else self._ranked_in_blocks(model)
         total = self._world.sum_array(np.concatenate([table.ravel(), seen.ravel(), [unsound]]))
         if total[-1]:  # known to every rank only now
             raise SharedError("the model gives scores that are not numbers (NaN); its parameters are damaged")
         return total[: table.size].reshape(table.shape), total[table.size : -1].reshape(seen.shape)
+
+    def _ranked_in_blocks(self, model: Scorer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+        """This rank's part of `_ranked`, and how many blocks have scores that are not numbers."""
+        if model not in self._compiled:
+            self._compiled[model] = self._block_function(model)
+        table, seen, unsound = *self._nothing(), 0.0
+        for batch, (block, items, sound) in in_flight(self._compiled[model], self._batches):
+            unsound += not sound
+            table[batch.users.numpy()] = block.numpy()
+            for row, metric in enumerate(self._coverage):
+                seen[row, items.numpy()[:, : metric.k].ravel()] = 1
+        return table, seen, unsound
+
+    def _ranked_on_device(self, model: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+        """`_ranked_in_blocks` by compiled programs, on data that stay on the device between evaluations."""
+        if model not in self._compiled_rankings:
+            metrics = (*self._per_user, *self._coverage)
+            candidates = self._held_out.n_candidates
+            self._compiled_rankings[model] = CompiledRanking(model, metrics, self._n_items, candidates)
+        size = users_at_once(model.score_bytes, self._device_bytes, self._held_out.n_users)
+        if size not in self._blocks:
+            arrays = blocks_of(self._held_out, self._world, size)
+            self._blocks[size] = None if arrays is None else tf.nest.map_structure(tf.constant, arrays)
+        blocks = self._blocks[size]
+        if blocks is None:
+            return *self._nothing(), 0.0
+        table, seen, sound = ranked(self._compiled_rankings[model], blocks, self._held_out.n_users)
+        return table, seen, float(not sound)
+
+    def _nothing(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The result of a rank without users."""
+        return np.zeros((self._held_out.n_users, len(self._per_user))), np.zeros((len(self._coverage), self._n_items))
 
     def _summary(self, table: npt.NDArray[np.float64], seen: npt.NDArray[np.float64]) -> Evaluation:
         has_relevant = self._has_relevant()

@@ -121,3 +121,14 @@ def values(metrics: Sequence[Metric], hits: tf.Tensor, relevant: tf.Tensor) -> t
     """
     found, wanted = tf.cast(hits, tf.float64), tf.maximum(tf.cast(relevant, tf.float64), 1.0)  # 0 / 1, not 0 / 0
     return tf.stack([PER_USER[m.name](found[:, : m.k], wanted) for m in metrics], axis=1)
+
+
+def hits_among_candidates(scores: tf.Tensor, present: tf.Tensor, depth: int) -> tf.Tensor:
+    """[B, depth] bool: at which rank the item to be found stands. It loses every tie.
+
+    Args:
+        scores: [B, C] of the item to be found, then of the others.
+        present: [B, C] bool, False for those that do not count.
+    """
+    others = present[:, 1:] & (scores[:, 1:] >= scores[:, :1])
+    return tf.equal(tf.reduce_sum(tf.cast(others, tf.int32), axis=1)[:, None], tf.range(depth)[None, :])

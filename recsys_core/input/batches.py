@@ -100,7 +100,7 @@ def steps_per_epoch(n_users: int, batch_size: int) -> int:
     return math.ceil(n_users / batch_size)
 
 
-def _prefetched(batches: tf.data.Dataset, depth: int) -> tf.data.Dataset:
+def prefetched(batches: tf.data.Dataset, depth: int) -> tf.data.Dataset:
     """Batches that are ready before they are needed, on the GPU where there is one.
 
     Nothing is left to tune, so autotuning is off. Its thread sleeps twice as long each time (10 ms, 20 ms, ... 60 s),
@@ -143,7 +143,7 @@ def train_batches(
         return Batch(users, item_ids, row_splits, step, global_users)
 
     steps = tf.data.Dataset.range(start_step, total_steps)
-    return _prefetched(steps.map(to_batch, num_parallel_calls=2, deterministic=True), PREFETCH)
+    return prefetched(steps.map(to_batch, num_parallel_calls=2, deterministic=True), PREFETCH)
 
 
 def pair_batches(
@@ -186,7 +186,7 @@ def pair_batches(
     several = max(1, LOADED_PAIRS // pairs)
     loads = tf.data.Dataset.from_tensor_slices(_loads(start_step, total_steps, per_epoch, n_pairs % pairs > 0, several))
     loaded = loads.map(to_batches, num_parallel_calls=1, deterministic=True).prefetch(2)
-    return _prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)
+    return prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)
 
 
 def _loads(
@@ -237,4 +237,4 @@ def evaluation_batches(held_out: HeldOut, *, block_size: int, world: World) -> t
         return EvaluationBatch(*parts)
 
     blocks = tf.data.Dataset.range(world.rank, math.ceil(held_out.n_users / block_size), world.size)
-    return _prefetched(blocks.map(to_batch, num_parallel_calls=1, deterministic=True), 2)
+    return prefetched(blocks.map(to_batch, num_parallel_calls=1, deterministic=True), 2)

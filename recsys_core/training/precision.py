@@ -5,11 +5,12 @@ fp16 needs its loss scaled up, or small gradients vanish; the scale adapts (Mici
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from recsys_core import devices
+from recsys_core import devices, numerics
 from recsys_core.world import World
 
 
@@ -22,11 +23,17 @@ class Precision:
     """Type of the operands of matrix products."""
     scaled: bool = False
     """Whether the loss is scaled dynamically."""
+    tf32: bool = False
+    """Whether GPUs multiply float32 operands in TF32."""
+
+    def in_steps(self) -> AbstractContextManager[None]:
+        """TensorFlow is set for training steps of this precision while the block runs, and for scores after it."""
+        return numerics.tf32_products(self.tf32)
 
 
 KNOWN = {
     "fp32": Precision(name="fp32", compute=tf.float32),
-    "tf32": Precision(name="tf32", compute=tf.float32),
+    "tf32": Precision(name="tf32", compute=tf.float32, tf32=True),
     "bf16": Precision(name="bf16", compute=tf.bfloat16),
     "fp16": Precision(name="fp16", compute=tf.float16, scaled=True),
 }
@@ -56,10 +63,9 @@ def named(name: str) -> Precision:
 
 
 def resolve(name: str, world: World) -> Precision:
-    """The precision of every rank, with TensorFlow set accordingly. For "auto" the hardware of rank 0 decides."""
+    """The precision of every rank. For "auto" the hardware of rank 0 decides."""
     if name == "auto":
         name = world.broadcast(best(devices.gpu_capability(), devices.cpu_has_bf16()))
-    tf.config.experimental.enable_tensor_float_32_execution(name == "tf32")
     return named(name)
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from recsys_core.errors import NonFiniteError
 from recsys_core.training.optimizer import Adam
-from recsys_core.training.precision import LossScale
+from recsys_core.training.precision import KNOWN, LossScale, Precision
 from recsys_core.training.sparse_gradients import summed_rows
 from recsys_core.world import World
 
@@ -27,8 +27,18 @@ Shares add up over ranks to the mean over the global batch."""
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as one XLA program for each shape of its arguments."""
+    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+
+
 def _values(gradient: Gradient) -> tf.Tensor:
     return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _by_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
+    """With int64 rows: what leaves an XLA program as int32 has to be in host memory."""
+    return tf.IndexedSlices(gradient.values, tf.cast(gradient.indices, tf.int64))
 
 
 def _divided(gradient: Gradient, scale: tf.Tensor) -> Gradient:
@@ -54,40 +64,92 @@ class TrainStep(tf.Module):
         *,
         total_steps: int,
         world: World,
-        scaled: bool = False,
+        precision: Precision = KNOWN["fp32"],
         sparse_tables: Sequence[tf.Variable] = (),
+        compiled_parts: int = 0,
     ) -> None:
         """
         Args:
             loss_names: names of the losses that `loss_function` returns, "loss" first.
             learning_rate: progress of the run -> learning rate.
-            scaled: whether the loss is scaled dynamically (fp16).
+            precision: whether the loss is scaled dynamically, and products are in TF32 while steps run.
             sparse_tables: embedding tables whose gradients are exchanged and applied by row (see `sparse_gradients`).
+            compiled_parts: 0, or the number of parts in which a step that XLA compiles takes its batch. Every field of
+                a batch then has an axis [parts] first, and the loss function gets one part.
         """
         super().__init__(name="train_step")
         assert loss_names[0] == "loss"
         self._loss_function, self._loss_names, self._variables = loss_function, tuple(loss_names), list(variables)
         self._sparse_tables = {v.ref() for v in sparse_tables}
         self._learning_rate, self._total_steps, self._world = learning_rate, total_steps, world
+        self._parts = compiled_parts
         self.optimizer = optimizer
-        self.loss_scale = LossScale(scaled)
+        self._precision, self.loss_scale = precision, LossScale(precision.scaled)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
 
     def _gradients(self, batch: Any, progress: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
-        """Gradients of the global batch, still scaled, and its loss terms [T]."""
+        """This rank's share of the gradients, still scaled, and of the loss terms [T]."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
             losses = self._loss_function(batch, progress)
             target = losses["loss"] * self.loss_scale.value if self.loss_scale.enabled else losses["loss"]
-        gradients = tape.gradient(target, self._variables)
+        gradients = [
+            tf.IndexedSlices(g.values, tf.cast(g.indices, tf.int64))
+            if v.ref() in self._sparse_tables
+            else tf.convert_to_tensor(g)
+            for v, g in zip(self._variables, tape.gradient(target, self._variables), strict=True)
+        ]
+        return gradients, tf.stack([tf.cast(losses[name], tf.float32) for name in self._loss_names])
+
+    def _gradients_of_parts(self, batch: Any, progress: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
+        """`_gradients` of a batch in parts, one after another, so that the arrays of one part exist at a time."""
+
+        def of_part(k: Any) -> tuple[list[Gradient], tf.Tensor]:
+            return self._gradients(tf.nest.map_structure(lambda field: field[k], batch), progress)
+
+        if self._parts == 1:
+            return of_part(0)
+
+        def one(k: tf.Tensor, *sums: tf.Tensor) -> tuple:
+            gradients, shares = of_part(k)
+            return k + 1, *(old + new for old, new in zip(sums, (*gradients, shares), strict=True))
+
+        gradients, shares = of_part(0)
+        _, *sums = tf.while_loop(lambda k, *_: k < self._parts, one, (1, *gradients, shares))
+        return sums[:-1], sums[-1]
+
+    def _exchanged(self, gradients: Sequence[Gradient], shares: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
+        """The sums over ranks: gradients of the global batch, and its loss terms [T]."""
         reduced = [
             summed_rows(g, self._world, f"gradient/{k}")
-            if v.ref() in self._sparse_tables
-            else self._world.sum_in_graph(tf.convert_to_tensor(g), name=f"gradient/{k}")
-            for k, (v, g) in enumerate(zip(self._variables, gradients, strict=True))
+            if isinstance(g, tf.IndexedSlices)
+            else self._world.sum_in_graph(g, name=f"gradient/{k}")
+            for k, g in enumerate(gradients)
         ]
-        shares = tf.stack([tf.cast(losses[name], tf.float32) for name in self._loss_names])
         return reduced, self._world.sum_in_graph(shares, name="losses")
+
+    def _applied(self, gradients: Sequence[Gradient], losses: tf.Tensor, progress: tf.Tensor) -> tf.Tensor:
+        """Update the variables; [T + V + 1] loss terms, norms of the gradients, the loss scale before."""
+        scale = tf.identity(self.loss_scale.value)
+        penalty = tf.reshape(self.optimizer.penalty(), [1])
+        norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(_values(g))) for g in gradients]) / scale
+        self._update(gradients, norms, progress)
+        self.step.assign_add(1)
+        return tf.concat([losses[:1] + penalty, losses[1:], norms, [scale]], axis=0)
+
+    def _one_step(self) -> Callable[[Any], tf.Tensor]:
+        """The step as a function of a batch. XLA cannot hold an exchange, nor rows whose number is found on the way."""
+        gradients_of, applied = self._gradients, self._applied
+        if self._parts:
+            alone = self._world.size == 1 and not self._sparse_tables
+            gradients_of = self._gradients_of_parts if alone else _compiled(self._gradients_of_parts)
+            applied = self._applied if alone or self._sparse_tables else _compiled(self._applied)
+
+        def one_step(batch: Any) -> tf.Tensor:
+            progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
+            return applied(*self._exchanged(*gradients_of(batch, progress)), progress)
+
+        return _compiled(one_step) if self._parts and alone else one_step
 
     def _update(self, gradients: Sequence[Gradient], norms: tf.Tensor, progress: tf.Tensor) -> None:
         """Apply the scaled gradients, or skip the step where the norms [V] of the unscaled ones are not finite."""
@@ -108,15 +170,10 @@ class TrainStep(tf.Module):
     def _run_steps(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
         """Take `count` steps; a row [T + V + 1] for each: loss terms, norms of gradients, the loss scale before it."""
 
+        one_step = self._one_step()
+
         def one(k: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
-            gradients, losses = self._gradients(next(batches), progress)
-            scale = tf.identity(self.loss_scale.value)
-            penalty = tf.reshape(self.optimizer.penalty(), [1])
-            norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(_values(g))) for g in gradients]) / scale
-            self._update(gradients, norms, progress)
-            self.step.assign_add(1)
-            return k + 1, rows.write(k, tf.concat([losses[:1] + penalty, losses[1:], norms, [scale]], axis=0))
+            return k + 1, rows.write(k, one_step(next(batches)))
 
         width = len(self._loss_names) + len(self._variables) + 1
         none = tf.TensorArray(tf.float32, size=count, element_shape=[width])
@@ -138,7 +195,8 @@ class TrainStep(tf.Module):
                 Names step and quantity.
         """
         first = int(self.step)
-        rows = self._run_steps(batches, tf.constant(count)).numpy()
+        with self._precision.in_steps():
+            rows = self._run_steps(batches, tf.constant(count)).numpy()
         losses, norms, scales = np.split(rows, [len(self._loss_names), rows.shape[1] - 1], axis=1)
         self._check_finite(first, losses, self._loss_names)
         at_smallest = scales <= LossScale.SMALLEST  # no smaller scale is left: all further steps would be skipped

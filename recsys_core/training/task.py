@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_core import numerics
 from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError
@@ -20,6 +21,7 @@ from recsys_core.run_manifest import identity_of_format_1
 from recsys_core.training import precision
 from recsys_core.training.averaging import Averages
 from recsys_core.training.checkpoints import Checkpoints
+from recsys_core.training.kinds import step_bytes
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.schedules import learning_rate
 from recsys_core.training.state import Plan, TrainState
@@ -96,10 +98,14 @@ class TrainTask:
         self.model, self.data, self.run_dir, self.settings = model, data, run_dir, settings
         self.criteria, self._world = wanted, world
         training = settings.training
+        numerics.use_float32_products()
+        if settings.hardware.deterministic:
+            numerics.use_deterministic_operators()
         self.precision = precision.resolve(settings.hardware.precision, world)
         model.compute = self.precision.compute
+        self.step_bytes = 0.0 if model.is_closed_form else step_bytes(model, settings.hardware)
         if not model.is_closed_form:
-            model.prepare_training(training, world, xla=settings.hardware.xla)
+            model.prepare_training(training, world, step_bytes=self.step_bytes)
         per_epoch = 0 if model.is_closed_form else model.steps_per_epoch(training)
         self.plan = Plan(
             total_steps=training.epochs * per_epoch,
@@ -146,8 +152,9 @@ class TrainTask:
             lambda p: learning_rate(p, training.learning_rate, training.learning_rate_schedule, training.warmup),
             total_steps=max(self.plan.total_steps, 1),
             world=self._world,
-            scaled=self.precision.scaled,
+            precision=self.precision,
             sparse_tables=model.sparse_tables,
+            compiled_parts=model.parts_per_step if self.step_bytes else 0,
         )
 
     def _make_evaluator(self, split: str, metrics: Sequence[Metric]) -> Evaluator:
@@ -157,6 +164,7 @@ class TrainTask:
             world=self._world,
             n_items=self.data.n_items,
             block_size=self.settings.evaluation.evaluation_block,
+            device_bytes=self.step_bytes,
         )
 
     @property

@@ -1,17 +1,17 @@
-"""Launch commands, installation checks and cluster scripts."""
+"""Launch commands and cluster scripts."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from horovod_launch.__main__ import main
 from horovod_launch.command import Launch, command, environment
-from horovod_launch.install import SetupError, check_system, horovod_flags
 from horovod_launch.templates import Cluster, mpi_job, slurm
 from tests.conftest import Command
 
@@ -89,23 +89,11 @@ def test_uneven_nodes_are_refused() -> None:
         slurm(Launch(ranks=3, module="m"), Cluster(nodes=2))
 
 
-@pytest.mark.parametrize(
-    ("version", "tools", "venv", "message"),
-    [
-        ((3, 13), {}, True, r"Python 3.13 found, 3.10, 3.11 or 3.12 needed.*apt-get install"),
-        ((3, 11), {}, False, "apt-get install -y python3.11-venv"),
-        ((3, 12), {"c++ compiler": None}, True, r"no c\+\+ compiler found.*apt-get install -y g\+\+"),
-    ],
-)
-def test_a_missing_part_names_its_command(version: tuple, tools: dict, venv: bool, message: str) -> None:
-    with pytest.raises(SetupError, match=message):
-        check_system(version, tools, venv)
-
-
-def test_gpu_build_flags() -> None:
-    assert horovod_flags(True, 4)["HOROVOD_GPU_OPERATIONS"] == "NCCL"
-    assert "HOROVOD_GPU_OPERATIONS" not in horovod_flags(False, 4)
-    assert horovod_flags(False, 4)["MAKEFLAGS"] == "-j4"
+@pytest.mark.parametrize("script", [slurm, mpi_job])
+def test_a_node_with_more_ranks_than_gpus_is_refused(script: Callable[[Launch, Cluster], str]) -> None:
+    words = "--gpus-per-node is 2, fewer than the 4 ranks of a node, .*: take -np 4 or --gpus-per-node 4"
+    with pytest.raises(ValueError, match=words):
+        script(Launch(ranks=8, module="m"), Cluster(nodes=2, gpus_per_node=2))
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from ncf_tf.export import NcfModule
+import ncf_tf.export
+from ncf_tf.export import NcfModule, users_at_once
 from recsys_core.matrices import Csr
+from recsys_core.rankings import answers_agree
 from tests.models import neumf
 
 ITEMS = 7
@@ -35,9 +39,9 @@ def recommender(top_k: int = 4) -> NcfModule:
     return NcfModule(model, Csr(indptr=indptr, indices=indices, n_items=ITEMS), top_k)
 
 
-def recommend(users: list[int], top_k: int = 4) -> dict[str, npt.NDArray]:
+def recommend(users: list[int], top_k: int = 4, way: str = "recommend") -> dict[str, npt.NDArray]:
     made = recommender(top_k)  # its graphs hold it weakly
-    return {n: t.numpy() for n, t in made.recommend(tf.constant(users, tf.int32)).items()}
+    return {n: t.numpy() for n, t in getattr(made, way)(tf.constant(users, tf.int32)).items()}
 
 
 def rank(users: list[int], candidates: list[list[int]], top_k: int = 4) -> dict[str, npt.NDArray]:
@@ -49,21 +53,27 @@ def rank(users: list[int], candidates: list[list[int]], top_k: int = 4) -> dict[
 NONE = -np.inf
 
 
-def test_the_best_new_items_in_order() -> None:
-    got = recommend([0, 1, 2])
+WAYS = pytest.mark.parametrize("way", ["recommend", "recommend_compiled"])
+
+
+@WAYS
+def test_the_best_new_items_in_order(way: str) -> None:
+    got = recommend([0, 1, 2], way=way)
     assert got["items"].dtype == np.int32
     assert got["scores"].dtype == np.float32
     assert got["items"].tolist() == [[5, 3, 2, 1], [0, 1, 2, 3], [5, 0, 1, 3]]  # of equals the lower index first
     assert got["scores"].tolist() == [[5, 3, 2, 1], [6, 5, 4, 3], [5, 2, 2, 2]]
 
 
-def test_users_in_any_order_and_again() -> None:
-    assert recommend([2, 0, 2])["items"].tolist() == [[5, 0, 1, 3], [5, 3, 2, 1], [5, 0, 1, 3]]
-    assert recommend([])["items"].shape == (0, 4)
+@WAYS
+def test_users_in_any_order_and_again(way: str) -> None:
+    assert recommend([2, 0, 2], way=way)["items"].tolist() == [[5, 0, 1, 3], [5, 3, 2, 1], [5, 0, 1, 3]]
+    assert recommend([], way=way)["items"].shape == (0, 4)
 
 
-def test_nothing_left_is_marked() -> None:
-    got = recommend([3])
+@WAYS
+def test_nothing_left_is_marked(way: str) -> None:
+    got = recommend([3], way=way)
     assert got["items"].tolist() == [[2, -1, -1, -1]]
     assert got["scores"].tolist() == [[-4, NONE, NONE, NONE]]
 
@@ -118,3 +128,36 @@ def test_no_candidates() -> None:
     made = recommender()
     got = made.rank(tf.constant([0, 1]), tf.zeros([2, 0], tf.int32))
     assert got["items"].shape == (2, 0)
+
+
+@pytest.mark.parametrize(("n_items", "widest", "users"), [(3_706, 256, 256), (26_744, 256, 32), (100, 10**9, 1)])
+def test_users_at_once_bound_the_memory(n_items: int, widest: int, users: int) -> None:
+    """4 bytes for each hidden unit of each user and item: at most 1 GiB, unless one user takes more."""
+    assert users_at_once(n_items, widest) == users
+
+
+@pytest.mark.parametrize("numbers", [1 << 28, 1000])
+@pytest.mark.parametrize(
+    "settings", [{"layers": (32, 16, 8)}, {"kind": "gmf"}, {"kind": "mlp", "layers": (16, 4)}], ids=str
+)
+def test_the_compiled_signatures_give_the_answers(
+    settings: dict, numbers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also of a loaded SavedModel; 1,000 numbers are less than one user's, so that users are taken one by one."""
+    monkeypatch.setattr(ncf_tf.export, "COMPILED_NUMBERS", numbers)
+    rng = np.random.default_rng(0)
+    dense = rng.random((12, 700)) < 0.2
+    model = neumf(12, 700, factors=8, **settings)
+    for variable in model.parameters:
+        variable.assign(rng.normal(0, 0.3, variable.shape))
+    indptr = np.concatenate([[0], np.cumsum(dense.sum(axis=1))]).astype(np.int64)
+    module = NcfModule(model, Csr(indptr=indptr, indices=np.nonzero(dense)[1].astype(np.int32), n_items=700), 10)
+    names = ("recommend_compiled", "serving_compiled")
+    tf.saved_model.save(module, str(tmp_path), signatures={name: getattr(module, name) for name in names})
+    loaded = tf.saved_model.load(str(tmp_path)).signatures
+    users = rng.integers(0, 12, 5).astype(np.int32)
+    seen = np.where(dense[users], np.arange(700), 700).astype(np.int32)
+    expected = {n: t.numpy() for n, t in module.recommend(tf.constant(users)).items()}
+    for name, inputs in (("recommend_compiled", {}), ("serving_compiled", {"item_ids": tf.constant(seen)})):
+        got = {n: t.numpy() for n, t in loaded[name](user_ids=tf.constant(users), **inputs).items()}
+        assert answers_agree(expected, got), name

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from recsys_core import cli
+from recsys_core import cli, devices
 from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError, UserError
 from recsys_core.evaluation import baselines
@@ -44,6 +45,43 @@ def test_ease_scores_are_sums_over_the_history() -> None:
     ease.solve()
     scores = ease.scores(histories([[2, 5], [], [7]])).numpy()
     assert scores == pytest.approx(np.stack([weights[2] + weights[5], np.zeros(ITEMS), weights[7]]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "items", "free", "device"),
+    [
+        ([], 60_000, 0, None),
+        (["a GPU"], 20_000, 4 * 20_000**2 * 2, None),  # half of it is enough
+        (["a GPU"], 20_000, 4 * 20_000**2 * 2 - 1, "/CPU:0"),
+        (["a GPU"], 60_000, 2**40, "/CPU:0"),  # more than 2^31 numbers
+    ],
+)
+def test_where_the_weights_of_ease_are_held(
+    gpus: list[str], items: int, free: int, device: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
+    monkeypatch.setattr(devices, "free_gpu_bytes", lambda: free)
+    assert baselines.weights_device(items) == device
+
+
+def test_ease_with_weights_on_the_host_of_a_gpu_scores_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Dataset.from_csr(matrix()[0])
+    asked = histories([[2, 5], [], [7]])
+    expected = baselines.Ease(data, regularization=3.0)
+    expected.solve()
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
+    monkeypatch.setattr(devices, "free_gpu_bytes", lambda: 0)
+    ease = baselines.Ease(data, regularization=3.0)
+    ease.solve()
+    assert ease.weights.device.endswith("CPU:0")
+    assert tf.function(ease.scores, autograph=False)(asked).numpy().tolist() == expected.scores(asked).numpy().tolist()
+    assert ease.item_similarities(4).numpy().tolist() == expected.weights[4].numpy().tolist()
+
+
+def test_the_memory_limit_of_a_device() -> None:
+    """By the device that every machine has; TensorFlow's rule for the host is 256 MiB."""
+    tf.zeros([1])
+    assert devices.memory_limit("CPU:0") == 268435456
 
 
 def test_ease_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

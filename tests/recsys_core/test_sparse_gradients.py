@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from recsys_core.training.optimizer import Adam
+from recsys_core.training.precision import KNOWN
 from recsys_core.training.sparse_gradients import is_sparse, merged, summed_rows
 from recsys_core.training.step import TrainStep
 from recsys_core.world import World
@@ -194,7 +195,7 @@ def train(batches: Batches, *, by_rows: bool, scaled: bool = False) -> tuple[dic
         lambda progress: tf.constant(0.05),
         total_steps=len(batches),
         world=World(),
-        scaled=scaled,
+        precision=KNOWN["fp16" if scaled else "fp32"],
         sparse_tables=[table] if by_rows else [],
     )
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from recsys_core.errors import NonFiniteError
 from recsys_core.training.optimizer import Adam
+from recsys_core.training.precision import KNOWN
 from recsys_core.training.state import Plan
 from recsys_core.training.step import TrainStep
 from recsys_core.world import World
@@ -31,7 +32,7 @@ def make_step(values: list[float], scaled: bool = False) -> tuple[TrainStep, obj
         lambda progress: tf.constant(0.1),
         total_steps=len(values),
         world=World(),
-        scaled=scaled,
+        precision=KNOWN["fp16" if scaled else "fp32"],
     )
     return step, iter(tf.data.Dataset.from_tensor_slices(np.array(values, np.float32))), weight
 
@@ -91,7 +92,7 @@ def test_an_overflow_at_the_smallest_scale_is_an_error() -> None:
     only_gradient = TrainStep(
         lambda batch, progress: {"loss": tf.sqrt(weight * batch)},
         ("loss",), [weight], Adam([weight]), lambda progress: tf.constant(0.1), total_steps=1, world=World(),
-        scaled=True,
+        precision=KNOWN["fp16"],
     )  # fmt: skip
     only_gradient.loss_scale.value.assign(1.0)
     with pytest.raises(NonFiniteError, match="step 0: gradient of weight:0 at the smallest loss scale is inf"):

@@ -1,0 +1,217 @@
+"""Batches of fixed shape, for steps that XLA compiles: histories cut into chunks of a few items.
+
+XLA compiles a program for each shape. Histories have any length, so they are stored as chunks of `WIDTH` items, the
+last one filled up: some rows are then a list of chunks, whose number is rounded up to one of few sizes. The table of
+all chunks lies on the device where it fits a budget, and the pipeline brings numbers of chunks only.
+
+Shape legend: U users, I items, C chunks, W chunk width, G parts of a batch, P users of a part, M chunks of a part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from recsys_core.input.batches import PREFETCH, prefetched, steps_per_epoch
+from recsys_core.matrices import Csr
+from recsys_core.seeding import epoch_order
+from recsys_core.world import World
+
+WIDTH = 32
+"""Items of a chunk. At 80 items a user a fifth of the places is left empty."""
+GROWTH = 1.25
+"""Ratio of a number of chunks that is compiled for to the next smaller one."""
+DATA_SHARE = 0.25
+"""Largest part of the memory budget that the chunks of a data set may take on the device."""
+
+
+class ChunkPart(NamedTuple):
+    """One part of a rank's share of a global batch. In a batch every field has one more axis [G] before the others."""
+
+    users: tf.Tensor
+    """[P] int64 row in the training matrix, -1 where there is no user."""
+    counts: tf.Tensor
+    """[P] float32 items of each user, 0 where there is none."""
+    chunks: tf.Tensor
+    """[M] int64 place in the table of chunks; or, where that is not on the device, [M, W] int64 the items themselves,
+    filled up with I."""
+    rows: tf.Tensor
+    """[M] int64 the user of each chunk, from 0 to P - 1; P where there is no chunk."""
+    step: tf.Tensor
+    """[] int64 global step, from 0."""
+    global_users: tf.Tensor
+    """[] float32 users in the global batch: the divisor that makes the sum over parts and ranks a mean."""
+
+
+class HistoryPart(NamedTuple):
+    """The known items of P users, from which scores are computed."""
+
+    train_rows: tf.Tensor
+    """[P] int64 row in the training matrix, -1 for users the model never trained on."""
+    counts: tf.Tensor
+    """[P] float32 items of each user."""
+    items: tf.Tensor
+    """[M, W] int32 item indices, filled up with I."""
+    rows: tf.Tensor
+    """[M] int32 the user of each chunk, from 0 to P - 1; P where there is no chunk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTable:
+    """A CSR matrix in chunks."""
+
+    items: npt.NDArray[np.int64]
+    """[C + 1, W] item indices, filled up with I; the last chunk is empty."""
+    starts: npt.NDArray[np.int64]
+    """[U + 1] first chunk of each row."""
+    n_items: int
+    resident: tf.Tensor | None
+    """`items` on the device; None where they are brought with each batch."""
+
+    def items_of(self, chunks: tf.Tensor) -> tf.Tensor:
+        """[M, W] int32 items of the chunks of a part."""
+        found = chunks if self.resident is None else tf.gather(self.resident, chunks)
+        return tf.cast(found, tf.int32)
+
+    def brought(self, chunks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """What a batch holds for these chunks."""
+        return chunks if self.resident is not None else self.items[chunks]
+
+
+def chunk_table(matrix: Csr, resident_bytes: float) -> ChunkTable:
+    """The chunks of a matrix; on the device (the GPU, if there is one) if they take at most `resident_bytes`."""
+    counts = np.diff(matrix.indptr)
+    starts = np.concatenate([[0], np.cumsum(-(-counts // WIDTH))]).astype(np.int64)
+    items = np.full((starts[-1] + 1) * WIDTH, matrix.n_items, np.int64)
+    items[np.arange(len(matrix.indices)) + np.repeat(starts[:-1] * WIDTH - matrix.indptr[:-1], counts)] = matrix.indices
+    table = items.reshape(-1, WIDTH)
+    # int64: TensorFlow keeps int32 in host memory, also that of operators on the GPU.
+    resident = tf.constant(table) if table.nbytes <= resident_bytes else None
+    return ChunkTable(items=table, starts=starts, n_items=matrix.n_items, resident=resident)
+
+
+def size_from(needed: int, usual: int) -> int:
+    """The smallest of the sizes usual, usual * GROWTH, ... that is enough; few sizes, because each is compiled."""
+    size = float(max(usual, 1))
+    while math.ceil(size) < needed:
+        size *= GROWTH
+    return math.ceil(size)
+
+
+def usual_chunks(starts: npt.NDArray[np.int64], users: int) -> int:
+    """Chunks that hold nearly every random choice of so many users, in steps of 16."""
+    sizes = np.diff(starts)
+    drawn = min(users, len(sizes))
+    enough = drawn * sizes.mean() + 5.0 * math.sqrt(drawn) * sizes.std()
+    return 16 * max(1, math.ceil(min(enough, float(starts[-1])) / 16))
+
+
+def slots(users: int, batch_size: int, world: World) -> int:
+    """Places for the users of a rank, of a global batch of `users`.
+
+    The same on every rank. The last batch of an epoch is shorter: it gets the places of a whole one where it fills half
+    of them, which costs less than compiling for its own size.
+    """
+    whole = -(-batch_size // world.size)
+    return whole if 2 * users >= batch_size else -(-users // world.size)
+
+
+def parts_within(examples: int, bytes_of_one: int, budget: float) -> int:
+    """Parts into which a rank's share of a batch is cut so that the arrays of one part fit a budget of bytes."""
+    at_once = max(1, int(budget // bytes_of_one))
+    return -(-examples // at_once)
+
+
+def chunked(
+    table: ChunkTable, rows: npt.NDArray[np.int64], places: int, parts: int, *, usual: int = 0
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of the matrix in parts of fixed shape.
+
+    Args:
+        rows: [B] row numbers, at most `places`; -1 for none.
+        usual: chunks of a part, where that is enough (0: those that nearly every choice of rows needs).
+
+    Returns:
+        rows [G, P], -1 where there is none; the chunks [G, M] or [G, M, W] and their rows [G, M] of `ChunkPart`.
+    """
+    per_part = -(-places // parts)
+    filled = np.full(parts * per_part, -1, np.int64)
+    filled[: len(rows)] = rows
+    first = np.where(filled >= 0, table.starts[filled], 0)
+    counts = np.where(filled >= 0, table.starts[filled + 1] - first, 0)
+    of_part = counts.reshape(parts, per_part).sum(axis=1)
+    size = size_from(int(of_part.max()), usual or usual_chunks(table.starts, per_part))
+    chunks = np.full((parts, size), len(table.items) - 1, np.int64)
+    owners = np.full((parts, size), per_part, np.int64)
+    before = np.cumsum(counts) - counts
+    place = np.repeat(first - before, counts) + np.arange(counts.sum())
+    within = np.arange(size)[None, :] < of_part[:, None]
+    chunks[within] = place  # a mask is filled row by row, in the order of the parts
+    owners[within] = np.repeat(np.arange(parts * per_part) % per_part, counts)
+    return filled.reshape(parts, per_part), table.brought(chunks), owners
+
+
+def chunk_batches(
+    train: Csr,
+    table: ChunkTable,
+    *,
+    seed: int,
+    batch_size: int,
+    parts: int,
+    world: World,
+    start_step: int,
+    total_steps: int,
+) -> tf.data.Dataset:
+    """This rank's batches from `start_step` to `total_steps`: a `ChunkPart` whose fields have an axis [G] of parts.
+
+    The same users in the same steps as `batches.train_batches`.
+    """
+    per_epoch = steps_per_epoch(train.n_users, batch_size)
+    sizes = np.diff(train.indptr).astype(np.float32)
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> npt.NDArray[np.int64]:
+        return epoch_order(seed, epoch, train.n_users)
+
+    def load(step: np.int64) -> tuple[npt.NDArray, ...]:
+        epoch, k = divmod(int(step), per_epoch)
+        everyone = np.sort(order(epoch)[k * batch_size : (k + 1) * batch_size])
+        mine = everyone[world.rank :: world.size]
+        users, chunks, rows = chunked(table, mine, slots(len(everyone), batch_size, world), parts)
+        counts = np.where(users >= 0, sizes[users], np.float32(0))
+        return users, counts, chunks, rows, np.full(parts, step), np.full(parts, len(everyone), np.float32)
+
+    specs = ((tf.int64, 1), (tf.float32, 1), (tf.int64, 1 if table.resident is not None else 2), (tf.int64, 1))
+    return part_batches(load, (*specs, (tf.int64, 0), (tf.float32, 0)), ChunkPart, parts, start_step, total_steps)
+
+
+def part_batches(
+    load: Callable[[np.int64], tuple[npt.NDArray, ...]],
+    specs: tuple[tuple[tf.DType, int], ...],
+    kind: Callable[..., NamedTuple],
+    parts: int,
+    start_step: int,
+    total_steps: int,
+) -> tf.data.Dataset:
+    """The batches that `load` makes for each step, ready before they are needed.
+
+    Args:
+        specs: type and number of axes, [G] not counted, of each array that `load` returns.
+        kind: the tuple of these arrays.
+    """
+
+    def to_batch(step: tf.Tensor) -> NamedTuple:
+        arrays = tf.numpy_function(load, [step], [t for t, _ in specs], stateful=False)
+        for array, (_, axes) in zip(arrays, specs, strict=True):
+            array.set_shape([parts, *[None] * axes])
+        return kind(*arrays)
+
+    steps = tf.data.Dataset.range(start_step, total_steps)
+    return prefetched(steps.map(to_batch, num_parallel_calls=2, deterministic=True), PREFETCH)
