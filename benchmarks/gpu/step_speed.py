@@ -45,8 +45,7 @@ def work_of(setting: Setting, data: Path, step: str, world: Any) -> Any:
     parser = argparse.ArgumentParser()
     steps.add_arguments(parser)
     words = ["--model", setting.model, "--data", str(data), "--batch-size", str(setting.batch)]
-    words += ["--precision", setting.precision]
-    words += ["--step", step] if "--step" in parser.format_help() else []
+    words += ["--precision", setting.precision, "--step", step]
     return steps.build(parser.parse_args(words), world)
 
 
