@@ -25,6 +25,8 @@ SERVING = "serving"
 """The signature that ONNX, TensorRT and SavedModel are converted from."""
 NO_SCATTER = "serving_no_scatter"
 """The signature for TF-TRT, which has no scatter operator. It gives the same answers."""
+COMPILED = ("recommend_compiled", "serving_compiled")
+"""Signatures that XLA compiles, for GPUs. The one with the inputs of another signature gives the same answers."""
 FORMER_NAMES = {NO_SCATTER: "serving_pool"}
 """Signature -> its name in exports of version 2 and in the models that were converted from them."""
 

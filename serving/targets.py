@@ -24,6 +24,15 @@ MODEL_FILES = {"savedmodel": "saved_model", "onnx": "model.onnx", "tensorrt": "m
 """Format -> the file or folder that holds the model."""
 
 
+PROVIDERS = {
+    "savedmodel": ("tensorflow", "xla"),
+    "onnx": ("cpu", "cuda"),
+    "tensorrt": ("tensorrt",),
+    "tf-trt": ("tensorflow",),
+}
+"""Format -> what can compute it (`serving.engines.providers`): first what needs no GPU, if there is such."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A format and a precision."""
@@ -106,21 +115,33 @@ class Artifact:
             f"--to {self.target.format} --precision {self.target.precision}"
         )
 
+    def verification_file(self, provider: str | None = None) -> str:
+        """verify.json; for a provider that is not the first of the format, verify-PROVIDER.json."""
+        return "verify.json" if provider in (None, PROVIDERS[self.target.format][0]) else f"verify-{provider}.json"
+
+    def was_verified(self, provider: str) -> bool:
+        """Whether a model passed with this provider; `unusable_reason` says whether it is still the same model."""
+        verified = self.read_json(self.verification_file(provider))
+        return verified is not None and bool(verified["passed"])
+
     def require_model(self) -> None:
         """Raise ValueError unless the model exists."""
         if not self.model.exists():
             raise ValueError(self._missing_reason)
 
-    def unusable_reason(self, identity: str) -> str | None:
+    def unusable_reason(self, identity: str, provider: str | None = None) -> str | None:
         """Why this model must not be used; None if it passed its verification and has not changed since.
 
         Args:
             identity: of the export that the model must be made from.
+            provider: that will run it; None for the first of its format.
         """
         if not self.model.exists():
             return self._missing_reason
-        verified = self.read_json("verify.json")
+        verified = self.read_json(self.verification_file(provider))
         command = f"python -m serving verify {self._command_arguments} --model {self.target.name}"
+        if self.verification_file(provider) != "verify.json":
+            command += f" --provider {provider}"
         if verified is None:
             return f"{self.folder} was not verified; do it with: {command}"
         if not verified["passed"]:
@@ -131,9 +152,9 @@ class Artifact:
             return f"{self.model} is not what was verified; do it again with: {command}"
         return None
 
-    def require_verified(self, identity: str) -> None:
+    def require_verified(self, identity: str, provider: str | None = None) -> None:
         """Raise ValueError with the `unusable_reason`, if there is one."""
-        if (reason := self.unusable_reason(identity)) is not None:
+        if (reason := self.unusable_reason(identity, provider)) is not None:
             raise ValueError(reason)
 
 

@@ -184,12 +184,12 @@ def pair_batches(
         return PairBatch(positions, of_users, of_items, steps, steps // per_epoch, sizes)
 
     several = max(1, LOADED_PAIRS // pairs)
-    loads = tf.data.Dataset.from_tensor_slices(_loads(start_step, total_steps, per_epoch, n_pairs % pairs > 0, several))
-    loaded = loads.map(to_batches, num_parallel_calls=1, deterministic=True).prefetch(2)
+    starts = tf.data.Dataset.from_tensor_slices(loads(start_step, total_steps, per_epoch, n_pairs % pairs > 0, several))
+    loaded = starts.map(to_batches, num_parallel_calls=1, deterministic=True).prefetch(2)
     return prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)
 
 
-def _loads(
+def loads(
     start: int, total: int, per_epoch: int, short: bool, several: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """First steps and counts of steps that are loaded together: of one epoch, of equal size, at most `several`.

@@ -10,16 +10,15 @@ Shape legend: U users, I items, C chunks, W chunk width, G parts of a batch, P u
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core.input.batches import PREFETCH, prefetched, steps_per_epoch
+from recsys_core.input.batches import PREFETCH, loads, prefetched, steps_per_epoch
 from recsys_core.matrices import Csr
 from recsys_core.seeding import epoch_order
 from recsys_core.world import World
@@ -28,6 +27,8 @@ WIDTH = 32
 """Items of a chunk. At 80 items a user a fifth of the places is left empty."""
 GROWTH = 1.25
 """Ratio of a number of chunks that is compiled for to the next smaller one."""
+LOADED_USERS = 1 << 13
+"""Users that one call loads, where a batch is smaller: the call itself takes longer than to load 500 users."""
 DATA_SHARE = 0.25
 """Largest part of the memory budget that the chunks of a data set may take on the device."""
 
@@ -180,38 +181,43 @@ def chunk_batches(
     def order(epoch: int) -> npt.NDArray[np.int64]:
         return epoch_order(seed, epoch, train.n_users)
 
-    def load(step: np.int64) -> tuple[npt.NDArray, ...]:
-        epoch, k = divmod(int(step), per_epoch)
+    def load_one(step: int) -> tuple[npt.NDArray, ...]:
+        epoch, k = divmod(step, per_epoch)
         everyone = np.sort(order(epoch)[k * batch_size : (k + 1) * batch_size])
         mine = everyone[world.rank :: world.size]
         users, chunks, rows = chunked(table, mine, slots(len(everyone), batch_size, world), parts)
         counts = np.where(users >= 0, sizes[users], np.float32(0))
         return users, counts, chunks, rows, np.full(parts, step), np.full(parts, len(everyone), np.float32)
 
-    specs = ((tf.int64, 1), (tf.float32, 1), (tf.int64, 1 if table.resident is not None else 2), (tf.int64, 1))
-    return part_batches(load, (*specs, (tf.int64, 0), (tf.float32, 0)), ChunkPart, parts, start_step, total_steps)
+    def load(first: np.int64, count: np.int64) -> tuple[npt.NDArray, ...]:
+        users, counts, chunks, rows, *alike = zip(*map(load_one, range(int(first), int(first + count))), strict=True)
+        size = max(part.shape[1] for part in rows)  # nearly always the same
+        empty = table.brought(np.array(len(table.items) - 1))
+        return (
+            *map(np.stack, (users, counts)),
+            np.stack([_filled(part, size, empty) for part in chunks]),
+            np.stack([_filled(part, size, users[0].shape[1]) for part in rows]),
+            *map(np.stack, alike),
+        )
+
+    def to_batches(first: tf.Tensor, count: tf.Tensor) -> ChunkPart:
+        """Several steps: every field has one dimension more."""
+        kinds = (tf.int64, tf.float32, tf.int64, tf.int64, tf.int64, tf.float32)
+        axes = (1, 1, 1 if table.resident is not None else 2, 1, 0, 0)
+        arrays = tf.numpy_function(load, [first, count], kinds, stateful=False)
+        for array, more in zip(arrays, axes, strict=True):
+            array.set_shape([None, parts, *[None] * more])
+        return ChunkPart(*arrays)
+
+    several = max(1, LOADED_USERS // batch_size)
+    short = 2 * (train.n_users % batch_size) < batch_size and train.n_users % batch_size > 0
+    starts = tf.data.Dataset.from_tensor_slices(loads(start_step, total_steps, per_epoch, short, several))
+    loaded = starts.map(to_batches, num_parallel_calls=2, deterministic=True)
+    return prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)
 
 
-def part_batches(
-    load: Callable[[np.int64], tuple[npt.NDArray, ...]],
-    specs: tuple[tuple[tf.DType, int], ...],
-    kind: Callable[..., NamedTuple],
-    parts: int,
-    start_step: int,
-    total_steps: int,
-) -> tf.data.Dataset:
-    """The batches that `load` makes for each step, ready before they are needed.
-
-    Args:
-        specs: type and number of axes, [G] not counted, of each array that `load` returns.
-        kind: the tuple of these arrays.
-    """
-
-    def to_batch(step: tf.Tensor) -> NamedTuple:
-        arrays = tf.numpy_function(load, [step], [t for t, _ in specs], stateful=False)
-        for array, (_, axes) in zip(arrays, specs, strict=True):
-            array.set_shape([parts, *[None] * axes])
-        return kind(*arrays)
-
-    steps = tf.data.Dataset.range(start_step, total_steps)
-    return prefetched(steps.map(to_batch, num_parallel_calls=2, deterministic=True), PREFETCH)
+def _filled(chunks: npt.NDArray[np.int64], size: int, value: Any) -> npt.NDArray[np.int64]:
+    """[G, size, ...] with a value after what is there."""
+    filled = np.full((chunks.shape[0], size, *chunks.shape[2:]), value, np.int64)
+    filled[:, : chunks.shape[1]] = chunks
+    return filled

@@ -16,9 +16,11 @@ from typing import Any
 from serving import targets
 from serving.command_help import EXPORT_HELP, CommandParser
 from serving.convert import conversion, options, verify
+from serving.engines import providers
+from serving.engines.onnx import cuda_missing_reason
 from serving.export_folder import open_export
 from serving.progress import step
-from serving.targets import Artifact
+from serving.targets import PROVIDERS, Artifact
 
 NOTHING_MADE = 3
 EXIT_STATUS = {"OK": 0, "FAILED": 1, "SKIPPED": NOTHING_MADE}
@@ -50,6 +52,10 @@ def main(args: argparse.Namespace) -> int:
     wanted = targets.parse_targets(args.to, args.precision)
     chosen_options = options.from_arguments(args)
     verify.check_users(args.users)
+    for target in wanted:
+        providers.check_name(target, args.provider)
+    if args.provider == "cuda" and (reason := cuda_missing_reason()) is not None:
+        raise ValueError(f"--provider cuda: {reason}")
     export = open_export(args.export)
     folder = args.models or targets.default_folder(export.folder)
     artifacts = [Artifact(folder=folder / target.name, target=target) for target in wanted]
@@ -64,9 +70,9 @@ def main(args: argparse.Namespace) -> int:
     print(format_table(notes))
     for artifact, note in zip(artifacts, notes, strict=True):
         # A conversion without "seconds" wrote nothing: a verify.json in its folder is of an earlier conversion.
-        result = artifact.read_json("verify.json") if "seconds" in note else None
-        if result is not None:
-            print(verify.summary(result))
+        for provider in PROVIDERS[artifact.target.format] if "seconds" in note else ():
+            if (result := artifact.read_json(artifact.verification_file(provider))) is not None:
+                print(verify.summary(result))
     statuses = [note["status"] for note in notes]
     if "OK" in statuses:
         usable = notes[statuses.index("OK")]["variant"]

@@ -21,13 +21,14 @@ from typing import Any
 
 from serving.convert import verify
 from serving.convert.options import Options
+from serving.engines import providers
 from serving.export_folder import ExportFolder
 from serving.progress import END, step
 from serving.targets import Artifact, Target
 
 CONVERTERS = {"savedmodel": "savedmodel", "onnx": "onnx", "tensorrt": "tensorrt", "tf-trt": "tf_trt"}
 """Format -> its module in this folder."""
-PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime", "tensorrt", "numpy")
+PACKAGES = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "numpy")
 
 
 def _converter(target: Target) -> Any:
@@ -86,11 +87,12 @@ def convert_in_this_process(export: ExportFolder, artifact: Artifact, options: O
         command = _command(export.folder, artifact, options, users)
         (temporary.folder / "reproduce.sh").write_text(f"#!/bin/sh\nexec {shlex.join(['python', *command[1:]])}\n")
         note_file.write_text(json.dumps(note, indent=2) + "\n")
-        result = verify.verify_and_record(export, temporary, users=users)
-        print(verify.summary(result), flush=True)
-        if not result["passed"]:
-            note |= {"status": "FAILED", "why": result["why"]}
-            note_file.write_text(json.dumps(note, indent=2) + "\n")
+        for provider in providers.to_verify(temporary, options.provider):
+            result = verify.verify_and_record(export, temporary, users=users, provider=provider)
+            print(verify.summary(result), flush=True)
+            if not result["passed"]:
+                note |= {"status": "FAILED", "why": result["why"]}
+                note_file.write_text(json.dumps(note, indent=2) + "\n")
         shutil.rmtree(artifact.folder, ignore_errors=True)
         temporary.folder.rename(artifact.folder)
     finally:

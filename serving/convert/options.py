@@ -6,11 +6,14 @@ import argparse
 from dataclasses import dataclass
 
 from serving.command_help import CommandParser
+from serving.engines import providers
+
+VERIFY_HELP = "verify with it too: cuda (ONNX) or xla (SavedModel) (default: auto, which is every one of this machine)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of TensorRT and TF-TRT; ONNX uses `opset` only, and its models take any batch and any history."""
+    """Options of TensorRT and TF-TRT; ONNX uses `opset` and `provider` only. Its models take any batch and history."""
 
     max_batch: int = 1024
     optimal_batch: int = 32
@@ -20,6 +23,8 @@ class Options:
     dla_core: int = -1
     """DLA core that runs the engine; -1 for the GPU."""
     opset: int = 17
+    provider: str = providers.AUTO
+    """With which the result is verified too; see `serving.engines.providers`."""
 
     def to_flags(self) -> list[str]:
         """The options as words of a command line."""
@@ -40,6 +45,7 @@ def add_arguments(parser: CommandParser) -> None:
     add("--optimal-history", type=int, default=default.optimal_history, help="tuned for (default: %(default)s)")
     add("--workspace-mib", type=int, default=default.workspace_mib, help="for building (default: %(default)s)")
     add("--dla-core", type=int, default=default.dla_core, help="DLA core, GPU as fallback (default: none)")
+    add("--provider", choices=providers.CHOICES, default=default.provider, help=VERIFY_HELP)
     add("--opset", type=int, default=default.opset, help="of ONNX (default: %(default)s)")
 
 

@@ -10,8 +10,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from serving.convert import gpu, onnx
+from serving.convert import onnx
 from serving.convert.options import Options
+from serving.engines import gpu
 from serving.export_folder import SERVING, ExportFolder
 from serving.targets import Target
 
@@ -54,6 +55,7 @@ def _configure(trt: Any, builder: Any, config: Any, target: Target, options: Opt
         if not hasattr(trt.BuilderFlag, flag):
             raise RuntimeError(f"TensorRT {trt.__version__} has no {flag}")
         config.set_flag(getattr(trt.BuilderFlag, flag))
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default; layers in float32 stay in float32
     if options.dla_core >= 0:
         if options.dla_core >= builder.num_DLA_cores:
             raise RuntimeError(f"--dla-core is {options.dla_core}, this device has {builder.num_DLA_cores} DLA cores")

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.convert import gpu
 from serving.convert.options import Options
+from serving.engines import gpu
 from serving.export_folder import NO_SCATTER, Arrays, ExportFolder
 from serving.targets import Target
 
@@ -85,6 +85,7 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
     """Write a SavedModel whose supported parts are TensorRT engines; returns further fields for conversion.json."""
     import tensorflow as tf
 
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # layers in float32 stay in float32
     mode = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}[target.precision]
     int8_options: dict[str, Any] = {"use_calibration": True} if mode == "INT8" else {}
     converter = tf.experimental.tensorrt.Converter(

@@ -22,11 +22,13 @@ import numpy.typing as npt
 
 from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
+from serving.convert.options import VERIFY_HELP
+from serving.engines import providers
 from serving.engines.blocks import in_blocks
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import Arrays, ExportFolder, Rows, digest, open_export
 from serving.progress import step
-from serving.targets import Artifact
+from serving.targets import PROVIDERS, Artifact
 
 SCORE_TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": None}
 """Precision -> tolerance relative to max(1, |score|); None: only the ranking metrics are compared."""
@@ -161,12 +163,15 @@ def _verify_golden(
     return None, compared
 
 
-def verify(export: ExportFolder, artifact: Artifact, engine: Engine, *, users: int) -> dict[str, Any]:
+def verify(
+    export: ExportFolder, artifact: Artifact, engine: Engine, *, users: int, provider: str | None = None
+) -> dict[str, Any]:
     """Compare a converted model with the exported one.
 
     Args:
         engine: runs the converted model.
         users: largest number of test users.
+        provider: of the engine, for the record; None for the first of the format.
 
     Returns:
         The content of verify.json: "passed", "why" it failed, and the numbers that were compared.
@@ -190,6 +195,7 @@ def verify(export: ExportFolder, artifact: Artifact, engine: Engine, *, users: i
         reason = reason or (f"{', '.join(lost)}, allowed are {allowed:g}" if lost else None)
     return {
         "variant": target.name,
+        "provider": provider or PROVIDERS[target.format][0],
         "signature": target.signature,
         "passed": reason is None,
         "why": reason,
@@ -203,26 +209,30 @@ def verify(export: ExportFolder, artifact: Artifact, engine: Engine, *, users: i
     }
 
 
-def verify_and_record(export: ExportFolder, artifact: Artifact, *, users: int) -> dict[str, Any]:
-    """Verify and write verify.json; returns its content."""
-    step(f"{artifact.target.name}: loading the converted model")
-    result = verify(export, artifact, open_engine(artifact), users=users)
-    (artifact.folder / "verify.json").write_text(json.dumps(result, indent=2) + "\n")
+def verify_and_record(export: ExportFolder, artifact: Artifact, *, users: int, provider: str) -> dict[str, Any]:
+    """Verify with a provider and write verify.json (see `Artifact.verification_file`); returns its content."""
+    first = provider == PROVIDERS[artifact.target.format][0]
+    step(f"{artifact.target.name}: loading the converted model{'' if first else f' for {provider}'}")
+    result = verify(export, artifact, open_engine(artifact, provider=provider), users=users, provider=provider)
+    (artifact.folder / artifact.verification_file(provider)).write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 
 def summary(result: dict[str, Any]) -> str:
     """One line with the result of a verification."""
+    provider = result.get("provider")  # earlier versions wrote none
+    first = provider in (None, PROVIDERS[targets.parse_target(result["variant"]).format][0])
+    name = result["variant"] if first else f"{result['variant']} ({provider})"
     golden, test = result["golden"], result["test"]
     verdict = "verified" if result["passed"] else f"FAILED: {result['why']}"
     if not golden or not test:
-        return f"{result['variant']}: {verdict}"
+        return f"{name}: {verdict}"
     metrics = ", ".join(
         f"{n} {m['converted']:.4f} (exported {m['exported']:.4f})" for n, m in result["metrics"].items()
     )
     equal = golden["rows_equal"] + test["rows_equal"]
     return (
-        f"{result['variant']}: {verdict}; {100 * test['items_in_common']:.2f} % of its items are the exported model's, "
+        f"{name}: {verdict}; {100 * test['items_in_common']:.2f} % of its items are the exported model's, "
         f"{equal} of {golden['rows'] + test['rows']} lists are identical; {metrics}"
     )
 
@@ -231,6 +241,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     parser.add_argument("--model", default="onnx-fp32", help="FORMAT-PRECISION (default: %(default)s)")
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
+    parser.add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=VERIFY_HELP)
     parser.add_rare("--users", type=int, default=10_000, help="largest number of test users (default: %(default)s)")
 
 
@@ -239,6 +250,9 @@ def main(args: argparse.Namespace) -> int:
     check_users(args.users)
     export = open_export(args.export)
     artifact = targets.artifact(args.models or targets.default_folder(export.folder), args.model)
-    result = verify_and_record(export, artifact, users=args.users)
-    print(summary(result))
-    return 0 if result["passed"] else 1
+    artifact.require_model()
+    results = []
+    for provider in providers.to_verify(artifact, args.provider):
+        results.append(verify_and_record(export, artifact, users=args.users, provider=provider))
+        print(summary(results[-1]))
+    return 0 if all(result["passed"] for result in results) else 1

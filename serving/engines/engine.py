@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy.typing as npt
 
+from serving.engines import providers
 from serving.engines.onnx import OnnxEngine
 from serving.engines.savedmodel import SavedModelEngine
 from serving.engines.tensorrt import TensorRtEngine
@@ -27,23 +28,29 @@ class Engine(Protocol):
         """
 
 
-def open_engine(artifact: Artifact, threads: int = 0) -> Engine:
+def open_engine(artifact: Artifact, threads: int = 0, provider: str = providers.AUTO) -> Engine:
     """Load a converted model.
 
     Args:
         threads: number of threads; 0 for one per core. TensorRT ignores it.
+        provider: see `providers`.
 
     Raises:
-        ValueError: the model is missing, or was built for another machine.
+        ValueError: the model is missing, was built for another machine, or the provider is missing.
     """
     artifact.require_model()
+    provider = providers.choose(artifact, provider)
     if artifact.target.format == "onnx":
-        return OnnxEngine(artifact.model, threads)
+        return OnnxEngine(artifact.model, threads, provider=provider)
     if artifact.target.format == "tensorrt":
         return TensorRtEngine(artifact.model)
-    return SavedModelEngine(artifact.model, artifact.target.signature, threads)
+    return SavedModelEngine(artifact.model, artifact.target.signature, threads, provider)
 
 
-def reference_engine(export: ExportFolder, signature: str) -> Engine:
-    """Load the exported model in TensorFlow."""
-    return SavedModelEngine(export.saved_model, signature)
+def reference_engine(export: ExportFolder, signature: str, provider: str = "tensorflow") -> Engine:
+    """Load the exported model in TensorFlow.
+
+    Raises:
+        ValueError: the provider is "xla", and the export has no compiled signature.
+    """
+    return SavedModelEngine(export.saved_model, signature, provider=provider)

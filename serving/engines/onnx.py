@@ -1,22 +1,55 @@
-"""The ONNX Runtime engine."""
+"""The ONNX Runtime engine, on the CPU or by the CUDA provider.
+
+The CUDA provider has not been run: it needs a GPU. It follows ONNX Runtime's documentation.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy.typing as npt
 
 from serving.export_folder import Arrays
 
+CUDA = "CUDAExecutionProvider"
+CUDA_OPTIONS = {"use_tf32": "0"}
+"""Scores are float32: without this option, ONNX Runtime multiplies in TF32, with 10 bits of precision."""
+GPU_PACKAGE = "onnxruntime-gpu==1.31.1"
+INSTALL = f"pip uninstall -y onnxruntime; pip install --force-reinstall --no-deps {GPU_PACKAGE}"
+"""The packages onnxruntime and onnxruntime-gpu hold the same files: that for CPUs must go first."""
+LIBRARIES = (
+    "an NVIDIA driver from 580 on, and the packages nvidia-cublas, nvidia-cuda-runtime and nvidia-curand of CUDA 13"
+)
+
+
+def cuda_missing_reason() -> str | None:
+    """Why ONNX Runtime has no CUDA provider here, and what to install; None if it has one."""
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        return f"ONNX Runtime is not installed; install it with: pip install {GPU_PACKAGE}"
+    if CUDA in ort.get_available_providers():
+        return None
+    return f"onnxruntime {ort.__version__} is installed without CUDA; install the one for GPUs: {INSTALL}"
+
 
 class OnnxEngine:
-    """Runs an ONNX model, on the GPU if ONNX Runtime supports it, else on the CPU."""
+    """Runs an ONNX model."""
 
-    def __init__(self, model: Path | bytes, threads: int = 0, profile: Path | None = None) -> None:
+    def __init__(
+        self, model: Path | bytes, threads: int = 0, profile: Path | None = None, provider: str = "cpu"
+    ) -> None:
         """
         Args:
             profile: prefix of the file with the time of every operator, which `end_profiling` writes.
+            provider: "cpu" or "cuda".
+
+        Raises:
+            ValueError: the CUDA provider is missing, or does not start.
         """
         import onnxruntime as ort
 
@@ -25,10 +58,22 @@ class OnnxEngine:
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         options.log_severity_level = 3
-        providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in ort.get_available_providers()]
+        if provider == "cuda" and (reason := cuda_missing_reason()) is not None:
+            raise ValueError(reason)
+        chosen: list[Any] = ["CPUExecutionProvider"]
+        if provider == "cuda":
+            options.log_severity_level = 4
+            ort.set_default_logger_severity(4)  # that it does not start is said below, in one line
+            with contextlib.redirect_stdout(io.StringIO()):
+                ort.preload_dlls(cudnn=False)  # from the nvidia-* packages; the models have no operator of cuDNN
+            chosen.insert(0, (CUDA, CUDA_OPTIONS))
         self._session = ort.InferenceSession(
-            model if isinstance(model, bytes) else str(model), options, providers=providers
+            model if isinstance(model, bytes) else str(model), options, providers=chosen
         )
+        if provider == "cuda" and CUDA not in self._session.get_providers():  # ONNX Runtime takes the CPU instead
+            raise ValueError(
+                f"the CUDA provider of onnxruntime-gpu {ort.__version__} does not start: it needs {LIBRARIES}"
+            )
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Mapping[str, npt.NDArray]) -> Arrays:

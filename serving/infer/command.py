@@ -21,6 +21,7 @@ from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.convert import conversion
 from serving.convert.options import Options
+from serving.engines import providers
 from serving.export_folder import Arrays, ExportFolder, open_export
 from serving.infer import mps
 from serving.infer.answers import SCORE_TOLERANCE, format_tables, golden_batch, is_expected
@@ -49,7 +50,10 @@ def _open_or_convert(args: argparse.Namespace, export: ExportFolder) -> Artifact
     artifact = Artifact(folder=folder / target.name, target=target)
     if not artifact.model.exists():
         step(f"building {target.name}")
-        options = Options(max_batch=max(args.batch, 1), optimal_batch=args.batch, dla_core=args.use_dla_core)
+        provider = args.provider if target.format == "onnx" else providers.AUTO
+        options = Options(
+            max_batch=max(args.batch, 1), optimal_batch=args.batch, dla_core=args.use_dla_core, provider=provider
+        )
         note = conversion.convert_in_child_process(export, artifact, options, VERIFIED_USERS)
         if note["status"] != "OK":
             raise RuntimeError(f"cannot build the engine: {note['why']}")
@@ -71,6 +75,12 @@ def add_arguments(parser: CommandParser) -> None:
     )  # fmt: skip
     add_rare("--useDLACore", dest="use_dla_core", type=int, default=-1, metavar="N", help="DLA core, GPU as fallback")
     add_rare("--mps", action="store_true", help="start a CUDA MPS daemon for this command, and stop it at the end")
+    add_rare(
+        "--provider",
+        choices=(providers.AUTO, "cpu", "cuda"),
+        default=providers.AUTO,
+        help="what computes ONNX models (default: cuda if this machine has it and the model was verified with it)",
+    )
     add_rare("--repeat", type=int, default=50, help="timed runs of each process (default: %(default)s)")
     add_rare("--threads", type=int, default=0, help="of each process (default: cores divided by processes)")
 
@@ -116,7 +126,7 @@ def main(args: argparse.Namespace) -> int:
         inputs, expected = golden_batch(export, artifact.target.signature, args.batch)
         with mps.daemon() if args.mps else contextlib.nullcontext():
             step(f"loading {artifact.target.name}")
-            engine = serialize_engine(artifact, export.identity)
+            engine = serialize_engine(artifact, export.identity, args.provider)
             step(f"running {args.batch} requests {args.repeat} times in {args.processes} processes")
             reports, failures = run_processes(
                 engine, inputs, processes=args.processes, threads=threads, repeat=args.repeat

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from serving.engines import providers
 from serving.engines.engine import Engine
 from serving.engines.onnx import OnnxEngine
 from serving.engines.tensorrt import TensorRtEngine
@@ -52,23 +53,32 @@ class SerializedEngine:
 
     format: str
     content: bytes
+    provider: str = "cpu"
+    """Of an ONNX model."""
 
     def load(self, threads: int) -> Engine:
-        return OnnxEngine(self.content, threads) if self.format == "onnx" else TensorRtEngine(self.content)
+        if self.format == "onnx":
+            return OnnxEngine(self.content, threads, provider=self.provider)
+        return TensorRtEngine(self.content)
 
 
-def serialize_engine(artifact: Artifact, identity: str) -> SerializedEngine:
+def serialize_engine(artifact: Artifact, identity: str, provider: str = providers.AUTO) -> SerializedEngine:
     """Read a TensorRT plan, or let ONNX Runtime optimise an ONNX model.
 
     Args:
         identity: of the export that the model must be made from.
+        provider: see `serving.engines.providers`.
 
     Raises:
         ValueError, RuntimeError: the model is missing, was not verified, or cannot be loaded.
     """
-    artifact.require_verified(identity)
+    artifact.require_model()
+    provider = providers.choose(artifact, provider)
+    artifact.require_verified(identity, provider)
     if artifact.target.format == "tensorrt":
         return SerializedEngine(format="tensorrt", content=artifact.model.read_bytes())
+    if provider == "cuda":  # each process optimises it: what is optimised for a CPU is not what a GPU wants
+        return SerializedEngine(format="onnx", content=artifact.model.read_bytes(), provider=provider)
     import onnxruntime as ort
 
     with tempfile.TemporaryDirectory() as folder:
@@ -95,6 +105,7 @@ class _ChildTask:
     """Name of the shared memory that holds the engine."""
     size: int
     format: str
+    provider: str
     inputs: Arrays
     threads: int
     repeat: int
@@ -102,9 +113,10 @@ class _ChildTask:
     def load_engine(self) -> Engine:
         shared = SharedMemory(self.memory)
         try:
-            return SerializedEngine(format=self.format, content=bytes(shared.buf[: self.size])).load(self.threads)
+            content = bytes(shared.buf[: self.size])
         finally:
             shared.close()
+        return SerializedEngine(format=self.format, content=content, provider=self.provider).load(self.threads)
 
 
 def _run_child(pipe: Connection, task: _ChildTask) -> None:
@@ -186,8 +198,9 @@ def run_processes(
     failures: list[str] = []
     with _shared_memory(engine.content) as memory:
         task = _ChildTask(
-            memory=memory, size=len(engine.content), format=engine.format, inputs=inputs, threads=threads, repeat=repeat
-        )
+            memory=memory, size=len(engine.content), format=engine.format, provider=engine.provider,
+            inputs=inputs, threads=threads, repeat=repeat,
+        )  # fmt: skip
         try:
             for _ in range(processes):
                 parent_end, child_end = context.Pipe()

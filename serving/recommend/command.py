@@ -18,6 +18,7 @@ from pathlib import Path
 
 from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
+from serving.engines import providers
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, open_export
 from serving.progress import step
@@ -28,19 +29,24 @@ from serving.recommend.table import format_json, format_table
 from serving.recommend.titles import LISTED, TitleIndex
 
 
-def open_model(export: ExportFolder, models: Path | None, name: str | None) -> tuple[Engine, int | None]:
+def open_model(
+    export: ExportFolder, models: Path | None, name: str | None, provider: str = providers.AUTO
+) -> tuple[Engine, int | None]:
     """A verified converted model, or the exported model if no name is given; and its limit on histories.
 
     Raises:
         ValueError: the name is unknown, or the model is missing or was not verified.
     """
     if name is None:
+        providers.check_name(targets.parse_target("savedmodel-fp32"), provider)
         step("loading TensorFlow and the exported model (a converted model loads faster: --model onnx-fp32)")
-        return reference_engine(export, SERVING), None
+        return reference_engine(export, SERVING, "tensorflow" if provider == providers.AUTO else provider), None
     artifact = targets.artifact(models or targets.default_folder(export.folder), name)
-    artifact.require_verified(export.identity)
+    artifact.require_model()
+    provider = providers.choose(artifact, provider)
+    artifact.require_verified(export.identity, provider)
     step(f"loading {name}")
-    return open_engine(artifact), export.history_limit(artifact.target.signature)
+    return open_engine(artifact, provider=provider), export.history_limit(artifact.target.signature)
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -49,6 +55,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_request_flags(parser, "separated by spaces (each in quotes), by commas or by ;")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
+    parser.add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=providers.HELP)
 
 
 def _with_titles(request: Request, values: list[str], export: ExportFolder) -> tuple[Request, list[str]]:
@@ -117,7 +124,7 @@ def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
     export = open_export(args.export)
     request = _request_of(args, export)
-    engine, history_limit = open_model(export, args.models, args.model)
+    engine, history_limit = open_model(export, args.models, args.model, args.provider)
     (answer,) = Recommender(export, engine, history_limit).recommend([request])
     if answer.note:
         print(f"note: {answer.note}", file=sys.stderr)

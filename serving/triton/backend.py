@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from serving import targets
-from serving.engines.blocks import in_blocks
+from serving.engines import providers
+from serving.engines.blocks import SHORT, in_blocks
 from serving.engines.engine import open_engine
+from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import WHOLE_NUMBERS, IdType, IdTypes, open_export, padding_id
 from serving.recommend.recommender import Recommendation, Recommender
 from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
 from serving.recommend.titles import TitleIndex
+from serving.targets import PROVIDERS
 from serving.triton import repository
 
 DEFAULT_K = 10
@@ -139,9 +142,15 @@ class TritonPythonModel:
         self._title_index = TitleIndex(export.titles, export.item_ids.tolist())
         config = json.loads(args["model_config"])
         instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
-        engine = open_engine(artifact, threads=max(1, len(os.sched_getaffinity(0)) // instances))
+        on_gpu = args.get("model_instance_kind") == "GPU"
+        provider = providers.choose(artifact) if on_gpu else PROVIDERS[artifact.target.format][0]
+        threads = max(1, len(os.sched_getaffinity(0)) // instances)
+        engine = open_engine(artifact, threads=threads, provider=provider)
         engine(export.golden(artifact.target.signature)[0])  # warm-up
         padding, block = export.n_items, int(config["max_batch_size"])
+        if provider == "xla":
+            assert isinstance(engine, SavedModelEngine)
+            engine.warm_up(block, SHORT, padding)
         self._recommender = Recommender(
             export,
             lambda inputs: in_blocks(engine, inputs, padding, block),

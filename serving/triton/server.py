@@ -101,6 +101,7 @@ def _environment(installation: Installation) -> dict[str, str]:
     # The stub embeds its own Python interpreter, which needs the paths of this package and of the installed packages.
     paths = [str(Path(__file__).resolve().parents[2]), *site.getsitepackages()]
     env["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [env.get("PYTHONPATH")])])
+    env.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # Triton's own backends multiply float32 in TF32 unless told otherwise
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
     if installation.libraries:
         libraries = [str(p) for p in installation.libraries]

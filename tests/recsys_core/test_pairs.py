@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recsys_core.input import batches as pipeline
-from recsys_core.input.batches import PairBatch, _loads, pair_batches, without_repeats
+from recsys_core.input.batches import PairBatch, loads, pair_batches, without_repeats
 from recsys_core.matrices import Csr
 from recsys_core.world import World
 
@@ -146,7 +146,7 @@ def test_epochs_and_seeds_differ() -> None:
 def test_what_is_loaded_together(
     start: int, total: int, per_epoch: int, short: bool, several: int, expected: list[tuple[int, int]]
 ) -> None:
-    firsts, counts = _loads(start, total, per_epoch, short, several)
+    firsts, counts = loads(start, total, per_epoch, short, several)
     assert list(zip(firsts.tolist(), counts.tolist(), strict=True)) == expected
 
 

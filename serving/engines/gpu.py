@@ -1,4 +1,4 @@
-"""The hardware that the conversions to TensorRT need."""
+"""Whether this machine has an NVIDIA GPU."""
 
 from __future__ import annotations
 
