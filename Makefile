@@ -4,6 +4,7 @@
 # make serve   start a Triton server on models/
 # make docs    build the documentation site into build/site (tests build it too)
 # make bench   measure everything side by side and write runs/benchmarks.html (ARGS="--quick": a first look)
+# make test-gpu  test and measure one NVIDIA GPU in at most eight minutes (ARGS="--cpu": try it without one)
 # Options:     MODEL=vae|ncf  DATASET=demo|ml-latest-small|ml-100k|ml-1m|ml-20m|...  NP=4  PRESET=...  ARGS="..."  RUN=runs/name
 #              (NP: ranks; without it one a GPU, or 4 where there is none)
 #              REPOSITORY=models  URL=127.0.0.1:8000 (a running server that should change over)
@@ -34,7 +35,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export OMPI_MCA_mpi_yield_when_idle := 1
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: help setup data train retrain serve test lint docs bench clean
+.PHONY: help setup data train retrain serve test lint docs bench test-gpu clean
 
 help:
 	@sed -n '1,10s/^# //p' Makefile
@@ -72,6 +73,9 @@ docs: setup
 bench: setup
 	python -m data_prep synthetic --like ml-20m-prepared --held-out-users 10000 --out data/bench
 	python -m benchmarks suite --data data/bench $(ARGS)
+
+test-gpu: setup
+	@python -m benchmarks gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -21,6 +21,7 @@ COMMAND_LINE = CommandLine(
         "evaluate": "evaluation over the whole catalogue, and the share of its limit",
         "serve": "an export and its conversions: agreement, metrics, size, latency",
         "suite": "all of these in turn, and the report",
+        "gpu": "tests, speed and memory of one GPU beside compiled PyTorch, in eight minutes",
         "report": "HTML and Markdown of a results file",
         "compare": "test whether the results in one file are slower than in another",
     },

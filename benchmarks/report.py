@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 
+from benchmarks.gpu.tables import GPU_TABLES
 from benchmarks.plots import PLOTS
 from benchmarks.summary import SUMMARIES
 from benchmarks.tables import TABLES
 from recsys_core.measuring import report
 
-REPORT = report.Report(title="Benchmarks", tables=TABLES, plots=PLOTS, summaries=SUMMARIES)
+REPORT = report.Report(title="Benchmarks", tables={**TABLES, **GPU_TABLES}, plots=PLOTS, summaries=SUMMARIES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
