@@ -64,8 +64,11 @@ lint: setup
 	@ruff format --check .
 	@mypy data_prep recsys_core vaecf ncf_tf serving horovod_launch benchmarks load_study examples docs
 
+# On a machine with a GPU: all tests on its CPUs, as everywhere, then those of the core on the GPU.
+HAS_GPU = nvidia-smi -L 2>/dev/null | grep -q GPU
 test: lint
-	@python -m pytest -n $(WORKERS) --dist loadgroup
+	@CUDA_VISIBLE_DEVICES= python -m pytest -n $(WORKERS) --dist loadgroup $$($(HAS_GPU) && echo --ignore=tests/gpu)
+	@if $(HAS_GPU); then python -m benchmarks gpu --only tests --minutes 20; fi
 
 docs: setup
 	@python -m docs.build
