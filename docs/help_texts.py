@@ -48,9 +48,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "evaluate",
         "serve",
         "suite",
+        "gpu",
         "report",
         "compare",
     ),
+    "benchmarks.gpu.pack": ("",),
     "load_study": ("load", "schedule", "operators", "platforms", "study", "report"),
 }
 """Module -> its subcommands ("" for a module without any)."""

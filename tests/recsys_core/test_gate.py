@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_the_text_of_a_condition_is_the_same_in_all_forms() -> None:
 def typed(words: str, folder: Path) -> str:
     """What a training says when bash reads these words after its flags."""
     line = f"{shlex.quote(sys.executable)} -m vaecf.train --data data --run-dir run {words}"
-    env = _environment({"PYTHONPATH": str(ROOT)})
+    env = _environment({"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"})
     done = subprocess.run(["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 2
     return done.stderr
