@@ -14,6 +14,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from recsys_core.topk import GROUP, top_k
+from recsys_core.xla import compiled
 
 SHORTEST = 16
 """Shorter histories are padded to this length."""
@@ -89,7 +90,7 @@ def compiled_top_k(scores: Scores, n_items: int, k: int) -> Callable[..., dict[s
         [B, K], best first.
     """
 
-    @tf.function(jit_compile=True, autograph=False)
+    @compiled
     def hidden_scores(item_ids: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return in_groups(_hide(scores(item_ids, *others), item_ids, n_items))
 

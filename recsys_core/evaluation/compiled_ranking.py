@@ -9,7 +9,7 @@ K depth of the lists, D per-user metrics, V coverage metrics.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from recsys_core.input.batches import without_repeats
 from recsys_core.input.chunks import DATA_SHARE, WIDTH, HistoryPart, chunk_table, chunked, size_from
 from recsys_core.matrices import Csr, HeldOut
 from recsys_core.world import World
+from recsys_core.xla import compiled
 
 SMALLEST_CHUNKS = 16
 """Numbers of chunks are rounded up from here, so that the sets of a data set share one compiled program."""
@@ -164,15 +165,11 @@ class CompiledRanking:
         self._over_all = [m for m in metrics if not m.is_sampled and m.name != COVERAGE]
         self._coverage = [m for m in metrics if m.name == COVERAGE]
         self._depth = max((m.k for m in (*self._over_all, *self._coverage)), default=0)
-        self._scores = self._jit(self._grouped_scores)
-        self._metrics = self._jit(self._of_lists)
-        self._among_candidates = self._jit(self._of_candidates)
+        self._scores = compiled(self._grouped_scores)
+        self._metrics = compiled(self._of_lists)
+        self._among_candidates = compiled(self._of_candidates)
         rank = tf.function(self._rank, autograph=False, input_signature=[_block_spec(n_candidates)])
         self.rank = rank.get_concrete_function()  # no warning that several models have several graphs
-
-    @staticmethod
-    def _jit(function: Callable) -> Callable:
-        return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
     def _grouped_scores(self, block: Block) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Scores [P, J] without known items, in groups, with the best of each group; whether all are numbers."""

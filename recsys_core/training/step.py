@@ -17,6 +17,7 @@ from recsys_core.training.optimizer import Adam
 from recsys_core.training.precision import KNOWN, LossScale, Precision
 from recsys_core.training.sparse_gradients import summed_rows
 from recsys_core.world import World
+from recsys_core.xla import compiled
 
 LossFunction = Callable[[Any, tf.Tensor], Mapping[str, tf.Tensor]]
 """(batch, progress of the run) -> this rank's share of each term; "loss" is what is minimised.
@@ -25,11 +26,6 @@ Shares add up over ranks to the mean over the global batch."""
 
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as one XLA program for each shape of its arguments."""
-    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
 
 def _values(gradient: Gradient) -> tf.Tensor:
@@ -138,14 +134,14 @@ class TrainStep(tf.Module):
         gradients_of, applied = self._gradients, self._applied
         if self._parts:
             alone = self._world.size == 1 and not self._sparse_tables
-            gradients_of = self._gradients_of_parts if alone else _compiled(self._gradients_of_parts)
-            applied = self._applied if alone or self._sparse_tables else _compiled(self._applied)
+            gradients_of = self._gradients_of_parts if alone else compiled(self._gradients_of_parts)
+            applied = self._applied if alone or self._sparse_tables else compiled(self._applied)
 
         def one_step(batch: Any) -> tf.Tensor:
             progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
             return applied(*self._exchanged(*gradients_of(batch, progress)), progress)
 
-        return _compiled(one_step) if self._parts and alone else one_step
+        return compiled(one_step) if self._parts and alone else one_step
 
     def _update(self, gradients: Sequence[Gradient], norms: tf.Tensor, progress: tf.Tensor) -> None:
         """Apply the scaled gradients, or skip the step where the norms [V] of the unscaled ones are not finite."""

@@ -64,6 +64,8 @@ class SavedModelEngine:
         """
         import tensorflow as tf
 
+        from recsys_core import xla
+
         tf.config.experimental.enable_tensor_float_32_execution(False)  # scores are float32, on GPUs too
         if threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -72,6 +74,7 @@ class SavedModelEngine:
         signatures = self._model.signatures
         stored = stored_signature(signature, signatures.keys())
         if provider == "xla":
+            xla.start()
             inputs = {name: f.structured_input_signature[1].keys() for name, f in signatures.items()}
             compiled = compiled_signature(signature, inputs)
             if compiled is None:
