@@ -31,7 +31,7 @@ def start() -> None:
     It says that it starts and that it compiles, past TensorFlow's log level, each once in the life of a process. An
     error is left to the first function that is needed.
     """
-    with _no_standard_error(), contextlib.suppress(tf.errors.OpError):
+    with tf.init_scope(), _no_standard_error(), contextlib.suppress(tf.errors.OpError):  # also while a graph is traced
         tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(tf.zeros([1])).numpy()
 
 

@@ -11,7 +11,7 @@ CODE = """
 import sys
 import tensorflow as tf
 from recsys_core.xla import compiled
-double = compiled(lambda x: x * 2.0)
+double = tf.function(lambda x: compiled(lambda x: x * 2.0)(x))  # made while a graph is traced
 print(double(tf.constant([1.5, 2.0])).numpy().tolist())
 print("still here", file=sys.stderr)
 """
