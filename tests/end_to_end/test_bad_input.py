@@ -56,7 +56,7 @@ def refuse(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--resume"], "holds no run (no run.json)"),
         (["--epoch", "3"], "unknown flag --epoch; did you mean --epochs?"),
         (["--gpu-memory", "3"], "unknown flag --gpu-memory; did you mean --device-memory?"),
-        (["--quorum", "3"], "unknown flag --quorum; all flags: python -m vaecf.train --help-all"),
+        (["--jjj", "3"], "unknown flag --jjj; all flags: python -m vaecf.train --help-all"),
         (["--step", "fast"], "unknown step 'fast', known are: auto, sparse, compiled"),
         (["--device-memory", "-1"], "--device-memory is -1.0, expected 0 or more"),
         (["--prset", "quick"], "unknown flag --prset; did you mean --preset?"),
