@@ -106,8 +106,8 @@ class TrainStep(tf.Module):
             gradients, shares = of_part(k)
             return k + 1, *(old + new for old, new in zip(sums, (*gradients, shares), strict=True))
 
-        gradients, shares = of_part(0)
-        _, *sums = tf.while_loop(lambda k, *_: k < self._parts, one, (1, *gradients, shares))
+        none = [tf.zeros(v.shape) for v in self._variables], tf.zeros([len(self._loss_names)])
+        _, *sums = tf.while_loop(lambda k, *_: k < self._parts, one, (0, *none[0], none[1]))
         return sums[:-1], sums[-1]
 
     def _exchanged(self, gradients: Sequence[Gradient], shares: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:

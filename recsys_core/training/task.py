@@ -21,7 +21,7 @@ from recsys_core.run_manifest import identity_of_format_1
 from recsys_core.training import precision
 from recsys_core.training.averaging import Averages
 from recsys_core.training.checkpoints import Checkpoints
-from recsys_core.training.kinds import step_bytes
+from recsys_core.training.kinds import is_compiled, step_bytes
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.schedules import learning_rate
 from recsys_core.training.state import Plan, TrainState
@@ -48,8 +48,8 @@ def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: 
         The parsed evaluation settings.
 
     Raises:
-        ValueError: a data set that is not split or not the model's, metrics that it cannot have, or what the model
-            refuses.
+        ValueError: a data set that is not split or not the model's, metrics that it cannot have, a step that the model
+            has not, or what the model refuses.
     """
     if not data.is_split:
         data.held_out("valid")  # raises
@@ -58,6 +58,8 @@ def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: 
     wanted = criteria(settings.evaluation)
     check_candidates(wanted, data)
     model.check_training(settings.training, settings.evaluation, ranks)
+    if not model.is_closed_form:
+        is_compiled(model, settings.hardware)  # raises
     return wanted
 
 
