@@ -135,12 +135,13 @@ def parts_within(examples: int, bytes_of_one: int, budget: float) -> int:
 
 
 def chunked(
-    table: ChunkTable, rows: npt.NDArray[np.int64], places: int, parts: int
+    table: ChunkTable, rows: npt.NDArray[np.int64], places: int, parts: int, usual: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows of the matrix in parts of fixed shape.
 
     Args:
         rows: [B] row numbers, at most `places`.
+        usual: chunks of a part, where its rows do not have more.
 
     Returns:
         rows [G, P], -1 where there is none; the chunks [G, M] or [G, M, W] and their rows [G, M] of `ChunkPart`.
@@ -151,7 +152,7 @@ def chunked(
     first = np.where(filled >= 0, table.starts[filled], 0)
     counts = np.where(filled >= 0, table.starts[filled + 1] - first, 0)
     of_part = counts.reshape(parts, per_part).sum(axis=1)
-    size = size_from(int(of_part.max()), usual_chunks(table.starts, per_part))
+    size = size_from(int(of_part.max()), usual)
     chunks = np.full((parts, size), table.starts[-1], np.int64)  # the empty one
     owners = np.full((parts, size), per_part, np.int64)
     before = np.cumsum(counts) - counts
@@ -185,11 +186,15 @@ def chunk_batches(
     def order(epoch: int) -> npt.NDArray[np.int64]:
         return epoch_order(seed, epoch, train.n_users)
 
+    @lru_cache  # it looks at every user
+    def usual(places: int) -> int:
+        return usual_chunks(table.starts, -(-places // parts))
+
     def load(step: np.int64) -> tuple[npt.NDArray, ...]:
         epoch, k = divmod(int(step), per_epoch)
         everyone = np.sort(order(epoch)[k * batch_size : (k + 1) * batch_size])
-        mine = everyone[world.rank :: world.size]
-        users, chunks, rows = chunked(table, mine, slots(len(everyone), batch_size, world), parts)
+        mine, places = everyone[world.rank :: world.size], slots(len(everyone), batch_size, world)
+        users, chunks, rows = chunked(table, mine, places, parts, usual(places))
         counts = np.where(users >= 0, sizes[users], np.float32(0))
         return users, counts, chunks, rows, np.full(parts, step), np.full(parts, len(everyone), np.float32)
 

@@ -57,7 +57,7 @@ def case(n_items: int, users: int = 9, seed: int = 0, share: float = 0.4) -> Cas
     history[2], history[5] = 0, 0
     history[0, -1] = 1
     table = chunk_table(csr(history), float("inf"))
-    rows, chunks, owners = chunked(table, np.arange(users), users + 2, 1)
+    rows, chunks, owners = chunked(table, np.arange(users), users + 2, 1, usual=users)
     history = np.concatenate([history, np.zeros((2, n_items))])
     part = ChunkPart(
         tf.constant(rows[0]), tf.constant(history.sum(axis=1), tf.float32), tf.constant(chunks[0]),
@@ -153,7 +153,7 @@ def test_a_padded_item_has_no_probability(kind: tf.DType, block: int | None) -> 
     history = np.zeros((2, n_items))
     history[0, [0, n_items - 1]] = 1
     table = chunk_table(csr(history), float("inf"))
-    _, chunks, owners = chunked(table, np.arange(2), 2, 1)
+    _, chunks, owners = chunked(table, np.arange(2), 2, 1, usual=1)
     found = entries(table.items_of(tf.constant(chunks[0])), tf.constant(owners[0], tf.int32), tf.constant(2), n_items)
     hidden, counts = tf.zeros([2, 1], kind), tf.constant([2.0, 0.0])
 
@@ -228,6 +228,28 @@ def test_sums_over_users_pass_the_largest_number_of_fp16(block: int | None) -> N
         return tape.gradient(loss, kernel)
 
     assert compute().numpy() == pytest.approx(np.array([[-25e3, -25e3, -25e3, 75e3]] * 2), rel=2e-3)
+
+
+@pytest.mark.parametrize("way", [dense_first_layer, gathered_first_layer], ids=["dense", "gathered"])
+def test_a_first_layer_passes_the_largest_number_of_fp16(way: Callable[..., tf.Tensor]) -> None:
+    """A user whose 3,200 rows add up to 96,000, and 3,200 rows whose gradients add up to 80,000."""
+    users, n_items = 4_000, 3_200
+    chunks = tf.reshape(tf.range(n_items), [100, 32])
+    others = tf.concat([tf.zeros([users - 1, 1], tf.int32), tf.fill([users - 1, 31], n_items)], axis=1)
+    owners = tf.concat([tf.zeros([100], tf.int32), tf.range(1, users)], axis=0)
+    found = entries(tf.concat([chunks, others], axis=0), owners, tf.constant(users), n_items)
+    kernel = tf.Variable(tf.fill([n_items, 1], 30.0))
+
+    @tf.function(jit_compile=True)
+    def compute() -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            sums = way(kernel, found, None, tf.float16)
+            target = 20.0 * tf.reduce_sum(sums)
+        return sums, tape.gradient(target, kernel)
+
+    sums, gradient = compute()
+    assert sums.numpy()[:2, 0] == pytest.approx([96_000.0, 30.0], rel=1e-3)
+    assert gradient.numpy()[:2, 0] == pytest.approx([80_000.0, 20.0], rel=1e-3)
 
 
 def test_huge_logits_stay_finite() -> None:
