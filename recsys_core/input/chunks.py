@@ -81,11 +81,14 @@ def items_in_chunks(matrix: Csr, starts: npt.NDArray[np.int64], chunks: npt.NDAr
     Args:
         starts: of `ChunkTable`.
     """
+    if not len(matrix.indices):
+        return np.full((*chunks.shape, WIDTH), matrix.n_items, np.int64)
     rows = np.searchsorted(starts, chunks, side="right") - 1  # U for the empty chunk
-    places = (matrix.indptr[rows] + (chunks - starts[rows]) * WIDTH)[..., None] + np.arange(WIDTH)
-    present = places < matrix.indptr[np.minimum(rows + 1, matrix.n_users)][..., None]
-    items = np.full(places.shape, matrix.n_items, np.int64)
-    items[present] = matrix.indices[places[present]]
+    first = matrix.indptr[rows] + (chunks - starts[rows]) * WIDTH
+    present = np.clip(matrix.indptr[np.minimum(rows + 1, matrix.n_users)] - first, 0, WIDTH)
+    within = np.arange(WIDTH)
+    items = np.take(matrix.indices, first[..., None] + within, mode="clip").astype(np.int64)
+    np.copyto(items, matrix.n_items, where=within >= present[..., None])
     return items
 
 
