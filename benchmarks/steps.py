@@ -70,7 +70,7 @@ def _work(
     """The training step of a model at a batch size, as `Trainer.fit` makes it."""
     training = TrainingConfig(batch_size=batch)
     model.compute = precision.compute
-    memory = step_bytes(model, HardwareConfig(step=step))
+    memory = step_bytes(model, HardwareConfig(step=step), world)
     model.prepare_training(training, world, step_bytes=memory)
     adam = Adam(model.parameters)
 

@@ -39,8 +39,8 @@ def gpu_capability() -> tuple[int, int] | None:
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
-    return bool(tf.config.list_physical_devices("GPU"))
+    """Whether TensorFlow may use a GPU."""
+    return bool(tf.config.get_visible_devices("GPU"))
 
 
 def memory_limit(device: str) -> int:

@@ -119,7 +119,7 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
         world=world,
         n_items=data.n_items,
         block_size=config.evaluation.evaluation_block,
-        device_bytes=step_bytes(model, config.hardware),
+        device_bytes=step_bytes(model, config.hardware, world),
     )
     found = baselines.evaluate(
         wanted.baselines,

@@ -29,9 +29,11 @@ def start() -> None:
     """Start XLA, once in a process, without its lines.
 
     It says that it starts and that it compiles, past TensorFlow's log level, each once in the life of a process. An
-    error is left to the first function that is needed.
+    error is left to the first function that is needed. On a GPU the lines stay: where the assembler of CUDA is missing,
+    XLA ends the process, and they say why.
     """
-    with tf.init_scope(), _no_standard_error(), contextlib.suppress(tf.errors.OpError):  # also while a graph is traced
+    quiet = contextlib.nullcontext() if tf.config.list_physical_devices("GPU") else _no_standard_error()
+    with tf.init_scope(), quiet, contextlib.suppress(tf.errors.OpError):  # also while a graph is traced
         tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(tf.zeros([1])).numpy()
 
 

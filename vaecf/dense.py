@@ -29,7 +29,8 @@ BLOCK_ITEMS = 1 << 16
 NO_ITEM = -1e30
 """Bias of a padded item: it has no probability."""
 HALF_SCALE = 16.0
-"""Sums over users are taken of 1 / 16 of the values in float16, whose largest number is 65,504."""
+"""Sums over users, and over a user's items, are taken of 1 / 16 of the values in float16, whose largest number is
+65,504."""
 
 
 class Entries(NamedTuple):
@@ -95,8 +96,12 @@ def _places(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.reshape(rows, [-1]), tf.reshape(columns, [-1])], axis=1)
 
 
-def history(found: Entries, kept: tf.Tensor | None, width: int, kind: tf.DType) -> tf.Tensor:
-    """[P, width] 1 at each user's items that are kept, else 0.
+def _scale(kind: tf.DType) -> float:
+    return HALF_SCALE if kind == tf.float16 else 1.0
+
+
+def history(found: Entries, kept: tf.Tensor | None, width: int, kind: tf.DType, value: float = 1.0) -> tf.Tensor:
+    """[P, width] the value at each user's items that are kept, else 0.
 
     Args:
         kept: [M, W] bool, what dropout leaves; None for all.
@@ -104,7 +109,7 @@ def history(found: Entries, kept: tf.Tensor | None, width: int, kind: tf.DType) 
     rows = found.rows if kept is None else tf.where(kept, found.rows, found.n_rows)
     places = _places(rows, found.items)
     zeros = tf.zeros([found.n_rows, width], kind)
-    return tf.tensor_scatter_nd_update(zeros, places, tf.ones([tf.shape(places)[0]], kind))
+    return tf.tensor_scatter_nd_update(zeros, places, tf.fill([tf.shape(places)[0]], tf.constant(value, kind)))
 
 
 def first_layer(kernel: tf.Tensor, found: Entries, kept: tf.Tensor | None, kind: tf.DType) -> tf.Tensor:
@@ -115,9 +120,21 @@ def first_layer(kernel: tf.Tensor, found: Entries, kept: tf.Tensor | None, kind:
 
 def dense_first_layer(kernel: tf.Tensor, found: Entries, kept: tf.Tensor | None, kind: tf.DType) -> tf.Tensor:
     """[P, H] float32 sums of the kernel's rows [I, H] of each user's kept items, by a product of dense rows."""
-    width = padded(kernel.shape[0])
-    aligned = tf.pad(tf.cast(kernel, kind), [[0, width - kernel.shape[0]], [0, 0]])
-    return tf.cast(tf.matmul(history(found, kept, width, kind), aligned), tf.float32)
+    n_items, scale = kernel.shape[0], _scale(kind)
+    width = padded(n_items)
+
+    @tf.custom_gradient
+    def compute(kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        aligned = tf.pad(tf.cast(kernel, kind), [[0, width - n_items], [0, 0]])
+        rows = history(found, kept, width, kind, 1.0 / scale)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            of_items = tf.matmul(rows, tf.cast(upstream, kind), transpose_a=True)
+            return tf.cast(of_items, tf.float32)[:n_items] * scale
+
+        return tf.cast(tf.matmul(rows, aligned), tf.float32) * scale, gradient
+
+    return compute(kernel)
 
 
 def gathered_first_layer(kernel: tf.Tensor, found: Entries, kept: tf.Tensor | None, kind: tf.DType) -> tf.Tensor:
@@ -165,7 +182,7 @@ def _logit_gradient(
 
 def _kernel_gradient(hidden: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     """[H, K] float32 sum over users of hidden [P, H] times gradient [P, K]."""
-    scale = HALF_SCALE if hidden.dtype == tf.float16 else 1.0
+    scale = _scale(hidden.dtype)
     narrow = hidden if scale == 1.0 else hidden / tf.cast(scale, hidden.dtype)
     return tf.cast(tf.matmul(narrow, gradient, transpose_a=True), tf.float32) * scale
 

@@ -24,9 +24,11 @@ def measure(folder: Path) -> dict[str, Any]:
     import tensorflow as tf
 
     from recsys_core import devices
+    from recsys_core.config import HardwareConfig
     from recsys_core.dataset import Dataset
     from recsys_core.evaluation.evaluator import Evaluator
     from recsys_core.evaluation.metrics import parse_metric
+    from recsys_core.training.kinds import step_bytes
     from recsys_core.world import World
     from vaecf.model import MultVae
 
@@ -37,7 +39,8 @@ def measure(folder: Path) -> dict[str, Any]:
     model = MultVae(data, preset="paper", hidden=(HIDDEN,), latent=LATENT)
     held_out = data.held_out("test")
     metrics = [parse_metric(name) for name in METRICS]
-    evaluator = Evaluator(held_out, metrics, world=world, n_items=data.n_items)
+    memory = step_bytes(model, HardwareConfig(step="compiled"), world)
+    evaluator = Evaluator(held_out, metrics, world=world, n_items=data.n_items, device_bytes=memory)
     reset_device_peak()
     seconds = []
     for _ in range(1 + REPEATS):

@@ -20,11 +20,13 @@ from recsys_core import numerics
 from recsys_core.compiled import HIDDEN, best_of_groups, in_groups, widened
 from recsys_core.evaluation.metrics import COVERAGE, Metric, hits_among_candidates, values
 from recsys_core.input.batches import without_repeats
-from recsys_core.input.chunks import DATA_SHARE, WIDTH, HistoryPart, chunk_table, chunked, size_from
+from recsys_core.input.chunks import DATA_SHARE, GROWTH, WIDTH, HistoryPart, chunk_table, chunked, size_from
 from recsys_core.matrices import Csr, HeldOut
 from recsys_core.world import World
 from recsys_core.xla import compiled
 
+MOST_USERS = 2048
+"""Users of a block at most, so that ranks share the blocks."""
 SMALLEST_CHUNKS = 16
 """Numbers of chunks are rounded up from here, so that the sets of a data set share one compiled program."""
 
@@ -84,7 +86,7 @@ class Block(NamedTuple):
 def _chunks(matrix: Csr, places: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The rows [G, P] of a matrix (-1 where there is none): their chunks [G, M, W], and the user of each [G, M]."""
     table = chunk_table(matrix, resident_bytes=0)
-    parts = [chunked(table, row, len(row), 1, usual=SMALLEST_CHUNKS) for row in places]
+    parts = [chunked(table, row, len(row), 1, SMALLEST_CHUNKS) for row in places]
     size = size_from(max(chunks.shape[1] for _, chunks, _ in parts), SMALLEST_CHUNKS)
     items = np.full((len(places), size, WIDTH), matrix.n_items, np.int64)
     rows = np.full((len(places), size), places.shape[1], np.int64)
@@ -124,14 +126,15 @@ def blocks_of(held_out: HeldOut, world: World, size: int) -> Block | None:
 
 def users_at_once(bytes_of_user: int, budget: float, users: int) -> int:
     """P: users whose scores fit a budget of bytes, as even as the blocks can be."""
-    most = max(1, int(budget // max(bytes_of_user, 1)))
+    most = min(MOST_USERS, max(1, int(budget // max(bytes_of_user, 1))))
     return max(1, math.ceil(users / math.ceil(max(users, 1) / most)))
 
 
 def fits(held_out: HeldOut, budget: float) -> bool:
     """Whether the held-out data may lie on the device beside a step's arrays."""
-    numbers = len(held_out.fold_in.indices) + len(held_out.fold_out.indices) + held_out.n_users * held_out.n_candidates
-    return 16 * numbers <= DATA_SHARE * budget
+    chunks = sum(int((-(-np.diff(m.indptr) // WIDTH)).sum()) for m in (held_out.fold_in, held_out.fold_out))
+    numbers = chunks * (WIDTH + 1) + held_out.n_users * (4 + held_out.n_candidates)
+    return GROWTH * 8 * numbers <= DATA_SHARE * budget
 
 
 def _entries(items: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
@@ -189,7 +192,8 @@ class CompiledRanking:
         hits = tf.gather(relevant, tf.maximum(items, 0), batch_dims=1) & (items >= 0)
         hits = tf.pad(hits, [[0, 0], [0, self._depth - items.shape[1]]])
         hits.set_shape([None, self._depth])
-        shown = tf.where((items >= 0) & (block.users >= 0)[:, None], items, tf.int64.max)
+        nowhere = tf.constant(self._n_items, tf.int64)  # out of range, so that the scatter drops it
+        shown = tf.where((items >= 0) & (block.users >= 0)[:, None], items, nowhere)
         rows = [
             tf.tensor_scatter_nd_update(row, tf.reshape(part, [-1, 1]), tf.ones([tf.size(part)], tf.float64))
             for row, part in ((seen[v], shown[:, : m.k]) for v, m in enumerate(self._coverage))

@@ -95,11 +95,14 @@ def items_in_chunks(matrix: Csr, starts: npt.NDArray[np.int64], chunks: npt.NDAr
     Args:
         starts: of `ChunkTable`.
     """
+    if not len(matrix.indices):
+        return np.full((*chunks.shape, WIDTH), matrix.n_items, np.int64)
     rows = np.searchsorted(starts, chunks, side="right") - 1  # U for the empty chunk
-    places = (matrix.indptr[rows] + (chunks - starts[rows]) * WIDTH)[..., None] + np.arange(WIDTH)
-    present = places < matrix.indptr[np.minimum(rows + 1, matrix.n_users)][..., None]
-    items = np.full(places.shape, matrix.n_items, np.int64)
-    items[present] = matrix.indices[places[present]]
+    first = matrix.indptr[rows] + (chunks - starts[rows]) * WIDTH
+    present = np.clip(matrix.indptr[np.minimum(rows + 1, matrix.n_users)] - first, 0, WIDTH)
+    within = np.arange(WIDTH)
+    items = np.take(matrix.indices, first[..., None] + within, mode="clip").astype(np.int64)
+    np.copyto(items, matrix.n_items, where=within >= present[..., None])
     return items
 
 
@@ -149,13 +152,13 @@ def parts_within(examples: int, bytes_of_one: int, budget: float) -> int:
 
 
 def chunked(
-    table: ChunkTable, rows: npt.NDArray[np.int64], places: int, parts: int, *, usual: int = 0
+    table: ChunkTable, rows: npt.NDArray[np.int64], places: int, parts: int, usual: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows of the matrix in parts of fixed shape.
 
     Args:
         rows: [B] row numbers, at most `places`; -1 for none.
-        usual: chunks of a part, where that is enough (0: those that nearly every choice of rows needs).
+        usual: chunks of a part, where its rows do not have more.
 
     Returns:
         rows [G, P], -1 where there is none; the chunks [G, M] or [G, M, W] and their rows [G, M] of `ChunkPart`.
@@ -166,7 +169,7 @@ def chunked(
     first = np.where(filled >= 0, table.starts[filled], 0)
     counts = np.where(filled >= 0, table.starts[filled + 1] - first, 0)
     of_part = counts.reshape(parts, per_part).sum(axis=1)
-    size = size_from(int(of_part.max()), usual or usual_chunks(table.starts, per_part))
+    size = size_from(int(of_part.max()), usual)
     chunks = np.full((parts, size), table.starts[-1], np.int64)  # the empty one
     owners = np.full((parts, size), per_part, np.int64)
     before = np.cumsum(counts) - counts
@@ -200,11 +203,15 @@ def chunk_batches(
     def order(epoch: int) -> npt.NDArray[np.int64]:
         return epoch_order(seed, epoch, train.n_users)
 
+    @lru_cache  # it looks at every user
+    def usual(places: int) -> int:
+        return usual_chunks(table.starts, -(-places // parts))
+
     def load_one(step: int) -> tuple[npt.NDArray, ...]:
         epoch, k = divmod(step, per_epoch)
         everyone = np.sort(order(epoch)[k * batch_size : (k + 1) * batch_size])
-        mine = everyone[world.rank :: world.size]
-        users, chunks, rows = chunked(table, mine, slots(len(everyone), batch_size, world), parts)
+        mine, places = everyone[world.rank :: world.size], slots(len(everyone), batch_size, world)
+        users, chunks, rows = chunked(table, mine, places, parts, usual(places))
         counts = np.where(users >= 0, sizes[users], np.float32(0))
         return users, counts, chunks, rows, np.full(parts, step), np.full(parts, len(everyone), np.float32)
 

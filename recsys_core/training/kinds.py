@@ -6,6 +6,7 @@ from recsys_core import devices
 from recsys_core.config import HardwareConfig
 from recsys_core.errors import UserError
 from recsys_core.model import Recommender
+from recsys_core.world import World
 
 GPU_SHARE = 1 / 3
 """Part of a GPU's memory for the temporary arrays of a step; beside them lie parameters, moments and data."""
@@ -30,15 +31,16 @@ def is_compiled(model: Recommender, hardware: HardwareConfig) -> bool:
     return choice == "compiled" or (choice == "auto" and model.has_compiled_step and on_gpu)
 
 
-def step_bytes(model: Recommender, hardware: HardwareConfig) -> float:
+def step_bytes(model: Recommender, hardware: HardwareConfig, world: World) -> float:
     """Bytes that the temporary arrays of a compiled step may take; 0 for the sparse step.
+
+    Rank 0 decides: evaluation cuts its blocks by this number, and ranks that cut other blocks would leave users out.
 
     Raises:
         UserError: see `is_compiled`.
     """
-    if not is_compiled(model, hardware):
-        return 0.0
-    if hardware.device_memory:
-        return hardware.device_memory * 2**30
-    total = devices.gpu_bytes()
-    return GPU_SHARE * total if total else CPU_BYTES
+    own = 0.0
+    if is_compiled(model, hardware):
+        of_device = GPU_SHARE * devices.gpu_bytes() or CPU_BYTES
+        own = hardware.device_memory * 2**30 or of_device
+    return world.broadcast(own)

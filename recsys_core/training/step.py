@@ -70,6 +70,7 @@ class TrainStep(tf.Module):
         """
         super().__init__(name="train_step")
         assert loss_names[0] == "loss"
+        assert compiled_parts <= 1 or not sparse_tables, "gradients by row are not added up over parts"
         self._loss_function, self._loss_names, self._variables = loss_function, tuple(loss_names), list(variables)
         self._sparse_tables = {v.ref() for v in sparse_tables}
         self._learning_rate, self._total_steps, self._world = learning_rate, total_steps, world

@@ -105,7 +105,7 @@ class TrainTask:
             numerics.use_deterministic_operators()
         self.precision = precision.resolve(settings.hardware.precision, world)
         model.compute = self.precision.compute
-        self.step_bytes = 0.0 if model.is_closed_form else step_bytes(model, settings.hardware)
+        self.step_bytes = 0.0 if model.is_closed_form else step_bytes(model, settings.hardware, world)
         if not model.is_closed_form:
             model.prepare_training(training, world, step_bytes=self.step_bytes)
         per_epoch = 0 if model.is_closed_form else model.steps_per_epoch(training)

@@ -47,7 +47,8 @@ class Case:
 
 
 NARROW = {"hidden": (24,), "latent": 8}
-HARD = {"layers": (16, 8, 4), "dropout": 0.25, "embedding_dropout": 0.1, "biases": True, "embedding_l2": 1e-3}
+ROWS = {"embedding_dropout": 0.1, "biases": True, "embedding_l2": 1e-3}
+HARD = {**ROWS, "layers": (16, 8, 4), "dropout": 0.25}
 CASES = {
     "paper in parts": Case(preset="paper", settings=NARROW, memory=FEW_USERS),
     "paper in blocks": Case(preset="paper", settings=NARROW, is_blocked=True),
@@ -55,7 +56,7 @@ CASES = {
     "shallow in both": Case(preset="shallow", settings={"latent": 8}, memory=FEW_USERS, is_blocked=True),
     "he2017": Case(preset="he2017"),
     "he2017 in parts": Case(preset="he2017", memory=FEW_PAIRS, settings=HARD),
-    "he2017 by rows": Case(preset="he2017", settings={**HARD, "embedding_gradients": "rows"}),
+    "he2017 by rows": Case(preset="he2017", settings={**ROWS, "kind": "gmf", "embedding_gradients": "rows"}),
 }
 ON_RANKS = {
     2: ("paper in parts", "shallow in both", "he2017 in parts"),

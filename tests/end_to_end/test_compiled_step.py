@@ -56,8 +56,8 @@ def test_ranks_give_the_losses_of_one_sparse_process(
         assert found[name] == pytest.approx(sparse(CASES[name]), rel=1e-4), name
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 1e-2), ("fp16", 2e-3)])
-@pytest.mark.parametrize("name", ["paper in blocks", "shallow", "he2017"])
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 2e-3), ("fp16", 1e-3)])
+@pytest.mark.parametrize("name", ["paper in blocks", "he2017"])
 def test_narrow_types_stay_near_float32(
     name: str, precision: str, bound: float, data: dict[bool, Dataset], sparse: Any, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from benchmarks.gpu.sizes import Setting
 from benchmarks.gpu.step_speed import work_of
 from recsys_core import devices
+from recsys_core.config import HardwareConfig
 from recsys_core.dataset import Dataset
 from recsys_core.evaluation.evaluator import Evaluator
 from recsys_core.evaluation.metrics import parse_metric
@@ -23,6 +24,7 @@ from recsys_core.export import write_export
 from recsys_core.input.batches import Histories
 from recsys_core.measuring.processes import print_result
 from recsys_core.rankings import answers_agree
+from recsys_core.training.kinds import step_bytes
 from recsys_core.world import World
 from tests.gpu.compared import METRICS, MODELS, PRECISIONS, STEPS
 from vaecf.model import MultVae
@@ -78,15 +80,18 @@ def main() -> int:
     folder, export, step = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     world = World()
     devices.configure(world)
+    tf.config.experimental.enable_tensor_float_32_execution(True)  # TensorFlow's default
     data = Dataset.open(folder)
     model = MultVae(data, preset="paper", seed=7)
     metrics = [parse_metric(name) for name in METRICS]
     found: dict[str, Any] = {"gpus": len(tf.config.list_physical_devices("GPU"))}
     found["losses"] = losses(folder, step, world)
-    tf.config.experimental.enable_tensor_float_32_execution(True)  # TensorFlow's default, which nobody changed
-    evaluation = Evaluator(data.held_out("test"), metrics, world=world, n_items=data.n_items).evaluate(model)
-    found["metrics"] = {name: estimate.mean for name, estimate in evaluation.metrics.items()}
     found["score_error"] = score_error(model, first_histories(data, 32))
+    for name, gib in (("metrics", 0.0), ("metrics in blocks", 0.001)):
+        memory = step_bytes(model, HardwareConfig(step=step, device_memory=gib), world)
+        held_out = data.held_out("test")
+        evaluator = Evaluator(held_out, metrics, world=world, n_items=data.n_items, device_bytes=memory)
+        found[name] = {key: estimate.mean for key, estimate in evaluator.evaluate(model).metrics.items()}
     found["export"] = export_agrees(export, model, data)
     print_result(found)
     return 0

@@ -72,9 +72,10 @@ def test_scores_are_float32_though_tensorflow_would_take_tf32(both: Both) -> Non
     assert [found["score_error"] < SCORE_BOUND for found in both] == [True, True]
 
 
+@pytest.mark.parametrize("blocks", ["metrics", "metrics in blocks"])
 @pytest.mark.parametrize("name", METRICS)
-def test_metrics_agree(both: Both, name: str) -> None:
-    on_cpu, on_gpu = (found["metrics"][name] for found in both)
+def test_metrics_agree(both: Both, name: str, blocks: str) -> None:
+    on_cpu, on_gpu = (found[blocks][name] for found in both)
     assert on_gpu == pytest.approx(on_cpu, abs=1e-4)
 
 

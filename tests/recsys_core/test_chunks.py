@@ -74,30 +74,30 @@ def test_a_matrix_without_items() -> None:
     table = chunk_table(csr([[], []], 7), ALWAYS)
     assert table.starts.tolist() == [0, 0, 0]
     assert table.resident is not None and table.resident.numpy().tolist() == [32 * [7]]
-    users, chunks, rows = chunked(table, np.array([0, 1]), 2, 1)
+    users, chunks, rows = chunked(table, np.array([0, 1]), 2, 1, usual=4)
     assert users.tolist() == [[0, 1]] and set(chunks.ravel()) == {0} and set(rows.ravel()) == {2}
 
 
 def test_rows_in_chunks_by_hand() -> None:
     table = chunk_table(SMALL, ALWAYS)
-    users, chunks, rows = chunked(table, np.array([1, 3, 4]), 4, 1)
+    users, chunks, rows = chunked(table, np.array([1, 3, 4]), 4, 1, usual=4)
     assert users.tolist() == [[1, 3, 4, -1]]
-    assert chunks.tolist() == [[2, 3, 4] + 13 * [5]]
-    assert rows.tolist() == [[1, 1, 2] + 13 * [4]]
+    assert chunks.tolist() == [[2, 3, 4, 5]]
+    assert rows.tolist() == [[1, 1, 2, 4]]
 
 
 def test_rows_in_parts_by_hand() -> None:
     table = chunk_table(SMALL, ALWAYS)
-    users, chunks, rows = chunked(table, np.array([0, 2, 3, 4]), 5, 3)
+    users, chunks, rows = chunked(table, np.array([0, 2, 3, 4]), 5, 3, usual=2)
     assert users.tolist() == [[0, 2], [3, 4], [-1, -1]]
-    assert chunks.tolist() == [[0, 1] + 14 * [5], [2, 3, 4] + 13 * [5], 16 * [5]]
-    assert rows.tolist() == [[0, 1] + 14 * [2], [0, 0, 1] + 13 * [2], 16 * [2]]
+    assert chunks.tolist() == [[0, 1, 5], [2, 3, 4], [5, 5, 5]]  # 2 chunks are not enough: 2.5, rounded up
+    assert rows.tolist() == [[0, 1, 2], [0, 0, 1], [2, 2, 2]]
 
 
 def test_no_rows_at_all() -> None:
-    users, chunks, rows = chunked(chunk_table(SMALL, NEVER), np.array([], np.int64), 2, 2)
+    users, chunks, rows = chunked(chunk_table(SMALL, NEVER), np.array([], np.int64), 2, 2, usual=3)
     assert users.tolist() == [[-1], [-1]]
-    assert chunks.shape == (2, 16, 32) and (chunks == 100).all()
+    assert chunks.shape == (2, 3, 32) and (chunks == 100).all()
     assert (rows == 1).all()
 
 
@@ -231,6 +231,19 @@ def test_few_shapes_over_many_steps() -> None:
         assert len({tuple(field.shape for field in batch) for batch in uneven}) == 1
         short = stream(table, parts, batch_size=330, total_steps=64)  # ends with 50 users
         assert len({tuple(field.shape for field in batch) for batch in short}) == 2
+
+
+def test_a_batch_costs_nothing_that_grows_with_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual number of chunks depends on every user: it is found once for each number of places."""
+    calls: list[int] = []
+
+    def counted(starts: np.ndarray, users: int) -> int:
+        calls.append(users)
+        return usual_chunks(starts, users)
+
+    monkeypatch.setattr(module, "usual_chunks", counted)
+    assert len(stream(chunk_table(TRAIN, ALWAYS), 3)) == STEPS
+    assert sorted(calls) == [2, 4]
 
 
 def test_nothing_is_tuned_behind_it() -> None:

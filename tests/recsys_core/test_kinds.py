@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,6 +12,7 @@ from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.model import Recommender
 from recsys_core.training.kinds import is_compiled, step_bytes
+from recsys_core.world import World
 
 GPU_BYTES = 81_000_000_000
 CPU, GPU = "cpu", "gpu"
@@ -56,19 +57,19 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_which_step(machine: str, hardware: HardwareConfig, expected: bool) -> None:
     assert is_compiled(BOTH, hardware) == expected
-    assert (step_bytes(BOTH, hardware) > 0) == expected
+    assert (step_bytes(BOTH, hardware, World()) > 0) == expected
 
 
 @pytest.mark.parametrize("machine", [CPU, GPU], indirect=True)
 def test_a_model_without_a_compiled_step(machine: str) -> None:
     for hardware in (HardwareConfig(), HardwareConfig(step="sparse"), HardwareConfig(deterministic=True)):
-        assert step_bytes(SPARSE_ONLY, hardware) == 0
+        assert step_bytes(SPARSE_ONLY, hardware, World()) == 0
     for given, hardware in (
         ("--step is compiled", HardwareConfig(step="compiled")),
         ("--xla is set", HardwareConfig(xla=True)),
     ):
         with pytest.raises(UserError) as caught:
-            step_bytes(SPARSE_ONLY, hardware)
+            step_bytes(SPARSE_ONLY, hardware, World())
         assert str(caught.value) == f"{given}, and SparseOnly has a sparse step only; leave the flag out"
 
 
@@ -79,7 +80,7 @@ def test_a_compiled_step_cannot_be_deterministic_on_a_gpu(machine: str) -> None:
         ("--xla is set", HardwareConfig(xla=True, deterministic=True)),
     ):
         with pytest.raises(UserError) as caught:
-            step_bytes(BOTH, hardware)
+            step_bytes(BOTH, hardware, World())
         expected = f"{given}, which --deterministic makes far too slow on a GPU; leave that flag out"
         assert str(caught.value) == expected
 
@@ -90,4 +91,18 @@ def test_a_compiled_step_cannot_be_deterministic_on_a_gpu(machine: str) -> None:
     indirect=["machine"],
 )
 def test_how_much_memory(machine: str, given: float, expected: int) -> None:
-    assert step_bytes(BOTH, HardwareConfig(step="compiled", device_memory=given)) == pytest.approx(expected)
+    assert step_bytes(BOTH, HardwareConfig(step="compiled", device_memory=given), World()) == pytest.approx(expected)
+
+
+class OtherRank(World):
+    """A rank that is told what rank 0 has."""
+
+    rank, size = 1, 2
+
+    def broadcast(self, value: Any) -> Any:
+        return 123.0 if isinstance(value, float) else value
+
+
+def test_the_memory_of_rank_0_counts_on_every_rank() -> None:
+    """Evaluation cuts its blocks by it; ranks that cut other blocks would leave users out or count them twice."""
+    assert step_bytes(BOTH, HardwareConfig(step="compiled", device_memory=1.0), OtherRank()) == 123.0

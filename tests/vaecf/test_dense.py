@@ -57,7 +57,7 @@ def case(n_items: int, users: int = 9, seed: int = 0, share: float = 0.4) -> Cas
     history[2], history[5] = 0, 0
     history[0, -1] = 1
     table = chunk_table(csr(history), float("inf"))
-    rows, chunks, owners = chunked(table, np.arange(users), users + 2, 1)
+    rows, chunks, owners = chunked(table, np.arange(users), users + 2, 1, usual=users)
     history = np.concatenate([history, np.zeros((2, n_items))])
     part = ChunkPart(
         tf.constant(rows[0]), tf.constant(history.sum(axis=1), tf.float32), tf.constant(chunks[0]),
@@ -153,7 +153,7 @@ def test_a_padded_item_has_no_probability(kind: tf.DType, block: int | None) -> 
     history = np.zeros((2, n_items))
     history[0, [0, n_items - 1]] = 1
     table = chunk_table(csr(history), float("inf"))
-    _, chunks, owners = chunked(table, np.arange(2), 2, 1)
+    _, chunks, owners = chunked(table, np.arange(2), 2, 1, usual=1)
     found = entries(table.items_of(tf.constant(chunks[0])), tf.constant(owners[0], tf.int32), tf.constant(2), n_items)
     hidden, counts = tf.zeros([2, 1], kind), tf.constant([2.0, 0.0])
 
@@ -209,16 +209,22 @@ def test_first_layer_and_gradient(way: Callable[..., tf.Tensor], n_items: int, d
         assert not sums[row].any()
 
 
+COMPILED = pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+"""On a CPU, XLA adds up products of float16 in float32, and GPUs do not: Eigen's products show what happens there."""
+
+
+def run(function: Callable[[], Any], compiled: bool) -> Any:
+    return tf.function(function, jit_compile=True)() if compiled else function()
+
+
+@COMPILED
 @pytest.mark.parametrize("block", [None, 4])
-def test_sums_over_users_pass_the_largest_number_of_fp16(block: int | None) -> None:
+def test_sums_over_users_pass_the_largest_number_of_fp16(block: int | None, compiled: bool) -> None:
     """100,000 users who all lack one item: its gradient, 75,000, is beyond float16 before any loss scale acts."""
     users = 100_000
-    found = entries(
-        tf.constant([[0, 1, 2, 4]] * users), tf.range(users), tf.constant(users), n_items=4
-    )  # the fourth place of each chunk is empty
+    found = entries(tf.constant([[0, 1, 2]] * users), tf.range(users), tf.constant(users), n_items=4)
     hidden, kernel, counts = tf.ones([users, 2], tf.float16), tf.Variable(tf.zeros([2, 4])), tf.fill([users], 3.0)
 
-    @tf.function(jit_compile=True)
     def compute() -> tf.Tensor:
         with tf.GradientTape() as tape:
             if block is None:
@@ -227,7 +233,27 @@ def test_sums_over_users_pass_the_largest_number_of_fp16(block: int | None) -> N
                 loss = blocked_nll(hidden, kernel, tf.zeros([4]), found, counts, block)
         return tape.gradient(loss, kernel)
 
-    assert compute().numpy() == pytest.approx(np.array([[-25e3, -25e3, -25e3, 75e3]] * 2), rel=2e-3)
+    assert run(compute, compiled).numpy() == pytest.approx(np.array([[-25e3, -25e3, -25e3, 75e3]] * 2), rel=2e-3)
+
+
+@COMPILED
+@pytest.mark.parametrize("way", [dense_first_layer, gathered_first_layer], ids=["dense", "gathered"])
+def test_a_first_layer_passes_the_largest_number_of_fp16(way: Callable[..., tf.Tensor], compiled: bool) -> None:
+    """A user whose 3,200 rows add up to 96,000; and 4,000 users of 32 items, whose gradients add up to 80,000."""
+    users, n_items = 4_000, 3_200
+    chunks = tf.concat([tf.reshape(tf.range(n_items), [100, 32]), tf.tile([tf.range(32)], [users - 1, 1])], axis=0)
+    owners = tf.concat([tf.zeros([100], tf.int32), tf.range(1, users)], axis=0)
+    found, kernel = entries(chunks, owners, tf.constant(users), n_items), tf.Variable(tf.fill([n_items, 16], 30.0))
+
+    def compute() -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            sums = way(kernel, found, None, tf.float16)
+            target = 20.0 * tf.reduce_sum(sums)
+        return sums, tape.gradient(target, kernel)
+
+    sums, gradient = run(compute, compiled)
+    assert sums.numpy()[:2] == pytest.approx(np.array([[96_000.0], [960.0]]) * np.ones(16), rel=1e-3)
+    assert gradient.numpy()[[0, 99]] == pytest.approx(np.array([[80_000.0], [20.0]]) * np.ones(16), rel=1e-3)
 
 
 def test_huge_logits_stay_finite() -> None:
