@@ -51,6 +51,8 @@ class Work:
     examples: int
     """Of a step, on all ranks: users (VAE-CF) or samples (NCF)."""
     n_items: int
+    epoch_steps: int = 1
+    """Steps of an epoch; the last one may have a batch of another size, for which a compiled step is compiled again."""
     sparse_tables: int = 0
     """Embedding tables whose gradients are exchanged and applied by row."""
 
@@ -95,6 +97,7 @@ def _work(
         batches=iter(model.batches(training, world, 0, FOREVER)),
         examples=examples,
         n_items=model.n_items,
+        epoch_steps=model.steps_per_epoch(training),
         sparse_tables=len(model.sparse_tables),
     )
 

@@ -17,6 +17,8 @@ from benchmarks.gpu.sizes import Setting
 from benchmarks.shapes import NEGATIVES, SHAPES
 from recsys_core.measuring.processes import print_result
 
+MOST_WARM = 250
+"""Steps before the windows, at most: an epoch of the smallest batch."""
 WINDOWS = 3
 
 
@@ -67,7 +69,7 @@ def measure(setting: Setting, data: Path, step: str, seconds: float, world: Any)
     start = time.perf_counter()
     first = work.step.run(work.batches, 1)
     first_s = time.perf_counter() - start
-    work.step.run(work.batches, count)
+    work.step.run(work.batches, min(max(count, work.epoch_steps), MOST_WARM))  # every size of batch is compiled now
     rates, last = [], first
     for _ in range(WINDOWS):
         start, steps_taken = time.perf_counter(), 0
