@@ -171,6 +171,10 @@ class MultVae(Recommender):
             x = self._activation(self._dense(x, layer))
         return x
 
+    def _logits(self, first: tf.Tensor) -> tf.Tensor:
+        """[B, I] float32 from the first layer [B, H]: no noise, the mean code. Called under `float32_scores`."""
+        return self._dense(self._last_hidden(self._code(first)[0]), self.decoder[-1])
+
     @float32_scores
     def scores(self, histories: Histories) -> tf.Tensor:
         """[B, I] float32 logits; no dropout, the mean code."""
@@ -178,8 +182,7 @@ class MultVae(Recommender):
         counts = tf.cast(splits[1:] - splits[:-1], tf.float32)
         scale = tf.math.rsqrt(tf.maximum(counts, 1.0))
         first = self._first_layer(histories.item_ids, rows_of(splits), scale, None)
-        hidden = self._last_hidden(self._code(first)[0])
-        return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
+        return self._logits(first)
 
     @float32_scores
     def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
@@ -193,8 +196,7 @@ class MultVae(Recommender):
         kernel, bias = self.encoder[0]
         looked_up = tf.gather(kernel, tf.minimum(item_ids, self.n_items - 1))
         first = tf.matmul(weights[:, None, :], looked_up)[:, 0, :] + bias
-        hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
-        return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
+        return self._logits(first)
 
     @float32_scores
     def part_scores(self, part: HistoryPart) -> tf.Tensor:
@@ -202,8 +204,7 @@ class MultVae(Recommender):
         found = dense.entries(part.items, part.rows, tf.size(part.train_rows), self.n_items)
         kernel, bias = self.encoder[0]
         sums = dense.first_layer(kernel, found, None, self.compute)
-        first = sums * tf.math.rsqrt(tf.maximum(part.counts, 1.0))[:, None] + bias
-        return self._dense(self._last_hidden(self._code(first)[0]), self.decoder[-1])
+        return self._logits(sums * tf.math.rsqrt(tf.maximum(part.counts, 1.0))[:, None] + bias)
 
     @float32_scores
     def compiled_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
@@ -213,8 +214,7 @@ class MultVae(Recommender):
         kernel, bias = self.encoder[0]
         looked_up = tf.gather(kernel, tf.minimum(item_ids, self.n_items - 1))
         first = tf.reduce_sum(weights[:, :, None] * looked_up, axis=1) + bias
-        hidden = self._last_hidden(self._code(tf.cast(first, self.compute))[0])
-        return tf.cast(self._dense(hidden, self.decoder[-1]), tf.float32)
+        return self._logits(first)
 
     def loss(self, batch: Batch | ChunkPart, progress: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """This rank's share of the terms of the evidence lower bound (Liang et al. 2018, equation 6).
