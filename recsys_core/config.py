@@ -128,7 +128,8 @@ class HardwareConfig:
             raise ValueError(f"unknown precision {self.precision!r}, known are: {', '.join(PRECISIONS)}")
         if self.step not in STEPS:
             raise ValueError(f"unknown step {self.step!r}, known are: {', '.join(STEPS)}")
-        _require(self.device_memory >= 0, "device-memory", self.device_memory, "0 or more")
+        is_good = 0 <= self.device_memory < math.inf
+        _require(is_good, "device-memory", self.device_memory, "a number of GiB, 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,3 +106,9 @@ class OtherRank(World):
 def test_the_memory_of_rank_0_counts_on_every_rank() -> None:
     """Evaluation cuts its blocks by it; ranks that cut other blocks would leave users out or count them twice."""
     assert step_bytes(BOTH, HardwareConfig(step="compiled", device_memory=1.0), OtherRank()) == 123.0
+
+
+@pytest.mark.parametrize("bad", [-1.0, float("inf"), float("nan")])
+def test_memory_that_cannot_be_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match=f"--device-memory is {bad}, expected a number of GiB, 0 or more"):
+        HardwareConfig(device_memory=bad).check()
