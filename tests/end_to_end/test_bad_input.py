@@ -58,7 +58,7 @@ def refuse(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--gpu-memory", "3"], "unknown flag --gpu-memory; did you mean --device-memory?"),
         (["--jjj", "3"], "unknown flag --jjj; all flags: python -m vaecf.train --help-all"),
         (["--step", "fast"], "unknown step 'fast', known are: auto, sparse, compiled"),
-        (["--device-memory", "-1"], "--device-memory is -1.0, expected 0 or more"),
+        (["--device-memory", "-1"], "--device-memory is -1.0, expected a number of GiB, 0 or more"),
         (["--prset", "quick"], "unknown flag --prset; did you mean --preset?"),
         (["--epochs", "ten"], "--epochs is 'ten', expected a whole number; see --help"),
         (["--epochs", "2.5"], "--epochs is '2.5', expected a whole number; see --help"),
