@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from data_prep import progress
 from data_prep.arguments import build_parser
-from data_prep.rules import SplitRules
-from data_prep.shapes import LIKE, Shape
+from data_prep.catalog.shapes import LIKE, Shape
+from data_prep.split.rules import SplitRules
 
 if TYPE_CHECKING:
     from data_prep.request import Request
@@ -84,7 +84,7 @@ def _first_line(args: argparse.Namespace, out: Path) -> str:
 
 
 def _write_csv(args: argparse.Namespace) -> None:
-    from data_prep import synthetic  # late: imports much
+    from data_prep.catalog import synthetic  # late: imports much
 
     shape = _shape(args)
     if shape is None:

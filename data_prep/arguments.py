@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.rules import LIANG2018_SEED, PROTOCOLS
-from data_prep.shapes import LIKE
-from data_prep.sources import SOURCES
+from data_prep.catalog.shapes import LIKE
+from data_prep.catalog.sources import SOURCES
+from data_prep.split.rules import LIANG2018_SEED, PROTOCOLS
 
 USAGE = "python -m data_prep NAME (--raw PATH | --download) [--out DIR] [options]"
 OWN = {

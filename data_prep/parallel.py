@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.interactions import Interactions
+from data_prep.read.interactions import Interactions
 
 _COLUMNS: dict[str, type] = {
     "users": np.int32,

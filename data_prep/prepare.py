@@ -11,13 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-from data_prep import archive, he2017, leave_one_out, progress, reading, store, transcode
-from data_prep.download import download
+from data_prep import progress
+from data_prep.catalog.download import download
+from data_prep.catalog.sources import GENERIC, HELD_OUT_ALREADY, SOURCES, count_differences, ratings_file
+from data_prep.given import he2017, transcode
 from data_prep.parallel import Ranks
+from data_prep.read import archive, reading
+from data_prep.read.titles import find_titles, read_titles
 from data_prep.request import Request
-from data_prep.sources import GENERIC, HELD_OUT_ALREADY, SOURCES, count_differences, ratings_file
-from data_prep.split import Split, split
-from data_prep.titles import find_titles, read_titles
+from data_prep.split import leave_one_out
+from data_prep.split.users import Split, split
+from data_prep.write import store
 
 
 def _source_files(request: Request) -> list[Path]:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_prep import candidates, store
-from data_prep.rules import LEAVE_ONE_OUT, LIANG2018_SEED, PROTOCOLS, SplitRules
-from data_prep.shapes import Shape
-from data_prep.sources import GENERIC, HELD_OUT_ALREADY, SOURCES
+from data_prep.catalog.shapes import Shape
+from data_prep.catalog.sources import GENERIC, HELD_OUT_ALREADY, SOURCES
+from data_prep.split import candidates
+from data_prep.split.rules import LEAVE_ONE_OUT, LIANG2018_SEED, PROTOCOLS, SplitRules
+from data_prep.write import store
 
 NAMES = (*SOURCES, *GENERIC)
 

@@ -196,5 +196,5 @@ def test_the_launcher_needs_nothing_installed() -> None:
 
 @pytest.mark.parametrize("folder", ["data_prep", "recsys_core/measuring"])
 def test_no_tensorflow_in(folder: str) -> None:
-    names = {n.split(".")[0] for p in (ROOT / folder).glob("*.py") for n in imported(p)}
+    names = {n.split(".")[0] for p in (ROOT / folder).rglob("*.py") for n in imported(p)}
     assert not names & {"tensorflow", "keras", "horovod"}

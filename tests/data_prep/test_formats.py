@@ -18,12 +18,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from data_prep import netflix, text
 from data_prep.__main__ import main
-from data_prep.download import download
-from data_prep.interactions import Keep
-from data_prep.sources import SOURCES
-from data_prep.text import share_of
+from data_prep.catalog.download import download
+from data_prep.catalog.sources import SOURCES
+from data_prep.read import netflix, text
+from data_prep.read.interactions import Keep
+from data_prep.read.text import share_of
 
 from .conftest import MATRICES, Prepared, Row, random_rows, write_csv
 

@@ -9,7 +9,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.arguments import build_parser
-from data_prep.sources import GENERIC, SOURCES
+from data_prep.catalog.sources import GENERIC, SOURCES
 from tests.conftest import ROOT, _environment
 
 COMMON = (

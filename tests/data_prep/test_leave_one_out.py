@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from data_prep import candidates
+from data_prep.split import candidates
 
 from .lists import HELD_OUT, Lists, arrays, lists_of
 

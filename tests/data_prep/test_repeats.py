@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep import repeats
 from data_prep.__main__ import main
-from data_prep.interactions import Interactions
+from data_prep.encode import repeats
+from data_prep.read.interactions import Interactions
 
 from .conftest import MATRICES, Prepared
 from .lists import lists_of
@@ -157,7 +157,7 @@ def netflix_text(rows: list[Event]) -> str:
 @pytest.mark.parametrize("block", [1 << 20, 40])
 def test_netflix(form: str, block: int, prepare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 40 bytes begin in the middle of a movie."""
-    monkeypatch.setattr("data_prep.text.BLOCK_BYTES", block)
+    monkeypatch.setattr("data_prep.read.text.BLOCK_BYTES", block)
     (tmp_path / "nf").mkdir()
     whole = netflix_text(ROWS)
     if form == "combined":
@@ -209,7 +209,7 @@ def test_repeats_that_agree_are_kept_once(prepare: Any, tmp_path: Path) -> None:
 def test_a_source_without_contradictions_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Any
 ) -> None:
-    monkeypatch.setattr("data_prep.reading._again", None)  # calling it would be an error
+    monkeypatch.setattr("data_prep.read.reading._again", None)  # calling it would be an error
     assert everything(prepare("csv", "--raw", write(tmp_path / "r.csv", ONCE), *SIZE)) == expected({})
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.interactions import Interactions
-from data_prep.rules import SplitRules
-from data_prep.split import factorize, split
+from data_prep.read.interactions import Interactions
+from data_prep.split.rules import SplitRules
+from data_prep.split.users import factorize, split
 
 from .conftest import MATRICES, Prepared, Row, random_rows, write_csv
 

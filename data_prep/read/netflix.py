@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.interactions import Ids, Interactions, Keep, kept
-from data_prep.layout import Layout
-from data_prep.text import BLOCK_BYTES, Span, blocks, parse_block
+from data_prep.read.interactions import Ids, Interactions, Keep, kept
+from data_prep.read.layout import Layout
+from data_prep.read.text import BLOCK_BYTES, Span, blocks, parse_block
 
 COLON, NEWLINE, RETURN = 58, 10, 13
 MOST_DIGITS = 9

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.feature_spec import SERIES_LENGTH, Columns, FeatureSpec, read_mapping, read_spec
-from data_prep.interactions import Ids
-from data_prep.leave_one_out import Pairs, assemble, hold_out_validation
-from data_prep.rules import SplitRules
-from data_prep.split import Split, factorize
+from data_prep.read.interactions import Ids
+from data_prep.split.leave_one_out import Pairs, assemble, hold_out_validation
+from data_prep.split.rules import SplitRules
+from data_prep.split.users import Split, factorize
+from data_prep.write.feature_spec import SERIES_LENGTH, Columns, FeatureSpec, read_mapping, read_spec
 
 VALID = "valid"
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
-from data_prep.interactions import Interactions, Keep, Place, select
-from data_prep.layout import Layout
+from data_prep.read.interactions import Interactions, Keep, Place, select
+from data_prep.read.layout import Layout
 
 BLOCK_BYTES = 16 << 20
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from data_prep.split import generator
+from data_prep.split.users import generator
 
 KINDS = ("clean", "mlperf")
 BLOCK_CELLS = 1 << 26

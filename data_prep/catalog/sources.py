@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.layout import Layout
+from data_prep.read.layout import Layout
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 _CSV = Layout(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.interactions import Ids, Interactions
-from data_prep.rules import SplitRules
+from data_prep.read.interactions import Ids, Interactions
+from data_prep.split.rules import SplitRules
 
 BLOCK = 1 << 16
 

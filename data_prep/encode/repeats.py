@@ -1,7 +1,7 @@
 """Repeated pairs: the latest rating of a (user, item) pair decides whether the pair is positive.
 
 The rows below the threshold are not kept with their times, so a source is read twice where it has pairs with rows above
-and below (`data_prep.reading`), and once elsewhere. Here lives what finds such pairs and what settles them.
+and below (`data_prep.read.reading`), and once elsewhere. Here lives what finds such pairs and what settles them.
 Shape legend: E positive events, D rows at or below the threshold, C rows of pairs with both.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.interactions import Hashes, Ids, Interactions, is_among, pair_hashes
+from data_prep.read.interactions import Hashes, Ids, Interactions, is_among, pair_hashes
 
 FLAGS = 1 << 26
 """Most entries of the table of flags (64 MiB)."""

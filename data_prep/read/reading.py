@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data_prep import filters, netflix, progress, readers, repeats, synthetic
-from data_prep.interactions import Hashes, Interactions, Keep
+from data_prep import progress
+from data_prep.catalog import synthetic
+from data_prep.catalog.sources import SOURCES, ratings_file
+from data_prep.encode import repeats
 from data_prep.parallel import Ranks
+from data_prep.read import netflix, readers
+from data_prep.read.interactions import Hashes, Interactions, Keep
 from data_prep.request import Request
-from data_prep.sources import SOURCES, ratings_file
+from data_prep.split import filters
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
-from data_prep.feature_spec import LARGEST_ID
-from data_prep.leave_one_out import Pairs, assemble, hold_out_validation
-from data_prep.rules import SplitRules
-from data_prep.split import Split, factorize
+from data_prep.split.leave_one_out import Pairs, assemble, hold_out_validation
+from data_prep.split.rules import SplitRules
+from data_prep.split.users import Split, factorize
+from data_prep.write.feature_spec import LARGEST_ID
 
 SUFFIXES = (".train.rating", ".test.rating", ".test.negative")
 COLUMNS = ("user", "item", "rating", "time")

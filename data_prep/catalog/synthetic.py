@@ -16,9 +16,9 @@ import pyarrow as pa
 from pyarrow import csv
 
 from data_prep import progress
-from data_prep.interactions import Interactions
-from data_prep.shapes import Shape
-from data_prep.split import generator
+from data_prep.catalog.shapes import Shape
+from data_prep.read.interactions import Interactions
+from data_prep.split.users import generator
 
 FAVOURITES = 4
 """Genres a user likes."""

@@ -8,7 +8,7 @@ The folder is written under a temporary name and renamed when complete, so it is
     valid.fold_in.indptr.npy ...     the same for valid.fold_in, valid.fold_out, test.fold_in, test.fold_out
     items.parquet                    index, item_id, title (may be null), count (training events)
     users.parquet                    split, index (row of that split's matrices), user_id
-    feature_spec.yaml                the same contents in the terms of `data_prep.feature_spec`
+    feature_spec.yaml                the same contents in the terms of `data_prep.write.feature_spec`
 
 Leave-one-out data sets hold besides, for valid and test, whose matrices then have a row for each list:
 
@@ -30,8 +30,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from data_prep import feature_spec
-from data_prep.split import Split
+from data_prep.split.users import Split
+from data_prep.write import feature_spec
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep import netflix, progress
-from data_prep.interactions import Interactions, Keep
-from data_prep.layout import Layout
+from data_prep import progress
 from data_prep.parallel import Ranks
-from data_prep.text import blocks, from_columns, parse_block, read_header, share_of
+from data_prep.read import netflix
+from data_prep.read.interactions import Interactions, Keep
+from data_prep.read.layout import Layout
+from data_prep.read.text import blocks, from_columns, parse_block, read_header, share_of
 
 COLUMN_FLAGS = ("--user-column", "--item-column", "--rating-column", "--time-column")
 PARSERS = 2

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import yaml
 from pyarrow import csv
 
-from data_prep.split import Split
+from data_prep.split.users import Split
 
 Columns = dict[str, npt.NDArray]
 CHANNELS = {"user": "user_ch", "item": "item_ch", "label": "label_ch"}

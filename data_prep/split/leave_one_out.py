@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from data_prep import candidates, filters
-from data_prep.interactions import Ids, Interactions, Times
-from data_prep.rules import SplitRules
-from data_prep.split import HeldOut, IntArray, Split, factorize, generator
+from data_prep.read.interactions import Ids, Interactions, Times
+from data_prep.split import candidates, filters
+from data_prep.split.rules import SplitRules
+from data_prep.split.users import HeldOut, IntArray, Split, factorize, generator
 
 TRAIN, VALID, TEST = 0, 1, 2
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from data_prep import filters
-from data_prep.interactions import Ids, Interactions
-from data_prep.rules import SplitRules
+from data_prep.read.interactions import Ids, Interactions
+from data_prep.split import filters
+from data_prep.split.rules import SplitRules
 
 LIANG2018_MIN_ITEMS_TO_SPLIT = 5
 IntArray = npt.NDArray[np.integer]

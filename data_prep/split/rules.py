@@ -23,4 +23,4 @@ class SplitRules:
     negatives: int = 99
     """Negatives in each list of candidates (leave-one-out only)."""
     candidates: str = "clean"
-    """How they are drawn: see `data_prep.candidates`."""
+    """How they are drawn: see `data_prep.split.candidates`."""

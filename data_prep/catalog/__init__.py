@@ -1,0 +1,1 @@
+"""Where data come from: known data sets, downloads, generated ratings."""

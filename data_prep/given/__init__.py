@@ -1,0 +1,1 @@
+"""Files that say themselves what is held out."""

@@ -1,0 +1,1 @@
+"""Reading: whatever holds interactions, as blocks of rows."""

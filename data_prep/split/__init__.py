@@ -1,0 +1,1 @@
+"""Splitting: filters, and which interactions are held out."""
