@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
-from data_prep.split.users import generator
+from data_prep.split.matrix import Matrix
+from data_prep.split.result import generator
 
 KINDS = ("clean", "mlperf")
 BLOCK_CELLS = 1 << 26
-"""Users x items whose known pairs are looked up in one table of flags (64 MiB)."""
+"""Lists x items of a block, which has its own stream of random numbers."""
+LEAST_LISTS = 1 << 10
+"""Lists of a block at the least."""
 Ids = npt.NDArray[np.int32]
 
 
@@ -29,22 +31,43 @@ def _repeats(drawn: Ids) -> npt.NDArray[np.bool_]:
     return again
 
 
-def _draw(known: npt.NDArray[np.bool_], count: int, distinct: bool, rng: np.random.Generator) -> Ids:
-    """[S, N] items that are not known to their row.
+class _Known:
+    """What may not be drawn for some lists; looked up in the sorted pairs, so that memory does not grow with I."""
 
-    Args:
-        known: [S, I] True for items that may not be drawn; every row has enough others.
-    """
-    rows, n_items = np.arange(len(known)), known.shape[1]
-    drawn = rng.integers(0, n_items, (len(known), count), dtype=np.int32)
-    free = n_items - known.sum(axis=1)
+    def __init__(self, known: Matrix) -> None:
+        self._matrix = known
+        rows = np.repeat(np.arange(known.n_users, dtype=np.int64), np.diff(known.indptr))
+        self._keys = rows * known.n_items + known.indices
+
+    @property
+    def free(self) -> npt.NDArray[np.int64]:
+        """[S] items that may be drawn."""
+        return self._matrix.n_items - np.diff(self._matrix.indptr)
+
+    def holds(self, rows: npt.NDArray[np.int64], items: Ids) -> npt.NDArray[np.bool_]:
+        """[P, N] whether each item is known to its row [P]."""
+        if not len(self._keys):
+            return np.zeros(items.shape, bool)
+        wanted = rows[:, None] * self._matrix.n_items + items
+        return self._keys[np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)] == wanted
+
+    def others(self, row: int) -> npt.NDArray[np.int64]:
+        """The items that may be drawn for a row, ascending."""
+        start, end = self._matrix.indptr[row : row + 2]
+        return np.delete(np.arange(self._matrix.n_items), self._matrix.indices[start:end])
+
+
+def _draw(known: _Known, n_items: int, count: int, distinct: bool, rng: np.random.Generator) -> Ids:
+    """[S, N] items that are not known to their row; every row has enough others."""
+    rows = np.arange(len(known.free))
+    drawn = rng.integers(0, n_items, (len(rows), count), dtype=np.int32)
     if distinct:  # where little is left to draw from, chance would take long
-        for row in np.flatnonzero(free < 2 * count):
-            drawn[row] = rng.permutation(np.flatnonzero(~known[row]))[:count]
+        for row in np.flatnonzero(known.free < 2 * count):
+            drawn[row] = rng.permutation(known.others(row))[:count]
     pending = rows
     while len(pending):
         part = drawn[pending]
-        wrong = known[pending[:, None], part]
+        wrong = known.holds(pending, part)
         if distinct:
             wrong |= _repeats(part)
         part[wrong] = rng.integers(0, n_items, int(wrong.sum()), dtype=np.int32)
@@ -53,7 +76,12 @@ def _draw(known: npt.NDArray[np.bool_], count: int, distinct: bool, rng: np.rand
     return drawn
 
 
-def draw(known: sp.csr_matrix, count: int, *, kind: str, seed: int, purpose: str) -> Ids:
+def lists_at_once(n_items: int) -> int:
+    """Lists of a block."""
+    return max(LEAST_LISTS, BLOCK_CELLS // max(1, n_items))
+
+
+def draw(known: Matrix, count: int, *, kind: str, seed: int, purpose: str, users: npt.NDArray | None = None) -> Ids:
     """Negatives for each list.
 
     Args:
@@ -61,6 +89,7 @@ def draw(known: sp.csr_matrix, count: int, *, kind: str, seed: int, purpose: str
         count: N.
         kind: clean (distinct) or mlperf (with repetition).
         purpose: names the stream of random numbers.
+        users: [S] the row of `known` of each list (default: one list a row).
 
     Returns:
         int32 [S, N].
@@ -68,17 +97,18 @@ def draw(known: sp.csr_matrix, count: int, *, kind: str, seed: int, purpose: str
     Raises:
         ValueError: somebody has too many items for so many negatives.
     """
-    free = known.shape[1] - np.diff(known.indptr)
+    users = np.arange(known.n_users) if users is None else users
+    free = known.n_items - np.diff(known.indptr)[users]
     least = count if kind == "clean" else 1
     if len(free) and free.min() < least:
         raise ValueError(
-            f"--negatives is {count}, but a user has only {free.min()} of {known.shape[1]} items left to draw from; "
+            f"--negatives is {count}, but a user has only {free.min()} of {known.n_items} items left to draw from; "
             "lower --negatives or raise --min-item-users"
         )
-    result = np.empty((known.shape[0], count), np.int32)
-    step = max(1, BLOCK_CELLS // max(1, known.shape[1]))
-    for block, start in enumerate(range(0, known.shape[0], step)):
+    result = np.empty((len(users), count), np.int32)
+    step = lists_at_once(known.n_items)
+    for block, start in enumerate(range(0, len(users), step)):
         rng = generator(seed, f"negatives/{purpose}/{block}")
-        flags = known[start : start + step].toarray().astype(bool)
-        result[start : start + step] = _draw(flags, count, kind == "clean", rng)
+        part = _Known(known.rows(users[start : start + step]))
+        result[start : start + step] = _draw(part, known.n_items, count, kind == "clean", rng)
     return result

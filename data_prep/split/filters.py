@@ -1,14 +1,174 @@
-"""Notes about filters that drop half of the users or of the items, or more: how many, by which flag, what to change."""
+"""Filters: users and items with few interactions, k-core, caps; and notes about what they drop.
+
+Shape legend: U users, I items, E interactions of a block.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from data_prep.read.interactions import Ids, Interactions
+from data_prep.encode.events import Block, Events, Facts
+from data_prep.split.result import generator
 from data_prep.split.rules import SplitRules
 
-BLOCK = 1 << 16
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filtered:
+    """Events of the users and items that are kept; their numbers stay those of all."""
+
+    events: Events
+    users: Flags
+    """[U]"""
+    items: Flags
+    """[I]"""
+    lengths: npt.NDArray[np.int64]
+    """[U] interactions that are kept of each user."""
+    item_counts: npt.NDArray[np.int64]
+    """[I] users of each item that are kept."""
+    cap: int = 0
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def user_ids(self) -> pa.Array:
+        """[U]"""
+        return self.events.user_ids
+
+    @property
+    def item_ids(self) -> pa.Array:
+        """[I]"""
+        return self.events.item_ids
+
+    @property
+    def facts(self) -> Facts:
+        return self.events.facts
+
+    @property
+    def has_times(self) -> bool:
+        return self.events.has_times
+
+    def blocks(self) -> Iterator[Block]:
+        """All users in order; those that are not kept have no interactions."""
+        for block in capped(self.events, self.cap, self.seed):
+            yield _kept(block, self.users, self.items)
+
+    def counts(self) -> dict[str, int]:
+        """What every split reports."""
+        facts = self.facts
+        counts = {
+            "rows_read": facts.rows_read,
+            "duplicates_dropped": facts.rows_overridden,
+            "events": int(self.lengths.sum()),
+            "users": int(np.count_nonzero(self.lengths)),
+            "items": int(np.count_nonzero(self.item_counts)),
+        }
+        more = {
+            "pairs_rated_down": facts.rated_down,
+            "rows_below_threshold": facts.rows_below,
+            "rows_of_other_events": facts.rows_left_out,
+        }
+        return counts | {name: count for name, count in more.items() if count}
+
+
+def _kept(block: Block, users: Flags, items: Flags) -> Block:
+    """A block without the users and items that are not kept."""
+    chosen = items[block.items] if not items.all() else None
+    mine = users[block.first : block.first + len(block.lengths)]
+    if not mine.all():
+        wanted = np.repeat(mine, block.lengths)
+        chosen = wanted if chosen is None else chosen & wanted
+    return block if chosen is None else block.kept(chosen)
+
+
+def capped(events: Events, cap: int, seed: int) -> Iterator[Block]:
+    """Blocks with at most `cap` interactions of each user (0: all): the latest, without times random ones."""
+    rng = generator(seed, "cap")
+    for block in events.blocks():
+        if not cap or not (block.lengths > cap).any():
+            yield block
+            continue
+        rows = block.rows()
+        rank: npt.NDArray = rng.random(len(rows)) if block.times is None else block.times
+        order = np.lexsort((rank, rows))  # stable
+        from_end = np.repeat(block.indptr[1:], block.lengths) - 1 - np.arange(len(rows))
+        chosen = np.empty(len(rows), bool)
+        chosen[order] = from_end < cap
+        yield block.kept(chosen)
+
+
+def _counted(events: Events, users: Flags, items: Flags, cap: int, seed: int) -> tuple[npt.NDArray, npt.NDArray]:
+    """Interactions of each user [U] and of each item [I] among those kept."""
+    lengths, counts = np.zeros(len(users), np.int64), np.zeros(len(items), np.int64)
+    for block in capped(events, cap, seed):
+        block = _kept(block, users, items)
+        lengths[block.first : block.first + len(block.lengths)] = block.lengths
+        counts += np.bincount(block.items, minlength=len(items))
+    return lengths, counts
+
+
+def filtered(events: Events, rules: SplitRules) -> Filtered:
+    """Drop rare items once, then users with few items once, as Liang et al. 2018 do; or until all are frequent.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    users, items = np.ones(len(events.user_ids), bool), np.ones(len(events.item_ids), bool)
+
+    def count() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return _counted(events, users, items, rules.max_user_items, rules.seed)
+
+    lengths, counts = count()
+    before = (int(np.count_nonzero(lengths)), int(np.count_nonzero(counts)))
+    if not before[0]:
+        raise ValueError(_nothing_left(events.facts))
+    if rules.min_item_users > 1:
+        items = counts >= rules.min_item_users
+        lengths, counts = count()
+    frequent = int(np.count_nonzero(items & (counts > 0))) if rules.min_item_users > 1 else before[1]
+    users = lengths >= max(rules.min_user_items, 1)
+    if not users.all():
+        lengths, counts = count()
+    after_once = (int(users.sum()), int(np.count_nonzero(counts)))
+    rounds = 0
+    while rules.k_core > 1 and (
+        np.any(lengths[users] < rules.k_core) or np.any((counts > 0) & (counts < rules.k_core))
+    ):
+        users, items = users & (lengths >= rules.k_core), items & (counts >= rules.k_core)
+        lengths, counts = count()
+        rounds += 1
+    if not lengths.any():
+        raise ValueError(_all_dropped(rules, before[0]))
+    notes = [
+        *of_rules(rules, (before[0], after_once[0]), (before[1], frequent, after_once[1])),
+        *_of_k_core(rules, rounds, after_once, (int(np.count_nonzero(lengths)), int(np.count_nonzero(counts)))),
+    ]
+    return Filtered(events=events, users=lengths > 0, items=counts > 0, lengths=lengths, item_counts=counts,
+                    cap=rules.max_user_items, seed=rules.seed, notes=tuple(notes))  # fmt: skip
+
+
+def _nothing_left(facts: Facts) -> str:
+    if facts.rated_down:
+        return (
+            f"no events left of {facts.rows_read} rows: {facts.rated_down:,} (user, item) pairs were rated above the "
+            "threshold, and at or below it in a later row, which decides; lower --threshold"
+        )
+    return f"no events left of {facts.rows_read} rows; lower --threshold or check the rating column"
+
+
+def _all_dropped(rules: SplitRules, users: int) -> str:
+    if rules.k_core > 1:
+        return f"--k-core {rules.k_core} leaves no user (all {users} users filtered away); lower --k-core"
+    return (
+        f"no user has {rules.min_user_items} items (all {users} users filtered away); lower --min-user-items"
+        f"{' or --min-item-users' if rules.min_item_users > 1 else ''}"
+    )
 
 
 def _halved(before: int, after: int) -> bool:
@@ -44,35 +204,34 @@ def of_rules(rules: SplitRules, users: tuple[int, int], items: tuple[int, int, i
     ]
 
 
+def _of_k_core(rules: SplitRules, rounds: int, before: tuple[int, int], after: tuple[int, int]) -> list[str]:
+    if not rounds:
+        return []
+    return [
+        f"--k-core {rules.k_core} keeps {after[0]:,} of {before[0]:,} users and {after[1]:,} of {before[1]:,} items "
+        f"({rounds} rounds)"
+    ]
+
+
 def of_item_set(items: int, trained: int) -> list[str]:
     """A note about items that only held-out users have."""
     return note("--held-out-users", "items", items, trained, "belong to held-out users only")
 
 
-def of_threshold(events: Interactions, threshold: float) -> list[str]:
-    """Notes about --threshold."""
-    if events.low_users is None or events.low_items is None:
+def of_threshold(events: Events, threshold: float) -> list[str]:
+    """Notes about --threshold: users and items without an interaction."""
+    if not events.facts.rows_below:
         return []
+    lengths, counts = _counted(events, np.ones(len(events.user_ids), bool), np.ones(len(events.item_ids), bool), 0, 0)
     notes = []
-    for kind, high, low in (("users", events.users, events.low_users), ("items", events.items, events.low_items)):
-        before, after = _distinct(high, low)
-        notes += note(f"--threshold {threshold:g}", kind, before, after, "have no rating above it")
+    for kind, found in (("users", lengths), ("items", counts)):
+        notes += note(f"--threshold {threshold:g}", kind, len(found), int(np.count_nonzero(found)),
+                      "have no rating above it")  # fmt: skip
     return notes
 
 
-def _distinct(ids: Ids, more: Ids) -> tuple[int, int]:
-    """Distinct ids of both arrays, and of the first."""
-    largest = max(int(ids.max(initial=0)), int(more.max(initial=0)))
-    if largest < ids.size + more.size + (1 << 20):  # a table of that many flags is cheaper than a sort
-        present = np.zeros(largest + 1, bool)
-        _mark(present, ids)
-        first = int(np.count_nonzero(present))
-        _mark(present, more)
-        return int(np.count_nonzero(present)), first
-    return len(np.union1d(ids, more)), len(np.unique(ids))
-
-
-def _mark(present: npt.NDArray[np.bool_], ids: Ids) -> None:
-    """Set the flags of some ids, in blocks that stay in the processor's cache."""
-    for start in range(0, len(ids), BLOCK):
-        present[ids[start : start + BLOCK]] = True
+def renumbered(flags: Flags) -> npt.NDArray[np.int32]:
+    """[N] the new number of each that is kept, in the same order; -1 for the others."""
+    new = np.cumsum(flags, dtype=np.int32) - np.int32(1)
+    new[~flags] = -1
+    return new

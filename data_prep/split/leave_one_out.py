@@ -1,216 +1,109 @@
 """Leave-one-out (He et al. 2017, section 4.1): each user's latest item is the test, the one before it the validation.
 
-All users are training users. Equal times are settled by the order of the file (the later row is later); without times
-the held-out items are drawn by seed, whatever the order of the file. Held-out items come with sampled negatives.
-Shape legend: E events, U users, I items, S users with a held-out item.
+All users are training users. Equal times are settled by the order of the source (the later row is later); without times
+the held-out items are drawn by seed, whatever the order of the source. Held-out items come with sampled negatives.
+Shape legend: U users, I items, E interactions of a block, S users with a held-out item.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
-from data_prep.read.interactions import Ids, Interactions, Times
-from data_prep.split import candidates, filters
+from data_prep.encode.events import Block
+from data_prep.split import candidates
+from data_prep.split.by_interaction import TEST, TRAIN, VALID, Chooser, Chosen, Roles, assemble
+from data_prep.split.filters import Filtered
+from data_prep.split.matrix import Matrix
+from data_prep.split.result import HeldOut, Split, generator
 from data_prep.split.rules import SplitRules
-from data_prep.split.users import HeldOut, IntArray, Split, factorize, generator
 
-TRAIN, VALID, TEST = 0, 1, 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Events:
-    """Distinct (user, item) pairs as rows and columns, a user's in time order."""
-
-    users: npt.NDArray[np.int32]
-    """[E] ascending."""
-    items: npt.NDArray[np.int32]
-    """[E]"""
-    user_ids: Ids
-    """[U] original ids."""
-    item_ids: Ids
-    """[I] original ids."""
-    dropped: int
-    """Repeated pairs that are left out (the earliest positive row of each stays)."""
-    notes: list[str]
+NOT_ENOUGH = "no user has three items: one to train on, one for validation, one for the test"
 
 
-def _time_order(users: IntArray, items: IntArray, times: Times | None, seed: int) -> IntArray:
-    """[E] the order by user, then time, then place in the file; without times by user, then chance."""
-    if times is not None:
-        return np.lexsort((times, users))  # stable
-    by_pair = np.lexsort((items, users))  # chance must not depend on the order of the file
-    chance = np.empty(len(users))
-    chance[by_pair] = generator(seed, "leave-one-out").random(len(users))
-    return np.lexsort((chance, users))
+def from_last(block: Block, rank: npt.NDArray | None) -> npt.NDArray[np.int64]:
+    """[E] the place of each interaction among those of its user, the last one being 0.
+
+    Args:
+        rank: [E] what orders them; None: they are in order.
+    """
+    rows = block.rows()
+    from_end = np.repeat(block.indptr[1:], block.lengths) - 1 - np.arange(len(rows))
+    if rank is None:
+        return from_end
+    place = np.empty(len(rows), np.int64)
+    place[np.lexsort((rank, rows))] = from_end
+    return place
 
 
-def _without_repeats(users: IntArray, items: IntArray, width: int) -> IntArray:
-    """Places of the first event of every pair, ascending."""
-    first = np.unique(users.astype(np.int64) * width + items, return_index=True)[1]
-    first.sort()
-    return first
+def roles(block: Block, rank: npt.NDArray | None) -> Roles:
+    """[E] TRAIN, VALID or TEST: the last of a user's is the test, where another is left to train on; the one before it
+    the validation, where again another is left."""
+    place, many = from_last(block, rank), np.repeat(block.lengths, block.lengths)
+    return np.select([(place == 0) & (many >= 2), (place == 1) & (many >= 3)], [TEST, VALID], TRAIN).astype(np.int8)
 
 
-def ordered(events: Interactions, rules: SplitRules) -> Events:
-    """Filter and order events. A repeated pair stands where its earliest positive row is.
+class _ByChance:
+    """Chooses the held-out items of each user by chance, which does not depend on the order of the source.
+
+    It draws for all interactions, also those that the filters drop.
+    """
+
+    def __init__(self, kept: Filtered, seed: int) -> None:
+        self._rng = generator(seed, "leave-one-out")
+        self._all = kept.events.blocks()
+        self._kept = kept
+
+    def __call__(self, block: Block) -> Roles:
+        whole = next(self._all)
+        chance = self._rng.random(len(whole.items))
+        if len(whole.items) != len(block.items):
+            mine = self._kept.users[whole.first : whole.first + len(whole.lengths)]
+            chance = chance[np.repeat(mine, whole.lengths) & self._kept.items[whole.items]]
+        return roles(block, chance)
+
+
+def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Split:
+    """Hold out two items of each user.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: nobody has three items, or too few items are left to draw negatives from.
     """
-    if not len(events.users):
-        raise ValueError(f"no events left of {events.rows_read} rows; lower --threshold or check the rating column")
-    users, user_ids = factorize(events.users)
-    items, item_ids = factorize(events.items)
-    order = _time_order(users, items, events.times, rules.seed)
-    users, items = users[order], items[order]
-    first = _without_repeats(users, items, len(item_ids))
-    dropped = len(users) - len(first)
-    users, items = users[first], items[first]
-    frequent = len(item_ids)
-    if rules.min_item_users > 1:
-        is_frequent = np.bincount(items, minlength=len(item_ids)) >= rules.min_item_users
-        users, items, frequent = users[is_frequent[items]], items[is_frequent[items]], int(is_frequent.sum())
-    enough = (np.bincount(users, minlength=len(user_ids)) >= max(rules.min_user_items, 1))[users]
-    if not enough.any():
-        raise ValueError(
-            f"no user has {rules.min_user_items} items (all {len(user_ids)} users filtered away); "
-            f"lower --min-user-items{' or --min-item-users' if rules.min_item_users > 1 else ''}"
+
+    def chooser() -> Chooser:
+        if kept.has_times:
+            return lambda block: roles(block, None)
+        return _ByChance(kept, rules.seed)
+
+    found = assemble(Chosen(kept=kept, chooser=chooser), scratch, all_items=True, with_everything=True)
+    assert found.everything is not None
+    result = found.split
+    if not result.valid.fold_out.n_users or not result.test.fold_out.n_users:
+        raise ValueError(NOT_ENOUGH)
+    result = with_candidates(result, found.everything, rules)
+    notes = () if kept.has_times else ("no column of times: the held-out items were drawn at random",)
+    return replace(result, notes=(*notes, *result.notes))
+
+
+def with_candidates(split: Split, everything: Matrix, rules: SplitRules) -> Split:
+    """The split with lists of candidates: the item to be found, then sampled negatives.
+
+    Args:
+        everything: [U, I] all interactions of the training users.
+
+    Raises:
+        ValueError: too few items are left to draw negatives from.
+    """
+
+    def held_out(part: HeldOut, name: str) -> HeldOut:
+        assert part.train_rows is not None
+        known, users = (everything, part.train_rows) if rules.candidates == "clean" else (part.fold_in, None)
+        drawn = candidates.draw(
+            known, rules.negatives, kind=rules.candidates, seed=rules.seed, purpose=name, users=users
         )
-    users, kept_users = factorize(users[enough])
-    items, kept_items = factorize(items[enough])
-    return Events(
-        users=users,
-        items=items,
-        user_ids=user_ids[kept_users],
-        item_ids=item_ids[kept_items],
-        dropped=dropped,
-        notes=filters.of_rules(rules, (len(user_ids), len(kept_users)), (len(item_ids), frequent, len(kept_items))),
-    )
+        return replace(part, candidates=np.column_stack([part.fold_out.indices, drawn]))
 
-
-def roles(users: IntArray) -> npt.NDArray[np.int8]:
-    """[E] TRAIN, VALID or TEST for ordered events: the last of a user's is the test, where another is left to train on;
-    the one before it the validation, where again another is left."""
-    lengths = np.bincount(users)
-    from_end = np.cumsum(lengths)[users] - 1 - np.arange(len(users))
-    many = lengths[users]
-    return np.select([(from_end == 0) & (many >= 2), (from_end == 1) & (many >= 3)], [TEST, VALID], TRAIN).astype(
-        np.int8
-    )
-
-
-def _matrix(users: IntArray, items: IntArray, shape: tuple[int, int]) -> sp.csr_matrix:
-    matrix = sp.csr_matrix((np.ones(len(items), np.int8), (users, items)), shape=shape)
-    matrix.sort_indices()
-    return matrix
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Rows and columns of some (user, item) pairs."""
-
-    users: IntArray
-    items: IntArray
-
-
-def _held_out(pairs: Pairs, known: sp.csr_matrix, user_ids: Ids, negatives: npt.NDArray[np.int32]) -> HeldOut:
-    """One item to be found in each of S lists.
-
-    Args:
-        known: [U, I] what is shown of everybody.
-        negatives: int32 [S, N].
-    """
-    count = len(pairs.users)
-    return HeldOut(
-        fold_in=known[pairs.users],
-        fold_out=_matrix(np.arange(count), pairs.items, (count, known.shape[1])),
-        user_ids=user_ids[pairs.users],
-        train_rows=pairs.users.astype(np.int32),
-        candidates=np.column_stack([pairs.items.astype(np.int32), negatives]),
-    )
-
-
-def assemble(
-    train: Pairs,
-    valid: Pairs,
-    test: Pairs,
-    *,
-    user_ids: Ids,
-    item_ids: Ids,
-    rules: SplitRules,
-    counts: dict[str, int],
-    valid_negatives: npt.NDArray[np.int32] | None = None,
-    test_negatives: npt.NDArray[np.int32] | None = None,
-) -> Split:
-    """The data set from its three parts.
-
-    Args:
-        user_ids: [U], item_ids: [I] original ids.
-        valid_negatives, test_negatives: [S, N] if they are given (published), else they are drawn.
-
-    Raises:
-        ValueError: nothing is held out, or too few items to draw negatives from.
-    """
-    shape = (len(user_ids), len(item_ids))
-    if not len(test.users) or not len(valid.users):
-        raise ValueError("no user has three items: one to train on, one for validation, one for the test")
-    matrix = _matrix(train.users, train.items, shape)
-    seen = matrix + _matrix(valid.users, valid.items, shape)
-    seen.data.fill(1)
-    everything = seen + _matrix(test.users, test.items, shape)
-
-    def negatives(pairs: Pairs, name: str, known: sp.csr_matrix) -> npt.NDArray[np.int32]:
-        barred = (everything if rules.candidates == "clean" else known)[pairs.users]
-        return candidates.draw(barred, rules.negatives, kind=rules.candidates, seed=rules.seed, purpose=name)
-
-    if valid_negatives is None:
-        valid_negatives = negatives(valid, "valid", matrix)
-    if test_negatives is None:
-        test_negatives = negatives(test, "test", seen)
-    return Split(
-        train=matrix,
-        train_user_ids=user_ids,
-        valid=_held_out(valid, matrix, user_ids, valid_negatives),
-        test=_held_out(test, seen, user_ids, test_negatives),
-        item_ids=item_ids,
-        counts={
-            **counts,
-            "users": shape[0],
-            "items": shape[1],
-            "train_users": shape[0],
-            "train_items": shape[1],
-            "train_events": int(matrix.nnz),
-            "held_out_users": len(test.users),
-            "validation_users": len(valid.users),
-        },
-    )
-
-
-def split(events: Interactions, rules: SplitRules) -> Split:
-    """Filter and divide.
-
-    Raises:
-        ValueError: nothing is left, or too few items to draw negatives from.
-    """
-    kept = ordered(events, rules)
-    role = roles(kept.users)
-    parts = [Pairs(users=kept.users[role == r], items=kept.items[role == r]) for r in (TRAIN, VALID, TEST)]
-    counts = {"rows_read": events.rows_read, "duplicates_dropped": kept.dropped, "events": len(kept.users)}
-    result = assemble(*parts, user_ids=kept.user_ids, item_ids=kept.item_ids, rules=rules, counts=counts)
-    return replace(result, notes=tuple(kept.notes))
-
-
-def hold_out_validation(users: IntArray, items: IntArray, times: Times | None, seed: int) -> tuple[Pairs, Pairs]:
-    """Training and validation pairs: of every user with two, the latest one (without times: any) is for validation.
-
-    Args:
-        users, items: [E] rows and columns; times: [E] or None.
-    """
-    order = _time_order(users, items, times, seed)
-    users, items = users[order], items[order]
-    last = np.append(users[1:] != users[:-1], True) & (np.bincount(users)[users] >= 2)
-    return Pairs(users=users[~last], items=items[~last]), Pairs(users=users[last], items=items[last])
+    return replace(split, valid=held_out(split.valid, "valid"), test=held_out(split.test, "test"))

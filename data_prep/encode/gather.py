@@ -1,0 +1,144 @@
+"""Reading a source into memory: every row, then the interactions of each user.
+
+Shape legend: R rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data_prep.encode import settle
+from data_prep.encode.events import FILE, EventsInMemory, Facts
+from data_prep.encode.ids import encoded
+from data_prep.parallel import Ranks
+from data_prep.read.rows import Ids, Keys, Names, Rows, Times
+
+if TYPE_CHECKING:
+    from data_prep.read.source import Source
+
+ROW_BYTES = 45
+"""Memory for a row at the most: its columns, a key, and the keys in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Columns of some rows, as small as they can be."""
+
+    users: Keys
+    items: Keys
+    values: npt.NDArray[np.float32] | npt.NDArray[np.bool_] | None
+    """[R] values where their sum decides, else whether they are above the threshold; None: every row is positive."""
+    times: Times | npt.NDArray[np.int32] | None
+    names: dict[str, list[Names]] = field(default_factory=dict)
+    """user and item -> the texts behind the keys."""
+    left_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What is kept of a block of rows; called in the threads that parse."""
+
+    rule: str
+    threshold: float
+
+    def __call__(self, rows: Rows) -> Part:
+        values: npt.NDArray | None = rows.values
+        if values is not None and self.rule != settle.SUM:
+            values = values > self.threshold
+        names = {kind: [ids.names] for kind, ids in (("user", rows.users), ("item", rows.items)) if ids.names}
+        return Part(
+            users=_small(rows.users), items=_small(rows.items), values=values,
+            times=None if rows.times is None else _small_times(rows.times), names=names, left_out=rows.left_out,
+        )  # fmt: skip
+
+
+def _small(ids: Ids) -> Keys:
+    return ids.keys if ids.names is not None else smallest(ids.keys)
+
+
+def _small_times(times: Times) -> Any:
+    return smallest(times) if times.dtype == np.int64 else times
+
+
+def smallest(numbers: Any) -> Any:
+    """Whole numbers as int32 where all fit, to halve the memory of every later step."""
+    if numbers.dtype == np.int32 or not len(numbers):
+        return numbers.astype(np.int32)
+    return numbers.astype(np.int32) if numbers.min() >= -(2**31) and numbers.max() < 2**31 else numbers
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """All rows, in order."""
+    values = [p.values for p in parts if p.values is not None]
+    times = [p.times for p in parts if p.times is not None]
+    return Part(
+        users=np.concatenate([p.users for p in parts] or [np.empty(0, np.int32)]),
+        items=np.concatenate([p.items for p in parts] or [np.empty(0, np.int32)]),
+        values=np.concatenate(values) if values else None,
+        times=np.concatenate(times) if times else None,
+        names=_names(parts),
+        left_out=sum(p.left_out for p in parts),
+    )
+
+
+def _names(parts: Sequence[Part]) -> dict[str, list[Names]]:
+    kinds = dict.fromkeys(kind for p in parts for kind in p.names)
+    return {kind: [n for p in parts for n in p.names.get(kind, ())] for kind in kinds}
+
+
+def gather(source: Source, ranks: Ranks, *, threshold: float, order: str) -> EventsInMemory | None:
+    """The interactions of a source on rank 0, None elsewhere.
+
+    Args:
+        threshold: rows with a value above it are positive.
+        order: one of `events.ORDERS`.
+
+    Raises:
+        ValueError: the source is broken.
+    """
+    rule = settle.RULES[source.schema.kind]
+    mine = joined(list(source.read(ranks.rank, ranks.size, Use(rule=rule, threshold=threshold))))
+    parts = [mine] if ranks.size == 1 else ranks.gather_parts(mine)
+    if not ranks.is_first:
+        return None
+    del mine
+    rows = parts.pop() if len(parts) == 1 else joined(parts)
+    parts.clear()
+    return in_memory(rows, rule=rule, threshold=threshold, order=order)
+
+
+def in_memory(rows: Part, *, rule: str, threshold: float, order: str) -> EventsInMemory:
+    """The interactions of some rows."""
+    users, user_table = encoded(rows.users, rows.names.get("user", ()), "user")
+    items, item_table = encoded(rows.items, rows.names.get("item", ()), "item")
+    columns = settle.Columns(users=users, items=items, values=rows.values, times=rows.times)
+    left_out, values = rows.left_out, rows.values
+    del rows
+    found = settle.settle(
+        columns, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order
+    )
+    high = None if values is None else values if values.dtype == np.bool_ else values > threshold
+    facts = Facts(
+        rows_read=len(users) + left_out,
+        rows_overridden=found.overridden,
+        rated_down=found.rated_down,
+        rows_below=0 if high is None else int(len(high) - np.count_nonzero(high)),
+        rows_left_out=left_out,
+    )
+    in_file = None
+    if order == FILE:
+        in_file = (users, items) if high is None else (users[high], items[high])
+    return EventsInMemory(
+        block=found.block, user_ids=user_table.ids, item_ids=item_table.ids, facts=facts, in_file=in_file
+    )
+
+
+def is_text(ids: pa.Array) -> bool:
+    """Whether ids are texts."""
+    return bool(pa.types.is_string(ids.type))
