@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from data_prep.encode.events import FILE, ITEM, Block
 from data_prep.read.rows import Times
@@ -57,25 +58,40 @@ def settle(rows: Columns, n_users: int, n_items: int, *, threshold: float, rule:
     positive = rows.values
     if positive is not None and positive.dtype != np.bool_:
         positive = positive > threshold
+    pairs = _by_pair(rows, positive, (n_users, n_items))
+    if pairs.nnz == len(rows.users):
+        if order == ITEM:
+            block = Block(first=0, indptr=pairs.indptr.astype(np.int64), items=pairs.indices)
+            return Settled(block=block if positive is None else block.kept(pairs.data > 0), overridden=0, rated_down=0)
+        del pairs
+        kept = np.arange(len(rows.users)) if positive is None else np.flatnonzero(positive)
+        return Settled(block=_ordered(rows, kept, n_users, order), overridden=0, rated_down=0)
+    del pairs
     keys = rows.users.astype(np.int64) * n_items
     keys += rows.items
     ascending = np.sort(keys)
-    again = ascending[1:] == ascending[:-1]
-    if not again.any():
-        if order == ITEM:
-            keys = ascending if positive is None or positive.all() else np.sort(keys[positive])
-            return Settled(block=_by_item(keys, n_users, n_items), overridden=0, rated_down=0)
-        del ascending, keys
-        kept = np.arange(len(rows.users)) if positive is None else np.flatnonzero(positive)
-        return Settled(block=_ordered(rows, kept, n_users, order), overridden=0, rated_down=0)
-    repeated = np.unique(ascending[1:][again])
-    del ascending, again
+    repeated = np.unique(ascending[1:][ascending[1:] == ascending[:-1]])
+    del ascending
     is_single = ~_is_among(keys, repeated)
     of_repeated = _decided(rows, np.flatnonzero(~is_single), keys, positive, threshold, rule)
-    kept = np.sort(np.concatenate([np.flatnonzero(is_single if positive is None else is_single & positive),
-                                   of_repeated.rows]))  # fmt: skip
-    block = _by_item(np.sort(keys[kept]), n_users, n_items) if order == ITEM else _ordered(rows, kept, n_users, order)
+    single = np.flatnonzero(is_single if positive is None else is_single & positive)
+    kept = np.sort(np.concatenate([single, of_repeated.rows]))
+    if order == ITEM:
+        own = Columns(users=rows.users[kept], items=rows.items[kept])
+        pairs = _by_pair(own, None, (n_users, n_items))
+        block = Block(first=0, indptr=pairs.indptr.astype(np.int64), items=pairs.indices)
+    else:
+        block = _ordered(rows, kept, n_users, order)
     return Settled(block=block, overridden=of_repeated.overridden, rated_down=of_repeated.rated_down)
+
+
+def _by_pair(rows: Columns, positive: npt.NDArray[np.bool_] | None, shape: tuple[int, int]) -> sp.csr_matrix:
+    """CSR [U, I] of the distinct pairs, items ascending; entries above 0 where a row of the pair is positive.
+
+    scipy sorts by user without comparisons, five times faster than a sort of 20 million keys.
+    """
+    data = np.ones(len(rows.users), np.int8) if positive is None else positive.view(np.int8)
+    return sp.coo_matrix((data, (rows.users, rows.items)), shape=shape).tocsr()
 
 
 def _is_among(keys: npt.NDArray[np.int64], ascending: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -122,15 +138,6 @@ def _decided(
         overridden=int((lengths[ever] - 1).sum()),
         rated_down=int((ever & ~stays).sum()),
     )
-
-
-def _by_item(keys: npt.NDArray[np.int64], n_users: int, n_items: int) -> Block:
-    """The interactions of ascending keys (user * n_items + item)."""
-    ends = np.searchsorted(keys, np.arange(1, n_users + 1, dtype=np.int64) * n_items)
-    indptr = np.concatenate([[0], ends]).astype(np.int64)
-    items = keys
-    items -= np.repeat(np.arange(n_users, dtype=np.int64) * n_items, np.diff(indptr))
-    return Block(first=0, indptr=indptr, items=items.astype(np.int32))
 
 
 def _ordered(rows: Columns, kept: npt.NDArray[np.int64], n_users: int, order: str) -> Block:
