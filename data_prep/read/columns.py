@@ -75,7 +75,8 @@ def _found(table: _Table, asked: Asked) -> dict[str, str | None]:
         raise ValueError("--rating-column does not go with events (--event-column, --event-weights, --positive-events)")
     if asked.event and not values.asked_events(asked):
         raise ValueError("--event-column needs --event-weights view=1,buy=5 or --positive-events buy beside it")
-    roles: dict[str, str | None] = {role: name for role, name in named.items() if name}
+    roles: dict[str, str | None] = {}
+    roles.update((role, name) for role, name in named.items() if name)
     for role, name in named.items():
         if name:
             if other := [r for r, n in roles.items() if n == name and r != role]:
@@ -93,9 +94,13 @@ def _recognised(role: str, names: Sequence[str], where: str) -> str | None:
     Raises:
         ValueError: two are equally good.
     """
-    known = {"user": known_names.USERS, "item": known_names.ITEMS, "value": known_names.VALUES}
-    known["event"] = known_names.EVENTS
-    found = known_names.best_times(names) if role == "time" else known_names.best(names, known[role])
+    if role == "time":
+        found = known_names.best_times(names)
+    elif role == "value":
+        found = known_names.best_values(names)
+    else:
+        known = {"user": known_names.USERS, "item": known_names.ITEMS, "event": known_names.EVENTS}
+        found = known_names.best(names, known[role])
     if len(found) > 1:
         raise ValueError(
             f"{where}: columns {listed(found)} could all be that of {_PLURAL[role]}; name the right one with "
@@ -180,7 +185,7 @@ def _value_form(table: _Table, name: str) -> values.Form:
 
 
 def _unused_events(table: _Table, used: set[str]) -> list[str]:
-    found = known_names.best([n for n in table.names if n not in used], known_names.EVENTS)
+    found = known_names.best([n for n in table.names if n not in used], known_names.EVENTS[:1])
     if not found:
         return []
     some = values.names_of(table.column(found[0]))

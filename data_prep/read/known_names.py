@@ -31,22 +31,24 @@ ITEMS = (
     )
     | _set("songid trackid artistid albumid businessid poiid locationid venueid bookid videoid newsid filmid showid")
     | _set("gameid contentid documentid docid adid recipeid animeid stockcode goodsid listingid placeid gmapid"),
-    _set("item items movie product article song track artist album business poi location venue book video film")
-    | _set("show game recipe listing place"),
+    _set("item items movie product article song track artist album business poi venue book video film recipe"),
 )
 RATINGS = _set("rating ratings stars star starrating score overall ratingvalue userrating")
-LABELS = _set("label labels clicked liked isclick isclicked click purchased bought isliked like target feedback")
-COUNTS = _set(
-    "count counts plays playcount quantity qty listens listencount playcounts numplays views viewcount weight"
-)
+LABELS = _set("label labels clicked liked isclick isclicked click isliked")
+COUNTS = _set("count counts plays playcount quantity qty listens listencount playcounts numplays")
 VALUES = (RATINGS, LABELS, COUNTS)
 TIMES = (
     _set("timestamp timestamps unixreviewtime unixtime unixtimestamp datetime ts eventtime eventtimestamp epoch"),
-    _set("time date"),
+    _set(
+        "time date tdat createdat purchasedat boughtat orderedat playedat watchedat orderdate purchasedate reviewtime"
+    ),
 )
-_TIME_ENDS = _set("at time timestamp ts date datetime on")
+_TIME_ENDS = _set("at time timestamp ts date datetime")
 _LATE = _set("updated modified deleted changed expires expired valid end ended closed birth release released")
 """First words of times that are not those of an interaction."""
+_RATING_ENDS = _set("rating ratings stars")
+_OF_ALL = _set("avg average mean num count total")
+"""Words of ratings that are those of all users together."""
 EVENTS = (
     _set("event eventtype eventname action actiontype behavior behaviour behaviortype behaviourtype"),
     _set("interactiontype interaction type"),
@@ -59,6 +61,12 @@ def best(names: Sequence[str], known: Sequence[frozenset[str]]) -> list[str]:
         if found := [name for name in names if "".join(words(name)) in tier]:
             return found
     return []
+
+
+def best_values(names: Sequence[str]) -> list[str]:
+    """The columns whose names are the best ones of ratings, labels or counts."""
+    ended = [n for n in names if (w := words(n)) and w[-1] in _RATING_ENDS and not _OF_ALL & set(w)]
+    return best(names, VALUES[:1]) or ended or best(names, VALUES[1:])
 
 
 def best_times(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,6 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Unit -> how many are a second."""
 EXPECTED = "expected seconds or milliseconds since 1970, or ISO 8601 as 2020-01-31T23:59:59Z"
 NO_ZONE = "times without a zone were taken as UTC"
-LATEST = timedelta(days=1)
-"""Times up to this long after now are no future: they may be of another zone."""
 _SECONDS_FROM = 10**8
 """Smaller numbers are no times since 1970 (this one is in 1973)."""
 _INTEGER = r"^[ \t]*-?[0-9]+[ \t]*$"
