@@ -5,22 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
-from data_prep.read.interactions import Interactions
-
-_COLUMNS: dict[str, type] = {
-    "users": np.int32,
-    "items": np.int32,
-    "times": np.int64,
-    "low_users": np.int32,
-    "low_items": np.int32,
-    "positive": np.bool_,
-}
-"""The arrays of `Interactions`, with the type of an empty one."""
+import numpy.typing as npt
 
 
 class Ranks:
@@ -47,25 +36,23 @@ class Ranks:
         """Every rank's value in rank order on rank 0, an empty list elsewhere (small objects only)."""
         return (self._comm.gather(value) or []) if self._comm else [value]
 
-    def gather_events(self, mine: Interactions) -> list[Interactions]:
-        """Every rank's events in rank order on rank 0, an empty list elsewhere (arrays travel as buffers)."""
+    def gather_arrays(self, mine: Mapping[str, npt.NDArray | None]) -> list[dict[str, npt.NDArray | None]]:
+        """Every rank's arrays in rank order on rank 0, an empty list elsewhere (they travel as buffers)."""
         if not self._comm:
-            return [mine]
-        rows: Sequence[int] = self._comm.gather(mine.rows_read) or []
-        columns = {name: self._gather_column(getattr(mine, name), dtype) for name, dtype in _COLUMNS.items()}
-        return [
-            Interactions(rows_read=count, **{name: parts[k] for name, parts in columns.items()})
-            for k, count in enumerate(rows)
-        ]
+            return [dict(mine)]
+        columns = {name: self._gather_column(array) for name, array in mine.items()}
+        ranks = range(self.size if self.is_first else 0)
+        return [{name: parts[rank] for name, parts in columns.items()} for rank in ranks]
 
     def first_error(self, mine: str | None) -> str | None:
         """The error of the first rank that has one, on every rank."""
         return next((error for error in self.share(self.gather(mine)) if error is not None), None)
 
-    def _gather_column(self, mine: Any, dtype: type) -> list[Any]:
-        """Every rank's array on rank 0; None of each where no rank has one."""
-        if any(self._comm.allgather(mine is not None)):
-            return self._gather_array(np.empty(0, dtype) if mine is None else mine)
+    def _gather_column(self, mine: npt.NDArray | None) -> list[Any]:
+        """Every rank's array on rank 0; an empty one of a rank that has none, None of each where no rank has one."""
+        kinds = [kind for kind in self._comm.allgather(None if mine is None else mine.dtype.str) if kind]
+        if kinds:
+            return self._gather_array(np.empty(0, kinds[0]) if mine is None else mine)
         return [None] * self.size
 
     def _gather_array(self, mine: Any) -> list[Any]:

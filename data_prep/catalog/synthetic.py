@@ -6,9 +6,10 @@ a power law. A rating is high where user and genre match. Everything is drawn in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,14 @@ from pyarrow import csv
 
 from data_prep import progress
 from data_prep.catalog.shapes import Shape
-from data_prep.read.interactions import Interactions
-from data_prep.split.users import generator
+from data_prep.read.rows import Ids, Rows
+from data_prep.read.schema import Schema
+from data_prep.split.result import generator
 
 FAVOURITES = 4
 """Genres a user likes."""
 BLOCK_EVENTS = 1 << 20
+T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -114,19 +117,41 @@ def blocks(shape: Shape, seed: int) -> Iterator[tuple[Ints, Ints, npt.NDArray[np
         yield user + start + 1, item + 1, ratings
 
 
-def read(shape: Shape, threshold: float, seed: int) -> list[Interactions]:
-    """The positive events, as if they had been read from a file."""
-    parts = []
-    with progress.bar("drawing", shape.interactions, "row") as bar:
-        for users, items, ratings in blocks(shape, seed):
-            kept = ratings > threshold if shape.ratings else np.ones(len(users), bool)
-            parts.append(
-                Interactions(
-                    users=users[kept].astype(np.int32), items=items[kept].astype(np.int32), rows_read=len(users)
-                )
-            )
-            bar.update(len(users))
-    return parts
+class SyntheticSource:
+    """Drawn rows as a source; rank 0 draws all of them."""
+
+    files: tuple[str, ...] = ()
+
+    def __init__(self, shape: Shape, seed: int) -> None:
+        self._shape, self._seed = shape, seed
+        types = {"userId": pa.int64(), "movieId": pa.int64(), "rating": pa.float32()}
+        self.schema = Schema(
+            names=tuple(types), user="userId", item="movieId", value="rating" if shape.ratings else None,
+            kind="rating" if shape.ratings else "none", types=types,
+        )  # fmt: skip
+
+    def stamp(self) -> str:
+        """Nothing is read."""
+        return ""
+
+    def digest(self) -> str:
+        """Nothing is read."""
+        return ""
+
+    def rows_estimate(self) -> int:
+        """Rows."""
+        return self._shape.interactions
+
+    def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
+        """All rows on rank 0, none elsewhere."""
+        del size, with_times
+        if rank:
+            return
+        with progress.bar("drawing", self._shape.interactions, "row") as bar:
+            for users, items, ratings in blocks(self._shape, self._seed):
+                values = ratings if self._shape.ratings else None
+                yield use(Rows(users=Ids(keys=users), items=Ids(keys=items), values=values))
+                bar.update(len(users))
 
 
 def write_csv(shape: Shape, seed: int, path: Path) -> int:

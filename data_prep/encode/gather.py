@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from data_prep.encode import settle
 from data_prep.encode.events import FILE, EventsInMemory, Facts
@@ -22,6 +21,7 @@ from data_prep.read.rows import Ids, Keys, Names, Rows, Times
 if TYPE_CHECKING:
     from data_prep.read.source import Source
 
+COLUMNS = ("users", "items", "values", "times")
 ROW_BYTES = 45
 """Memory for a row at the most: its columns, a key, and the keys in order."""
 
@@ -103,14 +103,21 @@ def gather(source: Source, ranks: Ranks, *, threshold: float, order: str) -> Eve
         ValueError: the source is broken.
     """
     rule = settle.RULES[source.schema.kind]
-    mine = joined(list(source.read(ranks.rank, ranks.size, Use(rule=rule, threshold=threshold))))
-    parts = [mine] if ranks.size == 1 else ranks.gather_parts(mine)
-    if not ranks.is_first:
-        return None
+    rows = read(source, ranks, Use(rule=rule, threshold=threshold))
+    return None if rows is None else in_memory(rows, rule=rule, threshold=threshold, order=order)
+
+
+def read(source: Source, ranks: Ranks, use: Use) -> Part | None:
+    """The rows of all ranks on rank 0, None elsewhere."""
+    mine = joined(list(source.read(ranks.rank, ranks.size, use)))
+    if ranks.size == 1:
+        return mine
+    columns = ranks.gather_arrays({name: getattr(mine, name) for name in COLUMNS})
+    others = ranks.gather((mine.names, mine.left_out))
     del mine
-    rows = parts.pop() if len(parts) == 1 else joined(parts)
-    parts.clear()
-    return in_memory(rows, rule=rule, threshold=threshold, order=order)
+    parts = [Part(**own, names=names, left_out=count) for own, (names, count) in zip(columns, others, strict=True)]
+    columns.clear()
+    return joined(parts) if ranks.is_first else None
 
 
 def in_memory(rows: Part, *, rule: str, threshold: float, order: str) -> EventsInMemory:
@@ -138,7 +145,3 @@ def in_memory(rows: Part, *, rule: str, threshold: float, order: str) -> EventsI
         block=found.block, user_ids=user_table.ids, item_ids=item_table.ids, facts=facts, in_file=in_file
     )
 
-
-def is_text(ids: pa.Array) -> bool:
-    """Whether ids are texts."""
-    return bool(pa.types.is_string(ids.type))

@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data_prep.encode.gather import Part, joined
+from data_prep.encode.gather import COLUMNS, Part, joined
 from data_prep.encode.ids import IdTable, merged, table_of, table_of_keys
 from data_prep.read.rows import Keys, Names
 
-_COLUMNS = ("users", "items", "values", "times")
 _HEADER = struct.Struct("<qq4s4s4s4s")
 """Rows, names, and the type of each column (blank where there is none)."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -51,7 +50,7 @@ class Spool:
         bucket = bucket_of(part.users, self.buckets)
         order = np.argsort(bucket, kind="stable")
         ends = np.searchsorted(bucket[order], np.arange(self.buckets + 1, dtype=np.uint16))
-        columns = [getattr(part, name) for name in _COLUMNS]
+        columns = [getattr(part, name) for name in COLUMNS]
         columns = [None if column is None else column[order] for column in columns]
         of_names = None if names is None else bucket_of(names.keys, self.buckets)
         for b, (start, end) in enumerate(pairwise(ends)):
@@ -140,7 +139,7 @@ def _frames(path: Path) -> Iterator[Part]:
             rows, count, *kinds = _HEADER.unpack(header)
             columns = {
                 name: None if kind == b"    " else np.fromfile(file, np.dtype(kind.decode().strip()), rows)
-                for name, kind in zip(_COLUMNS, kinds, strict=True)
+                for name, kind in zip(COLUMNS, kinds, strict=True)
             }
             names = {} if count < 0 else {"user": [_read_names(file, count)]}
             yield Part(**columns, names=names)

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
-from data_prep.split.leave_one_out import Pairs, assemble, hold_out_validation
+from data_prep.given.lists import Pairs, assemble, factorize, hold_out_validation
+from data_prep.split.result import Split
 from data_prep.split.rules import SplitRules
-from data_prep.split.users import Split, factorize
 from data_prep.write.feature_spec import LARGEST_ID
 
 SUFFIXES = (".train.rating", ".test.rating", ".test.negative")

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.read.interactions import Ids
-from data_prep.split.leave_one_out import Pairs, assemble, hold_out_validation
+from data_prep.given.lists import Pairs, assemble, factorize, hold_out_validation
+from data_prep.read.rows import Keys as Ids
+from data_prep.split.result import Split
 from data_prep.split.rules import SplitRules
-from data_prep.split.users import Split, factorize
 from data_prep.write.feature_spec import SERIES_LENGTH, Columns, FeatureSpec, read_mapping, read_spec
 
 VALID = "valid"

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import yaml
 from pyarrow import csv
 
-from data_prep.split.users import Split
+from data_prep.split.result import Split
 
 Columns = dict[str, npt.NDArray]
 CHANNELS = {"user": "user_ch", "item": "item_ch", "label": "label_ch"}
@@ -321,7 +321,7 @@ def _ids(values: npt.NDArray, name: str, chunk: Chunk, cardinality: int | None) 
 
 def describe(split: Split) -> str:
     """The specification of a prepared data set, to be written into its folder."""
-    users, items = split.train.shape
+    users, items = split.train.n_users, split.train.n_items
     sources: dict[str, Any] = {
         "train": [{"type": "csr", "features": ["user", "item"], "files": ["train.indptr.npy", "train.indices.npy"]}]
     }
