@@ -1,4 +1,4 @@
-"""The known data sets: where they come from, how their files are laid out, and what they should hold."""
+"""The data sets of the first readers (MovieLens, Netflix) in the terms of `Layout`, taken from the catalogue."""
 
 from __future__ import annotations
 
@@ -6,33 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_prep.catalog import entries
+from data_prep.catalog.entry import Entry
 from data_prep.read.layout import Layout
 
-GROUPLENS = "https://files.grouplens.org/datasets/movielens"
-_CSV = Layout(
-    delimiter=",",
-    columns=("userId", "movieId", "rating", "timestamp"),
-    user="userId",
-    item="movieId",
-    rating="rating",
-    header=True,
-)
-_TAB = Layout(
-    delimiter="\t",
-    columns=("user", "item", "rating", "timestamp"),
-    user="user",
-    item="item",
-    rating="rating",
-    header=False,
-)
-_COLONS = Layout(
-    delimiter=":",
-    columns=("UserID", "_gap1", "MovieID", "_gap2", "Rating", "_gap3", "Timestamp"),
-    user="UserID",
-    item="MovieID",
-    rating="Rating",
-    header=False,
-)
+NAMES = ("ml-100k", "ml-latest-small", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "netflix")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,79 +31,38 @@ class Source:
     """What the preparation with the paper's rules must give."""
 
 
-# MD5 digests as published by GroupLens beside the archives; counts of ML-20M from Liang et al. 2018, the printed
-# results of the published notebook. Raw rows from the data sets' own README files.
-SOURCES: dict[str, Source] = {
-    "ml-100k": Source(
-        ratings="u.data",
-        layout=_TAB,
-        about="100,000 ratings, 943 users, 1,682 movies",
-        url=f"{GROUPLENS}/ml-100k.zip",
-        md5="0e33842e24a9c977be4e0107933c0723",
-        counts={"rows_read": 100_000},
-    ),
-    "ml-latest-small": Source(
-        ratings="ratings.csv",
-        layout=_CSV,
-        about="about 100,000 ratings, 610 users (changes over time)",
-        url=f"{GROUPLENS}/ml-latest-small.zip",
-    ),
-    "ml-1m": Source(
-        ratings="ratings.dat",
-        layout=_COLONS,
-        about="1,000,209 ratings, 6,040 users, 3,706 movies",
-        url=f"{GROUPLENS}/ml-1m.zip",
-        md5="c4d9eecfca2ab87c1945afe126590906",
-        counts={"rows_read": 1_000_209},
-    ),
-    "ml-10m": Source(
-        ratings="ratings.dat",
-        layout=_COLONS,
-        about="10,000,054 ratings, 69,878 users, 10,677 movies",
-        url=f"{GROUPLENS}/ml-10m.zip",
-        md5="ce571fd55effeba0271552578f2648bd",
-        counts={"rows_read": 10_000_054},
-    ),
-    "ml-20m": Source(
-        ratings="ratings.csv",
-        layout=_CSV,
-        about="20,000,263 ratings, 138,493 users, 26,744 rated movies",
-        url=f"{GROUPLENS}/ml-20m.zip",
-        md5="cd245b17a1ae2cc31bb14903e1204af3",
-        held_out_users=10_000,
-        counts={
-            "rows_read": 20_000_263,
-            "events": 9_990_682,
-            "users": 136_677,
-            "items": 20_720,
-            "train_users": 116_677,
-            "train_items": 20_108,
-        },
-    ),
-    "ml-25m": Source(
-        ratings="ratings.csv",
-        layout=_CSV,
-        about="25,000,095 ratings, 162,541 users, 59,047 rated movies",
-        url=f"{GROUPLENS}/ml-25m.zip",
-        md5="6b51fb2759a8657d3bfcbfc42b592ada",
-        counts={"rows_read": 25_000_095},
-    ),
-    "ml-32m": Source(
-        ratings="ratings.csv",
-        layout=_CSV,
-        about="32,000,204 ratings, 200,948 users",
-        url=f"{GROUPLENS}/ml-32m.zip",
-        counts={"rows_read": 32_000_204},
-    ),
-    "netflix": Source(
-        ratings="",
-        layout=None,
-        about="100,480,507 ratings, 480,189 users, 17,770 movies; not freely distributed: fetch the Netflix Prize data "
-        "(combined_data_1..4.txt, or nf_prize_dataset.tar.gz) where you have the right to, and name it with --raw",
-        held_out_users=40_000,
-        counts={"rows_read": 100_480_507},
-    ),
-}
+def _layout(entry: Entry) -> Layout:
+    """The layout of a delimited text; "::" is ":" with an empty column between two others."""
+    read = entry.read
+    columns = read.header or tuple(name for name in (read.user, read.item, read.rating, read.time) if name)
+    if read.delimiter == "::":
+        gaps = [word for k, name in enumerate(columns, start=1) for word in (name, f"_gap{k}")]
+        columns = tuple(gaps[:-1])
+    return Layout(
+        delimiter=read.delimiter[0],
+        columns=columns,
+        user=read.user,
+        item=read.item,
+        rating=read.rating,
+        header=not read.header,
+    )
+
+
+def _source(name: str) -> Source:
+    entry = entries.load(name)
+    table = entry.reader == "table"
+    return Source(
+        ratings=entry.files["raw"][0] if table else "",
+        layout=_layout(entry) if table else None,
+        about=f"{entry.about}; {entry.how}" if entry.how else entry.about,
+        url=entry.downloads[0].url if entry.downloads else None,
+        md5=(entry.downloads[0].md5 or None) if entry.downloads else None,
+        held_out_users=entry.held_out_users,
+        counts=entry.counts,
+    )
+
+
+SOURCES: dict[str, Source] = {name: _source(name) for name in NAMES}
 GENERIC = ("csv", "parquet", "synthetic", "he2017", "transcode")
 HELD_OUT_ALREADY = ("he2017", "transcode")
 """Sources that say themselves what is held out."""
