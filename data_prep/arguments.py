@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep.catalog import about
 from data_prep.catalog.shapes import LIKE
-from data_prep.catalog.sources import SOURCES
-from data_prep.split.rules import LIANG2018_SEED, PROTOCOLS
+from data_prep.read.asked import FORMATS
+from data_prep.split.rules import CHOICES, LIANG2018_SEED, PROTOCOLS, SplitRules
 
 USAGE = "python -m data_prep NAME (--raw PATH | --download) [--out DIR] [options]"
 OWN = {
-    "csv, parquet": "your own table: a row for each rating, click or purchase",
+    "table": "your own: a row for each rating, click or purchase, in files of any format or a database",
     "he2017": "the files published with NCF: NAME.train.rating, .test.rating, .test.negative",
     "transcode": "your own train and test files, named by a feature_spec.yaml",
     "synthetic": "generated ratings: --like ml-1m, or --users, --items, --interactions",

@@ -6,10 +6,12 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+T = TypeVar("T")
 
 
 class Ranks:
@@ -44,9 +46,9 @@ class Ranks:
         ranks = range(self.size if self.is_first else 0)
         return [{name: parts[rank] for name, parts in columns.items()} for rank in ranks]
 
-    def first_error(self, mine: str | None) -> str | None:
-        """The error of the first rank that has one, on every rank."""
-        return next((error for error in self.share(self.gather(mine)) if error is not None), None)
+    def agree(self, mine: T | None) -> T | None:
+        """What the first rank brings that brings anything, on every rank."""
+        return self.share(next((found for found in self.gather(mine) if found is not None), None))
 
     def _gather_column(self, mine: npt.NDArray | None) -> list[Any]:
         """Every rank's array on rank 0; an empty one of a rank that has none, None of each where no rank has one."""

@@ -144,4 +144,3 @@ def in_memory(rows: Part, *, rule: str, threshold: float, order: str) -> EventsI
     return EventsInMemory(
         block=found.block, user_ids=user_table.ids, item_ids=item_table.ids, facts=facts, in_file=in_file
     )
-

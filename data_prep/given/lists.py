@@ -125,9 +125,7 @@ def _order(users: IntArray, items: IntArray, times: npt.NDArray | None, seed: in
     return np.lexsort((chance, users))
 
 
-def hold_out_validation(
-    users: IntArray, items: IntArray, times: npt.NDArray | None, seed: int
-) -> tuple[Pairs, Pairs]:
+def hold_out_validation(users: IntArray, items: IntArray, times: npt.NDArray | None, seed: int) -> tuple[Pairs, Pairs]:
     """Training and validation pairs: of every user with two, the latest one (without times: any) is for validation.
 
     Args:

@@ -59,9 +59,7 @@ def split(parts: Mapping[str, Given], rules: SplitRules, threshold: Mapping[str,
             )
     lengths = np.bincount(events.block.rows()[role != DROPPED], minlength=len(events.user_ids))
     item_counts = np.bincount(events.block.items[role != DROPPED], minlength=len(events.item_ids))
-    kept = Filtered(
-        events=events, users=lengths > 0, items=item_counts > 0, lengths=lengths, item_counts=item_counts
-    )
+    kept = Filtered(events=events, users=lengths > 0, items=item_counts > 0, lengths=lengths, item_counts=item_counts)
     found = assemble(Chosen(kept=kept, chooser=lambda: lambda block: role), None, all_items=True).split
     if not found.test.fold_out.nnz:
         raise ValueError("no user of --test has a training interaction; do --train and --test name users alike?")
@@ -74,9 +72,7 @@ def split(parts: Mapping[str, Given], rules: SplitRules, threshold: Mapping[str,
     return replace(found, counts=counts, notes=tuple(notes))
 
 
-def _joined(
-    parts: Mapping[str, Given], threshold: Mapping[str, float]
-) -> tuple[EventsInMemory, Roles, dict[str, int]]:
+def _joined(parts: Mapping[str, Given], threshold: Mapping[str, float]) -> tuple[EventsInMemory, Roles, dict[str, int]]:
     """One block of all parts, the role of each interaction, and how many pairs of each part are left out."""
     names = list(parts)
     ids = {}
@@ -92,7 +88,9 @@ def _joined(
     for k, name in enumerate(names):
         given = parts[name]
         columns = settle.Columns(users=users[k], items=items[k], values=given.rows.values, times=given.rows.times)
-        found = settle.settle(columns, *shape, threshold=threshold[given.kind], rule=settle.RULES[given.kind], order=ITEM)
+        found = settle.settle(
+            columns, *shape, threshold=threshold[given.kind], rule=settle.RULES[given.kind], order=ITEM
+        )
         keys = found.block.rows() * shape[1] + found.block.items
         is_new = ~np.isin(keys, before)
         if count := int(np.count_nonzero(~is_new)):

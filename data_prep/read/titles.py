@@ -41,20 +41,16 @@ def _columns(path: Path) -> tuple[list[str], list[str]]:
 
 
 def read_titles(path: Path) -> pd.Series:
-    """Titles by original item id.
+    """Titles by original item id, as text.
 
     The format follows from the name: ``*.dat`` (``::``), ``u.item`` (``|``), ``movie_titles*`` (Netflix: id,year,title
     with commas in titles), anything else is CSV with a header, id and title first. UTF-8 or Latin-1.
 
     Raises:
-        ValueError: the file is missing, or its first column is no whole number.
+        ValueError: the file is missing or cannot be read.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist, expected a file of item titles")
     ids, titles = _columns(path)
-    numbers = pd.to_numeric(pd.Series(ids, dtype=str), errors="coerce")
-    if numbers.isna().any():
-        wrong = ids[int(numbers.isna().argmax())]
-        raise ValueError(f"{path}: {wrong[:40]!r} is not an item id, expected whole numbers first")
-    found = pd.Series(titles, index=numbers.astype("int64"), dtype="object")
+    found = pd.Series(titles, index=pd.Index(ids, dtype="object"), dtype="object")
     return found[~found.index.duplicated() & (found != "")]

@@ -18,19 +18,25 @@ Leave-one-out data sets hold besides, for valid and test, whose matrices then ha
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from data_prep.split.users import Split
+from data_prep.split.matrix import CHUNK, Matrix
+from data_prep.split.result import Split
 from data_prep.write import feature_spec
 
 FORMAT_VERSION = 1
@@ -44,6 +50,20 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def working_name(folder: Path, purpose: str) -> str:
+    """Name of a file or folder beside the data set that this process works in; hidden, and gone when it is done."""
+    return f".{folder.name}.{purpose}-{socket.gethostname()}-{os.getpid()}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes of this host that were killed have left beside the data set."""
+    beginning = re.compile(rf"\.{re.escape(folder.name)}\.[a-z]+-{re.escape(socket.gethostname())}-(\d+)(-.*)?")
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        found = beginning.fullmatch(path.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def prepared_with(folder: Path) -> dict[str, Any] | None:
@@ -79,7 +99,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{n}: {old.get(n)!r} there, {new.get(n)!r} asked" for n in names if old.get(n) != new.get(n)]
 
 
-def _matrices(split: Split) -> dict[str, sp.csr_matrix]:
+def _matrices(split: Split) -> dict[str, Matrix]:
     return {
         "train": split.train,
         "valid.fold_in": split.valid.fold_in,
@@ -89,31 +109,36 @@ def _matrices(split: Split) -> dict[str, sp.csr_matrix]:
     }
 
 
-def _items_table(split: Split, titles: pd.Series | None) -> pd.DataFrame:
-    counts = np.bincount(split.train.indices, minlength=len(split.item_ids))
-    found = titles if titles is not None else pd.Series(dtype="object", index=pd.Index([], dtype="int64"))
-    names = found.reindex(split.item_ids).to_list()
-    return pd.DataFrame(
+def _items_table(split: Split, titles: pd.Series | None) -> pa.Table:
+    named: list[str | None] = [None] * len(split.item_ids)
+    if titles is not None:
+        found = titles.reindex(list(map(str, split.item_ids.to_pylist()))).to_list()
+        named = [title if isinstance(title, str) else None for title in found]
+    return pa.table(
         {
-            "index": np.arange(len(split.item_ids), dtype=np.int32),
-            "item_id": split.item_ids.astype(np.int64),
-            "title": pd.array([n if isinstance(n, str) else None for n in names], dtype="string"),
-            "count": counts.astype(np.int64),
+            "index": pa.array(np.arange(len(split.item_ids), dtype=np.int32)),
+            "item_id": split.item_ids,
+            "title": pa.array(named, pa.string()),
+            "count": pa.array(split.train.item_counts()),
         }
     )
 
 
-def _users_table(split: Split) -> pd.DataFrame:
+def _users_table(split: Split) -> pa.Table:
     ids = {"train": split.train_user_ids}
     if split.test.train_rows is None:  # else they are training users
         ids |= {"valid": split.valid.user_ids, "test": split.test.user_ids}
-    return pd.DataFrame(
-        {
-            "split": np.repeat(list(ids), [len(v) for v in ids.values()]),
-            "index": np.concatenate([np.arange(len(v), dtype=np.int32) for v in ids.values()]),
-            "user_id": np.concatenate([v.astype(np.int64) for v in ids.values()]),
-        }
-    )
+    parts = [
+        pa.table(
+            {
+                "split": pa.DictionaryArray.from_arrays(np.zeros(len(own), np.int32), [name]).cast(pa.string()),
+                "index": pa.array(np.arange(len(own), dtype=np.int32)),
+                "user_id": own,
+            }
+        )
+        for name, own in ids.items()
+    ]
+    return pa.concat_tables(parts)
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
@@ -121,22 +146,23 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     array = np.ascontiguousarray(array)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)
+        for start in range(0, len(array), CHUNK):  # a memory map is copied piece by piece
+            file.write(array[start : start + CHUNK].data)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _write_all(folder: Path, split: Split, titles: pd.Series | None) -> None:
     for name, matrix in _matrices(split).items():
-        _write_array(folder / f"{name}.indptr.npy", matrix.indptr.astype(np.int64))
-        _write_array(folder / f"{name}.indices.npy", matrix.indices.astype(np.int32))
+        _write_array(folder / f"{name}.indptr.npy", matrix.indptr)
+        _write_array(folder / f"{name}.indices.npy", matrix.indices)
     for name, held_out in (("valid", split.valid), ("test", split.test)):
         for part in ("train_rows", "candidates"):
             if (array := getattr(held_out, part)) is not None:
                 _write_array(folder / f"{name}.{part}.npy", array)
     (folder / "feature_spec.yaml").write_text(feature_spec.describe(split))
-    _items_table(split, titles).to_parquet(folder / "items.parquet", index=False)
-    _users_table(split).to_parquet(folder / "users.parquet", index=False)
+    pq.write_table(_items_table(split, titles), folder / "items.parquet")
+    pq.write_table(_users_table(split), folder / "users.parquet")
 
 
 def write(
@@ -152,7 +178,8 @@ def write(
     Raises:
         ValueError: the disk is full or the place cannot be written.
     """
-    working = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
+    remove_leftovers(folder)
+    working = folder.with_name(working_name(folder, "writing"))
     try:
         working.mkdir(parents=True)
         _write_all(working, split, titles)
@@ -163,6 +190,7 @@ def write(
             "parameters": dict(parameters),
             "counts": split.counts,
             "warnings": warnings,
+            **split.details,
             "files": files,
         }
         with (working / MANIFEST).open("w") as file:

@@ -1,0 +1,200 @@
+"""From sources to a divided data set: in memory, or by way of the disk where they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from data_prep import progress
+from data_prep.encode import external, gather, settle
+from data_prep.encode.events import FILE, ITEM, TIME, Events
+from data_prep.encode.gather import Use
+from data_prep.given import parts
+from data_prep.opening import RAW
+from data_prep.parallel import Ranks
+from data_prep.read import moments
+from data_prep.read.rows import Rows
+from data_prep.read.source import Source, read_all
+from data_prep.request import Request
+from data_prep.split import by_time, filters, leave_one_out, per_user, rules, users
+from data_prep.split.result import Split
+
+SHARE_OF_FREE = 0.5
+"""Part of the free memory that the preparation takes where --memory does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divided:
+    """A data set and what its owner is told."""
+
+    split: Split
+    notes: list[str]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """More about the source, for the manifest."""
+
+
+def divide(request: Request, sources: Mapping[str, Source], ranks: Ranks, scratch: Path) -> Divided | None:
+    """Read and divide; the data set on rank 0, None elsewhere.
+
+    Args:
+        sources: by role: `opening.RAW`, or train, test and perhaps valid.
+        scratch: folder for what does not fit into memory; all ranks see it.
+
+    Raises:
+        ValueError: the sources are broken, or what is left of them cannot be divided.
+    """
+    found = _of_table(request, sources[RAW], ranks, scratch) if RAW in sources else _given(request, sources, ranks)
+    if found is None:
+        return None
+    source = next(iter(sources.values()))
+    return replace(found, notes=[*source.schema.notes, *found.notes], about=_about(request, source))
+
+
+def _about(request: Request, source: Source) -> dict[str, Any]:
+    schema = source.schema
+    columns = {"user": schema.user, "item": schema.item, schema.kind: schema.value, "time": schema.time}
+    return {"columns": {role: name for role, name in columns.items() if name}, "time_unit": schema.time_unit}
+
+
+def _order(request: Request) -> str:
+    """The order of a user's interactions that a protocol needs."""
+    protocol, choice = request.rules.protocol, request.rules.choice
+    if protocol == rules.LIANG2018:
+        return FILE
+    latest = protocol == rules.PER_USER and choice == rules.LATEST
+    by_time = protocol in (rules.LEAVE_ONE_OUT, rules.TIME) or latest or request.rules.max_user_items
+    return TIME if by_time else ITEM
+
+
+def memory_of(request: Request) -> int:
+    """Bytes that the preparation may take."""
+    return request.memory or int(SHARE_OF_FREE * psutil.virtual_memory().available)
+
+
+def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> Divided | None:
+    """One table, divided by a protocol."""
+    order = _order(request)
+    limits = replace(request.rules, held_out_users=request.held_out_users())
+    watch = Watch(source)
+    threshold = request.positive_above(source.schema.kind)
+    memory = ranks.share(memory_of(request) if ranks.is_first else None)
+    needed = source.rows_estimate() * gather.ROW_BYTES + external.BASE_BYTES
+    on_disk = ranks.share(needed > memory)
+    if on_disk and order == FILE:
+        raise ValueError(
+            f"--protocol liang2018 keeps the order of the source and needs about {needed / 2**30:.1f} GiB of memory, "
+            f"it may take {memory / 2**30:.1f} GiB; raise --memory or use --protocol default"
+        )
+    if on_disk:
+        read = partial(external.gather, watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
+    else:
+        read = partial(gather.gather, watch, ranks, threshold=threshold, order=order)
+    events: Events | None = read_all(source, read, ranks.agree)
+    suspicious = watch.notes(ranks)
+    if events is None:
+        return None
+    progress.step(f"splitting ({request.rules.protocol})")
+    notes = [*suspicious, *filters.of_threshold(events, threshold)]
+    try:
+        kept = filters.filtered(events, limits)
+        split = _split(kept, limits, source, scratch if on_disk else None)
+    except ValueError as error:
+        raise ValueError("; ".join([str(error), *notes])) from None
+    facts = events.facts
+    notes += [*split.notes, *_dropped(request, threshold, facts.rows_below)]
+    return Divided(split=split, notes=[*notes, *repeats_note(facts.rows_overridden, facts.rated_down, threshold)])
+
+
+def _split(kept: filters.Filtered, limits: rules.SplitRules, source: Source, scratch: Path | None) -> Split:
+    if limits.protocol == rules.LEAVE_ONE_OUT:
+        return leave_one_out.split(kept, limits, scratch)
+    if limits.protocol == rules.PER_USER:
+        return per_user.split(kept, limits, scratch)
+    if limits.protocol == rules.TIME:
+        schema = source.schema
+        borders = [
+            moments.moment(text, schema) if text else None for text in (limits.validation_from, limits.test_from)
+        ]
+        split = by_time.split(
+            kept, limits, *borders, scratch=scratch, shown=lambda value: moments.written(value, schema.time_unit)
+        )
+        return replace(split, details={"times": {**split.details["times"], "unit": schema.time_unit}})
+    return users.split(kept, limits, scratch)
+
+
+def _given(request: Request, sources: Mapping[str, Source], ranks: Ranks) -> Divided | None:
+    """Parts that are given."""
+    found: dict[str, parts.Given] = {}
+    threshold = {source.schema.kind: request.positive_above(source.schema.kind) for source in sources.values()}
+    for role in ("train", "valid", "test"):
+        if role in sources:
+            source = sources[role]
+            use = Use(rule=settle.RULES[source.schema.kind], threshold=threshold[source.schema.kind])
+            rows = read_all(source, partial(gather.read, source, ranks, use), ranks.agree)
+            if rows is not None:
+                found[role] = parts.Given(rows=rows, kind=source.schema.kind)
+    if not ranks.is_first:
+        return None
+    texts = {role: (bool(g.rows.names.get("user")), bool(g.rows.names.get("item"))) for role, g in found.items()}
+    if len(set(texts.values())) > 1:
+        raise ValueError(
+            "the ids of --train, --valid and --test are of several types (whole numbers and text); write them alike"
+        )
+    split = parts.split(found, request.rules, threshold)
+    return Divided(split=split, notes=[*split.notes, *repeats_note(split.counts["duplicates_dropped"], 0, 0.0)])
+
+
+class Watch:
+    """A source whose times are looked at while it is read."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._seen = source, list[tuple[int, int]]()
+
+    @property
+    def schema(self) -> Any:
+        return self._source.schema
+
+    def rows_estimate(self) -> int:
+        """As the source's."""
+        return self._source.rows_estimate()
+
+    def read(self, rank: int, size: int, use: Any, **options: Any) -> Any:
+        """As the source's."""
+        self._seen.clear()
+        unit = self._source.schema.time_unit
+
+        def watched(rows: Rows) -> Any:
+            if rows.times is not None:
+                self._seen.append(moments.outside(rows.times, unit))
+            return use(rows)
+
+        return self._source.read(rank, size, watched, **options)
+
+    def notes(self, ranks: Ranks) -> list[str]:
+        """Sentences on times before 1970 and in the future, on rank 0."""
+        found = [pair for mine in ranks.gather(self._seen) for pair in mine]
+        return moments.warnings(found, self._source.schema) if found else []
+
+
+def _dropped(request: Request, threshold: float, rows_below: int) -> list[str]:
+    """A sentence on rows that a threshold drops, where every row was to be expected to count."""
+    if not rows_below or request.rules.protocol != rules.LEAVE_ONE_OUT:
+        return []
+    return [f"{rows_below:,} rows are at or below the threshold {threshold:g} and are no interactions"]
+
+
+def repeats_note(rows: int, down: int, threshold: float) -> Sequence[str]:
+    """A sentence about repeated pairs, if there are any."""
+    if not rows:
+        return []
+    if not down:
+        return [f"{rows:,} repeated (user, item) pairs were kept once"]
+    return [
+        f"{rows:,} rows were overridden by a later row of the same user and item; {down:,} pairs are left out: they "
+        f"were rated above {threshold:g}, and later at or below it"
+    ]
