@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from data_prep.description import Description
 
 BLUE, RED = "#4878a8", "#c85a4a"
-WIDTH, HEIGHT = 4.0, 3.2
+WIDTH, HEIGHT = 4.0, 3.6
 """Of a panel, in inches."""
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def _plain(axis: Any) -> None:
-    """Numbers written out on a logarithmic axis."""
+    """Numbers of an axis written out, as 10,000."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -32,6 +32,7 @@ def _draw_lengths(axes: Axes, found: Description) -> None:
     labels = [f"{low:,}" if low == high else f"{low:,}-{high:,}" for low, high, _ in bins]
     axes.bar(range(len(bins)), [rows for _, _, rows in bins], color=BLUE)
     axes.set_xticks(range(len(bins)), labels, rotation=45, ha="right")
+    _plain(axes.yaxis)
     axes.set_title("Lengths of histories", fontsize=10)
     axes.set_xlabel("items of a training user (number)")
     axes.set_ylabel("users (number)")
@@ -57,6 +58,7 @@ def _draw_times(axes: Axes, found: Description) -> None:
     axes.stairs(histogram["counts"], edges, fill=True, color=BLUE)
     shown = [edges[0], edges[len(edges) // 2], edges[-1]]
     axes.set_xticks(shown, [when(value, unit).partition(" ")[0] for value in shown])
+    _plain(axes.yaxis)
     axes.set_title("Interactions over time", fontsize=10)
     axes.set_xlabel("time (UTC)" if unit and unit != "number" else "time (unit of the source)")
     axes.set_ylabel("interactions (number)")

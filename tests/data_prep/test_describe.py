@@ -199,7 +199,7 @@ def test_the_picture_has_its_panels(tiny: Path, tmp_path: Path) -> None:
     assert_units(figure)
     found.save_picture(tmp_path / "d.png")
     height, width, _ = imread(tmp_path / "d.png").shape
-    assert (width, height) == (1800, 480)
+    assert (width, height) == (1800, 540)
     found.save_picture(tmp_path / "d.svg")
     assert "Interactions over time" in (tmp_path / "d.svg").read_text()
 
