@@ -19,9 +19,9 @@ BEGIN = """# Known data sets
 Each is one YAML file in `data_prep/catalog/`, and its name is NAME of `python -m data_prep NAME`. The counts are those
 that were published; the preparation compares its own with them and says where they differ.
 
-Tests prepare `ml-100k` and `ml-latest-small` from the original files where those are there. **No file of a data set other
-than MovieLens was fetched where this was written, which has no network**: addresses, columns and counts are from the
-publications and public code that each entry names. Downloads were tested with a server on the same machine.
+A test prepares `ml-100k` from the original file where that is there. **No file of a data set other than MovieLens was
+fetched where this was written, which has no network**: addresses, columns and counts are from the publications and
+public code that each entry names. Downloads were tested with a server on the same machine.
 
 ## What they hold and how to get them
 
