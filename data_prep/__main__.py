@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from data_prep import progress
 from data_prep.arguments import build_parser
+from data_prep.catalog import entries
 from data_prep.catalog.shapes import LIKE, Shape
-from data_prep.split.rules import SplitRules
+from data_prep.read.asked import Asked
+from data_prep.split.rules import DEFAULT, HELD_OUT_SHARES, RENAMED, SplitRules
 
 if TYPE_CHECKING:
+    from data_prep.catalog.entry import Entry
     from data_prep.request import Request
 
 
@@ -32,45 +35,86 @@ def _shape(args: argparse.Namespace) -> Shape | None:
     return Shape(users=users, items=items, interactions=interactions, ratings=base.ratings and not args.no_ratings)
 
 
-def _request(args: argparse.Namespace) -> Request:
-    from data_prep.request import Request  # late: imports much
+def _texts(value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
 
+
+def _asked(args: argparse.Namespace) -> Asked:
+    return Asked(
+        raw=tuple(args.raw),
+        format=args.format,
+        delimiter=args.delimiter.replace("\\t", "\t"),
+        header=_texts(args.header),
+        encoding=args.encoding,
+        user=args.user_column,
+        item=args.item_column,
+        rating=args.rating_column,
+        time=args.time_column,
+        event=args.event_column,
+        event_weights=args.event_weights,
+        positive_events=_texts(args.positive_events),
+        database=args.database,
+        sql=args.sql,
+    )
+
+
+def _rules(args: argparse.Namespace, entry: Entry | None) -> SplitRules:
+    protocol = RENAMED.get(args.protocol, args.protocol) or (entry.protocol if entry else DEFAULT)
+    share = args.held_out_share
+    return SplitRules(
+        protocol=RENAMED.get(protocol, protocol),
+        min_user_items=args.min_user_items,
+        min_item_users=args.min_item_users,
+        k_core=args.k_core,
+        max_user_items=args.max_user_items,
+        fold_out_share=args.fold_out_share,
+        seed=args.seed,
+        negatives=args.negatives,
+        candidates=args.candidates,
+        validation_from=args.validation_from,
+        test_from=args.test_from,
+        held_out_share=HELD_OUT_SHARES.get(protocol, SplitRules.held_out_share) if share is None else share,
+        validation_share=args.validation_share,
+        choice=args.choice,
+    )
+
+
+def _request(args: argparse.Namespace) -> Request:
+    from data_prep.request import NAMES, Request  # late: imports much
+
+    entry = None if args.name in NAMES else entries.load(args.name)
+    parts = {part: tuple(getattr(args, part)) for part in ("train", "valid", "test") if getattr(args, part)}
     return Request(
         name=args.name,
-        out=(args.out or Path("data") / args.name).absolute(),
-        raw=args.raw,
+        out=_out(args).absolute(),
+        asked=_asked(args),
+        parts=parts,
         download=args.download,
         overwrite=args.overwrite,
-        threshold=args.threshold,
+        threshold=args.threshold if args.threshold is not None or entry is None else entry.threshold,
         held_out=args.held_out_users,
-        rules=SplitRules(
-            protocol=args.protocol,
-            min_user_items=args.min_user_items,
-            min_item_users=args.min_item_users,
-            fold_out_share=args.fold_out_share,
-            seed=args.seed,
-            negatives=args.negatives,
-            candidates=args.candidates,
-        ),
-        user_column=args.user_column,
-        item_column=args.item_column,
-        rating_column=args.rating_column,
-        time_column=args.time_column,
-        delimiter=args.delimiter,
+        rules=_rules(args, entry),
         titles=args.titles,
+        memory=args.memory,
         shape=_shape(args),
     )
+
+
+def _out(args: argparse.Namespace) -> Path:
+    """Where the data set goes: --out, or data/NAME."""
+    return args.out or Path("data") / args.name.removesuffix(".yaml").removesuffix(".yml").replace("/", "-")
 
 
 def _report(manifest: dict, out: Path, seconds: float) -> None:
     for warning in manifest["warnings"]:
         print(f"note: {warning}")
     counts = manifest["counts"]
-    what = "items" if "validation_users" in counts else "users"
+    is_one_each = manifest["parameters"]["protocol"] == "leave-one-out"
     print(
         f"{counts['rows_read']:,} rows -> {counts['events']:,} events of {counts['users']:,} users and "
         f"{counts['items']:,} items; training {counts['train_users']:,} x {counts['train_items']:,}, held out "
-        f"{counts.get('validation_users', counts['held_out_users']):,} + {counts['held_out_users']:,} {what}"
+        f"{counts.get('validation_users', counts['held_out_users']):,} + {counts['held_out_users']:,} "
+        f"{'items' if is_one_each else 'users'}"
     )
     print(f"{out} ({seconds:.1f} s)")
 
@@ -79,8 +123,10 @@ def _first_line(args: argparse.Namespace, out: Path) -> str:
     """What is read and from where, known before anything that takes long is imported."""
     if args.write_csv is not None:
         return f"generating ratings in {args.write_csv}"
-    source = "by download" if args.raw is None and args.download else f"from {args.raw}" if args.raw else "from a seed"
-    return f"preparing {args.name} {source} in {out}"
+    named = [*args.raw, *(args.train or ()), *(args.test or ())]
+    more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+    source = f"from {named[0]}{more}" if named else "by download" if args.download else "from a seed"
+    return f"preparing {args.name} {'from a database' if args.sql else source} in {out}"
 
 
 def _write_csv(args: argparse.Namespace) -> None:
@@ -95,7 +141,7 @@ def _write_csv(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     with progress.shown():
-        progress.step(_first_line(args, args.out or Path("data") / args.name))
+        progress.step(_first_line(args, _out(args)))
         if args.write_csv is not None:
             _write_csv(args)
             return
@@ -108,7 +154,12 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["describe"]:
+        from data_prep import description  # late: imports much
+
+        return description.main(words[1:])
+    args = build_parser().parse_args(words)
     try:
         _run(args)
     except (ValueError, OSError) as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.catalog import about
+from data_prep.catalog import entries
 from data_prep.catalog.shapes import LIKE
 from data_prep.read.asked import FORMATS
 from data_prep.split.rules import CHOICES, LIANG2018_SEED, PROTOCOLS, SplitRules
@@ -19,23 +21,32 @@ OWN = {
     "transcode": "your own train and test files, named by a feature_spec.yaml",
     "synthetic": "generated ratings: --like ml-1m, or --users, --items, --interactions",
 }
-DATA_SETS = "data sets:\n" + "\n".join(
-    f"  {name:16} {about}"
-    for name, about in {**OWN, **{name: source.about.split(";")[0] for name, source in SOURCES.items()}}.items()
-)
 EXAMPLES = """
 
 examples:
   python -m data_prep ml-1m --download --out data/ml-1m
-  python -m data_prep csv --raw clicks.csv --user-column user --item-column article --out data/clicks
-  python -m data_prep csv --raw ratings.csv --titles movies.csv --protocol leave-one-out --out data/pairs
+  python -m data_prep table --raw 'orders/*.csv.gz' --out data/orders
+  python -m data_prep table --raw clicks/ --user-column visitor --positive-events buy --out data/clicks
+  python -m data_prep table --raw ratings.csv --protocol time --out data/by-time
 """
-MORE_EXAMPLES = """  python -m data_prep ml-20m --raw ml-20m/ --protocol liang2018 --out data/ml-20m-liang
+MORE_EXAMPLES = """  python -m data_prep table --raw ratings.csv --titles movies.csv --protocol leave-one-out --out data/pairs
+  python -m data_prep table --train train.txt --test test.txt --protocol given --out data/gowalla
+  python -m data_prep table --database sqlite:///shop.db --sql "SELECT customer, sku, bought_at FROM orders"
+  python -m data_prep mine.yaml --raw mine/ --out data/mine
+  python -m data_prep ml-20m --raw ml-20m/ --protocol liang2018 --out data/ml-20m-liang
   python -m data_prep he2017 --raw Data/ --out data/ncf-ml-1m
   python -m data_prep transcode --raw feature_spec.yaml --out data/mine
   python -m data_prep synthetic --like ml-20m --write-csv raw/ratings.csv
-  mpirun -np 4 python -m data_prep netflix --raw netflix/ --out data/netflix
+  mpirun -np 4 python -m data_prep netflix --raw netflix/ --memory 4GiB --out data/netflix
+  python -m data_prep describe data/ml-1m --picture ml-1m.png
 """
+
+
+def _data_sets() -> str:
+    """What NAME can be: forms of one's own data, then the known data sets by name."""
+    own = "\n".join(f"  {name:10} {what}" for name, what in OWN.items())
+    known = textwrap.fill(", ".join(entries.names()), 76, initial_indent="  ", subsequent_indent="  ")
+    return f"data sets:\n{own}\n  FILE.yaml  your own, described once (docs/known-data-sets.md)\nknown data sets:\n{known}"
 
 
 class _HelpAll(argparse.Action):
@@ -75,49 +86,82 @@ def build_parser(every_flag: bool = False) -> argparse.ArgumentParser:
         prog="python -m data_prep",
         usage=USAGE,
         description="Turn ratings or other interactions into a data set that the training commands read.",
-        epilog=DATA_SETS + EXAMPLES + (MORE_EXAMPLES if every_flag else ""),
+        epilog=_data_sets() + EXAMPLES + (MORE_EXAMPLES if every_flag else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help="a data set, listed below")
     parser.add_argument("--help-all", nargs=0, action=_HelpAll, help="list every option, the rare ones too")
     _add_files(_Flags(parser, "files", every_flag))
-    _add_columns(_Flags(parser, "columns of csv and parquet", every_flag))
+    _add_columns(_Flags(parser, "columns of table (found by their names and shown)", every_flag))
     _add_rules(_Flags(parser, "filtering and splitting (defaults as in Liang et al. 2018)", every_flag))
     _add_synthetic(_Flags(parser, "synthetic", every_flag))
     return parser
 
 
+def size(text: str) -> int:
+    """Bytes of "4GiB", "512 MB" or "3g"."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
+    if found is None or not found[2]:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, expected a number and a unit, as 4GiB or 512MiB")
+    power = "kmgt".index(found[2]) + 1
+    return int(float(found[1]) * (1000 if not found[3] and "b" in text.lower() else 1024) ** power)
+
+
+def weights(text: str) -> dict[str, float]:
+    """Weights of events, as "view=1,buy=5"."""
+    try:
+        pairs = [pair.rsplit("=", 1) for pair in text.split(",")]
+        return {name.strip(): float(weight) for name, weight in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of events and weights, as view=1,buy=5") from None
+
+
 def _add_files(files: _Flags) -> None:
-    files.common("--raw", type=Path, metavar="PATH", help="file, folder, zip or tar with the original data")
-    files.common("--download", action="store_true", help="fetch it (MovieLens only); kept beside --out")
+    files.common(
+        "--raw", nargs="+", default=[], metavar="PATH", help="files, folders, globs, archives or addresses (s3://, http://)"
+    )
+    files.common("--download", action="store_true", help="fetch a known data set; it is kept beside --out")
+    files.common("--database", default="", metavar="URL", help="read from a database: postgresql://... or sqlite:///FILE")
+    files.common("--sql", default="", metavar="QUERY", help="the SELECT whose rows are read, or the name of a table")
+    for part in ("train", "valid", "test"):
+        files.rare(f"--{part}", nargs="+", metavar="PATH", help=f"protocol given: the files of the {part} part")
     files.common("--out", type=Path, metavar="DIR", help="data set folder to write (default: data/NAME)")
     files.common(
         "--titles", type=Path, metavar="FILE", help="item titles, for any NAME: CSV with id and title first, movies.dat"
     )
     files.common("--overwrite", action="store_true", help="replace another data set in --out")
+    files.rare(
+        "--memory",
+        type=size,
+        metavar="SIZE",
+        help="what does not fit into so much memory is sorted on disk, as 4GiB (default: half of what is free)",
+    )
 
 
 def _add_columns(columns: _Flags) -> None:
-    columns.common("--user-column", default="userId", metavar="NAME", help="(default: %(default)s)")
-    columns.common("--item-column", default="movieId", metavar="NAME", help="(default: %(default)s)")
+    columns.common("--user-column", default="", metavar="NAME", help="(default: by its name, as userId or customer)")
+    columns.common("--item-column", default="", metavar="NAME", help="(default: by its name, as movieId or sku)")
     columns.common(
-        "--rating-column", metavar="NAME", help="(default: rating if there is one, else every row is positive)"
+        "--rating-column", default="", metavar="NAME", help="ratings, true or false, or counts (default: by its name)"
     )
-    columns.common(
-        "--time-column",
-        default="",
-        metavar="NAME",
-        help="orders leave-one-out and repeated pairs (default: timestamp if there is one)",
+    columns.common("--time-column", default="", metavar="NAME", help="times (default: by its name, as timestamp)")
+    columns.rare("--event-column", default="", metavar="NAME", help="names of events (default: by its name)")
+    columns.common("--positive-events", default="", metavar="LIST", help="events that count, as buy,add")
+    columns.rare(
+        "--event-weights", type=weights, default={}, metavar="LIST", help="weights that add up for a pair, as view=1,buy=5"
     )
-    columns.common("--delimiter", default=",", metavar="CHAR", help="of csv (default: %(default)s)")
+    columns.rare("--format", default="", help=f"{', '.join(FORMATS)} (default: by name and contents)")
+    columns.common("--delimiter", default="", metavar="TEXT", help="of csv (default: found by itself)")
+    columns.rare("--header", default="", metavar="LIST", help="names of the columns of files without a header line")
+    columns.rare("--encoding", default="", metavar="NAME", help="of text files (default: utf-8)")
 
 
 def _add_rules(rules: _Flags) -> None:
     rules.common(
         "--threshold",
         type=float,
-        metavar="RATING",
-        help="positive if rating > this (default: 3.5; leave-one-out: 0, every rating)",
+        metavar="VALUE",
+        help="positive if rating > this (default: 3.5; leave-one-out: every rating; others than ratings: 0)",
     )
     rules.common(
         "--min-user-items", type=int, default=5, metavar="N", help="drop users with fewer items (default: %(default)s)"
@@ -125,11 +169,14 @@ def _add_rules(rules: _Flags) -> None:
     rules.common(
         "--min-item-users", type=int, default=0, metavar="N", help="drop items with fewer users (default: %(default)s)"
     )
+    rules.rare(
+        "--k-core", type=int, default=0, metavar="K", help="drop both with fewer than K, again and again, until none has"
+    )
+    rules.rare("--max-user-items", type=int, default=0, metavar="N", help="keep a user's latest N items (default: all)")
     rules.common(
         "--protocol",
-        default="default",
-        help=f"{', '.join(PROTOCOLS)}: hold out users (drawn anew, or the published split), or for NCF each user's "
-        "latest item",
+        default="",
+        help=f"{', '.join(PROTOCOLS)}: what is held out (docs/data.md); default: users, drawn by --seed",
     )
     rules.common(
         "--held-out-users",
@@ -138,25 +185,48 @@ def _add_rules(rules: _Flags) -> None:
         help="for validation, and as many for test: a number, or a share below 1 (default: 10000 for ml-20m, 40000 "
         "for netflix, else 0.1)",
     )
+    _add_rules_of_protocols(rules)
+
+
+def _add_rules_of_protocols(rules: _Flags) -> None:
+    default = SplitRules()
     rules.rare(
         "--fold-out-share",
         type=float,
-        default=0.2,
+        default=default.fold_out_share,
         metavar="S",
         help="share of a held-out user's items to be found (default: %(default)s)",
     )
     rules.rare(
         "--negatives",
         type=int,
-        default=99,
+        default=default.negatives,
         metavar="N",
         help="leave-one-out: sampled items besides each held-out one (default: %(default)s)",
     )
     rules.rare(
         "--candidates",
-        default="clean",
+        default=default.candidates,
         help="how they are sampled: clean (distinct items the user never had) or mlperf (as MLPerf drew them) "
         "(default: %(default)s)",
+    )
+    rules.rare("--validation-from", default="", metavar="TIME", help="time: when validation begins, as 2024-01-31")
+    rules.rare("--test-from", default="", metavar="TIME", help="time: when the test begins, as 2024-02-29T12:00:00Z")
+    rules.rare(
+        "--held-out-share",
+        type=float,
+        metavar="S",
+        help="time: share of all interactions for the test (default: 0.1); per-user: of each user's (default: 0.2)",
+    )
+    rules.rare(
+        "--validation-share",
+        type=float,
+        default=default.validation_share,
+        metavar="S",
+        help="time, per-user, given without --valid: share for validation (default: %(default)s)",
+    )
+    rules.rare(
+        "--choice", default=default.choice, help=f"per-user: {' or '.join(CHOICES)} interactions (default: %(default)s)"
     )
     rules.rare("--seed", type=int, default=LIANG2018_SEED, help="root seed of the split (default: %(default)s)")
 

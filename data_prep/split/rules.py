@@ -11,6 +11,8 @@ DEFAULT, LIANG2018, LEAVE_ONE_OUT, TIME, PER_USER, GIVEN = (
 PROTOCOLS = (DEFAULT, LIANG2018, LEAVE_ONE_OUT, TIME, PER_USER, GIVEN)
 RENAMED = {"users": DEFAULT}
 """Other names of protocols."""
+HELD_OUT_SHARES = {TIME: 0.1, PER_USER: 0.2}
+"""Protocol -> default of `SplitRules.held_out_share`."""
 RANDOM, LATEST = "random", "latest"
 CHOICES = (RANDOM, LATEST)
 
