@@ -29,7 +29,7 @@ examples:
   python -m data_prep table --raw clicks/ --user-column visitor --positive-events buy --out data/clicks
   python -m data_prep table --raw ratings.csv --protocol time --out data/by-time
 """
-MORE_EXAMPLES = """  python -m data_prep table --raw ratings.csv --titles movies.csv --protocol leave-one-out --out data/pairs
+MORE_EXAMPLES = """  python -m data_prep table --raw ratings.csv --titles movies.csv --protocol leave-one-out
   python -m data_prep table --train train.txt --test test.txt --protocol given --out data/gowalla
   python -m data_prep table --database sqlite:///shop.db --sql "SELECT customer, sku, bought_at FROM orders"
   python -m data_prep mine.yaml --raw mine/ --out data/mine
@@ -46,7 +46,9 @@ def _data_sets() -> str:
     """What NAME can be: forms of one's own data, then the known data sets by name."""
     own = "\n".join(f"  {name:10} {what}" for name, what in OWN.items())
     known = textwrap.fill(", ".join(entries.names()), 76, initial_indent="  ", subsequent_indent="  ")
-    return f"data sets:\n{own}\n  FILE.yaml  your own, described once (docs/known-data-sets.md)\nknown data sets:\n{known}"
+    return (
+        f"data sets:\n{own}\n  FILE.yaml  your own, described once (docs/known-data-sets.md)\nknown data sets:\n{known}"
+    )
 
 
 class _HelpAll(argparse.Action):
@@ -118,10 +120,16 @@ def weights(text: str) -> dict[str, float]:
 
 def _add_files(files: _Flags) -> None:
     files.common(
-        "--raw", nargs="+", default=[], metavar="PATH", help="files, folders, globs, archives or addresses (s3://, http://)"
+        "--raw",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="files, folders, globs, archives or addresses (s3://, http://)",
     )
     files.common("--download", action="store_true", help="fetch a known data set; it is kept beside --out")
-    files.common("--database", default="", metavar="URL", help="read from a database: postgresql://... or sqlite:///FILE")
+    files.common(
+        "--database", default="", metavar="URL", help="read from a database: postgresql://... or sqlite:///FILE"
+    )
     files.common("--sql", default="", metavar="QUERY", help="the SELECT whose rows are read, or the name of a table")
     for part in ("train", "valid", "test"):
         files.rare(f"--{part}", nargs="+", metavar="PATH", help=f"protocol given: the files of the {part} part")
@@ -148,7 +156,11 @@ def _add_columns(columns: _Flags) -> None:
     columns.rare("--event-column", default="", metavar="NAME", help="names of events (default: by its name)")
     columns.common("--positive-events", default="", metavar="LIST", help="events that count, as buy,add")
     columns.rare(
-        "--event-weights", type=weights, default={}, metavar="LIST", help="weights that add up for a pair, as view=1,buy=5"
+        "--event-weights",
+        type=weights,
+        default={},
+        metavar="LIST",
+        help="weights that add up for a pair, as view=1,buy=5",
     )
     columns.rare("--format", default="", help=f"{', '.join(FORMATS)} (default: by name and contents)")
     columns.common("--delimiter", default="", metavar="TEXT", help="of csv (default: found by itself)")
@@ -170,7 +182,11 @@ def _add_rules(rules: _Flags) -> None:
         "--min-item-users", type=int, default=0, metavar="N", help="drop items with fewer users (default: %(default)s)"
     )
     rules.rare(
-        "--k-core", type=int, default=0, metavar="K", help="drop both with fewer than K, again and again, until none has"
+        "--k-core",
+        type=int,
+        default=0,
+        metavar="K",
+        help="drop both with fewer than K, again and again, until none has",
     )
     rules.rare("--max-user-items", type=int, default=0, metavar="N", help="keep a user's latest N items (default: all)")
     rules.common(

@@ -51,8 +51,8 @@ def moment(text: str, schema: Schema) -> int | float:
         ) from None
     if unit == "number":
         raise ValueError(
-            f"{text[:40]!r} is a date, and the times of column {schema.time!r} are numbers that are no times since 1970; "
-            "name a number"
+            f"{text[:40]!r} is a date, and the times of column {schema.time!r} are numbers that are no times since "
+            "1970; name a number"
         )
     return _number(Fraction(micro, UNITS["us"]) / _PARTS[unit])
 
