@@ -70,13 +70,12 @@ def _found(table: _Table, asked: Asked) -> dict[str, str | None]:
     """Role -> its column: the one that a flag names, else the one with a usual name."""
     events = bool(asked.event or asked.event_weights or asked.positive_events)
     named: dict[str, str | None] = {"user": asked.user, "item": asked.item, "time": asked.time}
-    named |= {"event": asked.event} if events else {"value": asked.rating}
+    named["event" if events else "value"] = asked.event if events else asked.rating
     if events and asked.rating:
         raise ValueError("--rating-column does not go with events (--event-column, --event-weights, --positive-events)")
     if asked.event and not values.asked_events(asked):
         raise ValueError("--event-column needs --event-weights view=1,buy=5 or --positive-events buy beside it")
-    roles: dict[str, str | None] = {}
-    roles.update((role, name) for role, name in named.items() if name)
+    roles: dict[str, str | None] = {role: name for role, name in named.items() if name}
     for role, name in named.items():
         if name:
             if other := [r for r, n in roles.items() if n == name and r != role]:

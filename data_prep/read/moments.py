@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from data_prep.read.rows import Times
 from data_prep.read.schema import Schema
-from data_prep.read.times import UNITS, parse
+from data_prep.read.times import UNITS, magnitude, parse
 
 DAY_S = 86_400
 TOLERANCE_S = DAY_S
@@ -29,8 +29,8 @@ def moment(text: str, schema: Schema) -> int | float:
     """A moment that a user names, in the unit of the times of a source.
 
     Args:
-        text: ISO 8601 (without a zone: UTC; also a year, or a year and month: their first moment), or a number in the
-            unit of the source.
+        text: ISO 8601 (without a zone: UTC; also a year, or a year and month: their first moment), or a number of
+            seconds, milliseconds, ... since 1970, or one in the unit of the source.
 
     Raises:
         ValueError: it is no moment, or the source has no times.
@@ -41,7 +41,7 @@ def moment(text: str, schema: Schema) -> int | float:
     if unit != "number" and _YEAR.fullmatch(text):
         text = f"{text}-01" if "-" in text else f"{text}-01-01"
     elif _NUMBER.fullmatch(text) and not (unit != "number" and re.fullmatch(r"(19|20)\d{6}", text)):
-        return _number(Fraction(text))
+        return _number(_in_unit(Fraction(text), unit))
     try:
         micro = int(parse(pa.chunked_array([[text]]), "us", str, "")[0])
     except ValueError:
@@ -55,6 +55,12 @@ def moment(text: str, schema: Schema) -> int | float:
             "1970; name a number"
         )
     return _number(Fraction(micro, UNITS["us"]) / _PARTS[unit])
+
+
+def _in_unit(value: Fraction, unit: str) -> Fraction:
+    """A number that is as large as seconds, milliseconds, ... since 1970 are is one of these, whatever the unit."""
+    size = magnitude(float(abs(value)))
+    return value * _PARTS[size] / _PARTS[unit] if size and unit in _PARTS else value
 
 
 def _number(value: Fraction) -> int | float:

@@ -100,10 +100,15 @@ def _magnitude(column: pa.ChunkedArray, name: str) -> tuple[str, tuple[str, ...]
     values = np.abs(column.drop_null().cast(pa.float64(), safe=False).to_numpy())
     values = values[np.isfinite(values)]
     middle = float(np.median(values)) if len(values) else 0.0
-    for unit, each in UNITS.items():
-        if _SECONDS_FROM * each <= middle < 1000 * _SECONDS_FROM * each:
-            return unit, ()
+    if unit := magnitude(middle):
+        return unit, ()
     return "number", (f"column {name!r}: numbers as {middle:.15g} give the order, and are no times since 1970",)
+
+
+def magnitude(value: float) -> str:
+    """The unit of a time since 1970, by its size; "" for one that is too small or too large for any."""
+    fitting = (unit for unit, each in UNITS.items() if _SECONDS_FROM * each <= value < 1000 * _SECONDS_FROM * each)
+    return next(fitting, "")
 
 
 def _share(texts: pa.ChunkedArray, pattern: str) -> float:
@@ -136,6 +141,8 @@ def _form_of_texts(texts: pa.ChunkedArray, name: str) -> Form:
 
 def _normal(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Texts of times as Arrow reads them."""
+    if not len(texts) or _share(texts, _TIME) == 1:
+        return texts
     texts = pc.utf8_upper(pc.utf8_trim_whitespace(texts))
     for pattern, written in _REWRITTEN:
         texts = pc.replace_substring_regex(texts, pattern, written)
@@ -190,6 +197,13 @@ def convert(column: pa.ChunkedArray, schema: Schema, place: Place) -> Times:
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy()))
         raise ValueError(f"{place(row)}: {column.null_count} rows have an empty time, every row needs one")
+    if is_text(column.type) and pa.types.is_temporal(kind) and _casts(column, kind):
+        return (
+            column.cast(kind)
+            .cast(pa.int64() if pa.types.is_timestamp(kind) else pa.int32())
+            .to_numpy()
+            .astype(np.int64)
+        )
     if pa.types.is_string(kind) or (is_text(column.type) and pa.types.is_temporal(kind)):
         return parse(column if is_text(column.type) else column.cast(pa.string()), unit, place, name)
     try:

@@ -1,0 +1,186 @@
+"""Finding the files that the user named: files, globs, folders of parts, addresses. Nothing is read here."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.parse import unquote
+
+from data_prep.read import addresses
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""The name that Hive and Spark give to the folder of the rows whose value is missing."""
+_NOTES = re.compile(r"(readme|licen[cs]e|copying|notice|checksums?|md5sums?|sha256sums?)(\.|$)", re.IGNORECASE)
+_MARKERS = (".crc", ".md5", ".sha256", ".sha1", ".asc", ".tmp", ".lock")
+_GLOB = re.compile(r"[*?[]")
+_GLOB_OF_ADDRESSES = re.compile(r"[*[]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One file of a source."""
+
+    path: str
+    """A path, or an address, which may hold a password: show `shown`."""
+    name: str
+    """The name, of a part of a folder with the folders above it: "year=2020/part-0.parquet"."""
+    size: int
+    """Bytes; -1 where a server does not tell."""
+    stamp: str = ""
+    """What changes when the file changes."""
+    partition: Mapping[str, str | None] = field(default_factory=dict)
+    """Columns that stand in the names of folders ("year=2020"); None: the value is missing."""
+
+    @property
+    def shown(self) -> str:
+        return addresses.shown(self.path) if self.is_remote else self.path
+
+    @property
+    def is_remote(self) -> bool:
+        return addresses.is_address(self.path)
+
+    @property
+    def can_seek(self) -> bool:
+        return not (self.is_remote and addresses.is_web(self.path))
+
+    def open(self) -> IO[bytes]:
+        """The bytes of the file.
+
+        Raises:
+            ValueError: an address that cannot be opened.
+            OSError: a file that cannot be opened.
+        """
+        return addresses.opened(self.path) if self.is_remote else Path(self.path).open("rb")
+
+
+def find(raw: Sequence[str]) -> list[File]:
+    """All files of what was named, in the order of the names; those of a folder or glob in the order of their paths.
+
+    Of a folder these are left out: hidden files and markers (_SUCCESS, .crc), empty files, notes (README, LICENSE).
+
+    Raises:
+        ValueError: something does not exist or holds no files, or folders have different partition columns.
+    """
+    files: list[File] = []
+    for one in raw:
+        files += _found_at_address(one) if addresses.is_address(one) else _found_locally(one)
+    named: set[str] = set()
+    for file in files:
+        if file.path in named:
+            raise ValueError(f"{file.shown} is named twice, every file is read once")
+        named.add(file.path)
+    _check_partitions(files)
+    return files
+
+
+def _found_at_address(raw: str) -> list[File]:
+    if addresses.scheme(raw) in ("file", "local"):
+        return _found_locally(raw.split("://", 1)[1])
+    base = _before_wildcards(raw) if _GLOB_OF_ADDRESSES.search(raw) else raw.rstrip("/")
+    files, single = [], True
+    for address, info in addresses.found(raw):
+        single = address == raw
+        inside = address[len(base) :].lstrip("/") if address.startswith(base) and not single else ""
+        name = inside or PurePosixPath(addresses.shown(address)).name
+        size = -1 if info.get("size") is None else int(info["size"])
+        files.append(
+            File(path=address, name=name, size=size, stamp=addresses.stamp(info), partition=partition_of(name))
+        )
+    return files if single and files else _parts(files, addresses.shown(raw))
+
+
+def _before_wildcards(raw: str) -> str:
+    """The folder in which the first part with a wildcard stands: "data" of "data/part-*.csv"."""
+    found = _GLOB.search(raw)
+    return raw[: found.start()].rpartition("/")[0] if found else raw
+
+
+def _local(path: Path, name: str) -> File:
+    state = path.stat()
+    return File(
+        path=str(path), name=name, size=state.st_size, stamp=str(state.st_mtime_ns), partition=partition_of(name)
+    )
+
+
+def _found_locally(raw: str) -> list[File]:
+    path = Path(raw)
+    if path.is_file():
+        return [_local(path, path.name)]
+    if path.is_dir():
+        inside = [p for p in sorted(path.rglob("*")) if p.is_file()]
+        return _parts([_local(p, p.relative_to(path).as_posix()) for p in inside], raw)
+    if not _GLOB.search(raw):
+        raise ValueError(f"{raw} does not exist; name the file, the folder, a glob or an address with --raw")
+    base = Path(_before_wildcards(raw))
+    matched: list[File] = []
+    for one in sorted(Path(p) for p in glob.glob(raw, recursive=True)):
+        inside = sorted(p for p in one.rglob("*") if p.is_file()) if one.is_dir() else [one]
+        matched += [_local(p, p.relative_to(base).as_posix()) for p in inside]
+    unique = {file.path: file for file in matched}  # "**" matches a folder and its files
+    return _parts(list(unique.values()), raw)
+
+
+def _parts(files: Sequence[File], raw: str) -> list[File]:
+    """The files that hold rows.
+
+    Raises:
+        ValueError: none is left.
+    """
+    kept = [f for f in files if not is_marker(f.name)]
+    full = [f for f in kept if f.size != 0]
+    if not full:
+        reason = f"{len(kept)} files, all empty" if kept else f"no files to read ({len(files)} hidden or markers)"
+        reason = reason if files else "no files"
+        raise ValueError(f"{raw} holds {reason}; name the file, the folder or a glob of the interactions with --raw")
+    return full
+
+
+def is_marker(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    hidden = any(p.startswith((".", "_")) and "=" not in p for p in parts) or "__MACOSX" in parts
+    return hidden or parts[-1].lower().endswith(_MARKERS) or _NOTES.match(parts[-1]) is not None
+
+
+def partition_of(name: str) -> dict[str, str | None]:
+    """The columns that the folders of a part name: {"year": "2020"} of "year=2020/part-0.csv"."""
+    found: dict[str, str | None] = {}
+    for folder in PurePosixPath(name).parts[:-1]:
+        column, equals, value = folder.partition("=")
+        if equals and column:
+            found[unquote(column)] = None if value == NULL_PARTITION else unquote(value)
+    return found
+
+
+def _check_partitions(files: Sequence[File]) -> None:
+    for file in files[1:]:
+        if list(file.partition) != list(files[0].partition):
+            first, this = (", ".join(f.partition) or "none" for f in (files[0], file))
+            raise ValueError(
+                f"{file.shown} is in folders with the partition columns {this}, {files[0].shown} with {first}; "
+                "every part needs the same"
+            )
+
+
+def stamps(files: Sequence[File]) -> str:
+    """A digest of names, sizes and times (or ETags): equal means that the files are those that were read before."""
+    rows = [f"{f.name} {f.size} {f.stamp}" for f in files]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def contents(files: Sequence[File]) -> str:
+    """SHA-256 over the contents: of one file that of the file, of several that of the list of theirs."""
+    digests = [_sha256(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _sha256(file: File) -> str:
+    digest = hashlib.sha256()
+    with file.open() as opened:
+        while block := opened.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
