@@ -73,18 +73,21 @@ def smallest(numbers: Any) -> Any:
     return numbers.astype(np.int32) if numbers.min() >= -(2**31) and numbers.max() < 2**31 else numbers
 
 
-def joined(parts: Sequence[Part]) -> Part:
-    """All rows, in order."""
-    values = [p.values for p in parts if p.values is not None]
-    times = [p.times for p in parts if p.times is not None]
-    return Part(
-        users=np.concatenate([p.users for p in parts] or [np.empty(0, np.int32)]),
-        items=np.concatenate([p.items for p in parts] or [np.empty(0, np.int32)]),
-        values=np.concatenate(values) if values else None,
-        times=np.concatenate(times) if times else None,
-        names=_names(parts),
-        left_out=sum(p.left_out for p in parts),
-    )
+def joined(parts: list[Part]) -> Part:
+    """All rows, in order. The list is emptied, so that the columns of the parts are freed one after another."""
+    names, left_out = _names(parts), sum(p.left_out for p in parts)
+    columns = {name: [getattr(p, name) for p in parts] for name in COLUMNS}
+    parts.clear()
+    none = np.empty(0, np.int32)
+    users, items = (_concatenated(columns.pop(name), none) for name in ("users", "items"))
+    values, times = (_concatenated(columns.pop(name)) for name in ("values", "times"))
+    return Part(users=users, items=items, values=values, times=times, names=names, left_out=left_out)
+
+
+def _concatenated(arrays: list[npt.NDArray | None], without: npt.NDArray | None = None) -> Any:
+    """One array of those that are there; `without` where none is."""
+    found = [array for array in arrays if array is not None]
+    return np.concatenate(found) if len(found) > 1 else found[0] if found else without
 
 
 def _names(parts: Sequence[Part]) -> dict[str, list[Names]]:
@@ -103,8 +106,8 @@ def gather(source: Source, ranks: Ranks, *, threshold: float, order: str) -> Eve
         ValueError: the source is broken.
     """
     rule = settle.RULES[source.schema.kind]
-    rows = read(source, ranks, Use(rule=rule, threshold=threshold))
-    return None if rows is None else in_memory(rows, rule=rule, threshold=threshold, order=order)
+    rows = [read(source, ranks, Use(rule=rule, threshold=threshold))]
+    return None if rows[0] is None else in_memory(rows, rule=rule, threshold=threshold, order=order)  # type: ignore[arg-type]
 
 
 def read(source: Source, ranks: Ranks, use: Use) -> Part | None:
@@ -120,15 +123,20 @@ def read(source: Source, ranks: Ranks, use: Use) -> Part | None:
     return joined(parts) if ranks.is_first else None
 
 
-def in_memory(rows: Part, *, rule: str, threshold: float, order: str) -> EventsInMemory:
-    """The interactions of some rows."""
-    users, user_table = encoded(rows.users, rows.names.get("user", ()), "user")
-    items, item_table = encoded(rows.items, rows.names.get("item", ()), "item")
-    columns = settle.Columns(users=users, items=items, values=rows.values, times=rows.times)
-    left_out, values = rows.left_out, rows.values
-    del rows
+def in_memory(held: list[Part], *, rule: str, threshold: float, order: str) -> EventsInMemory:
+    """The interactions of some rows.
+
+    Args:
+        held: the rows; the list is emptied, so that their ids are freed when they are encoded.
+    """
+    columns = dict(vars(held.pop()))
+    names, values, left_out = columns.pop("names"), columns.pop("values"), columns.pop("left_out")
+    users, user_table = encoded(columns.pop("users"), names.get("user", ()), "user")
+    items, item_table = encoded(columns.pop("items"), names.get("item", ()), "item")
+    times = columns.pop("times")
+    rows = settle.Columns(users=users, items=items, values=values, times=times)
     found = settle.settle(
-        columns, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order
+        rows, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order
     )
     high = None if values is None else values if values.dtype == np.bool_ else values > threshold
     facts = Facts(
