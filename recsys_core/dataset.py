@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from data_prep.encode.events import EventsInMemory
 from recsys_core import interactions, splitting
 from recsys_core.config import FINAL_FIT
 from recsys_core.errors import UserError, os_message
@@ -41,8 +42,14 @@ class Dataset:
     manifest: dict[str, Any] = field(default_factory=dict)
     item_frame: pd.DataFrame | None = None
     user_frame: pd.DataFrame | None = None
-    event_order: npt.NDArray[np.int64] | None = None
-    """[E] the place in time of each training interaction, for splits by time; None where times are not known."""
+    events: EventsInMemory | None = None
+    """The interactions of a table with their times, to be split; None elsewhere."""
+    time_unit: str = ""
+    """Unit of the times of `events`: s, ms, us, ns, D (days), or number; "" where there are none."""
+    notes: tuple[str, ...] = ()
+    """What its owner should know about a split in memory."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Counts of a split in memory; those of a prepared data set are in `manifest`."""
     view: str = ""
     """The view of the data set (`FINAL_FIT`), "" for the data set as it was split."""
 
@@ -72,40 +79,52 @@ class Dataset:
 
     @classmethod
     def from_frame(
-        cls, frame: Any, *, user: str = "user", item: str = "item", time: str | None = None, title: str | None = None
+        cls,
+        frame: Any,
+        *,
+        user: str = "user",
+        item: str = "item",
+        time: str | None = None,
+        rating: str | None = None,
+        threshold: float = 3.5,
+        title: str | None = None,
     ) -> Dataset:
         """Interactions of a table in memory: one a row, repeated pairs count once (the earliest).
-
-        Every row is an interaction, whatever else its columns hold. Of a table of ratings, take the latest rating of
-        each pair first: ``table.sort_values("time").drop_duplicates(["user", "item"], keep="last")``, and then the
-        rows that are rated high enough.
 
         Args:
             frame: a pandas, pyarrow or polars table.
             user: name of the column with the users' ids, of any type.
             item: name of the column with the items' ids, of any type.
-            time: name of the column to order a user's interactions by; needed to split by time.
+            time: name of the column of times: numbers, dates or ISO 8601 texts; needed to split by time.
+            rating: name of the column of ratings: the latest rating of a pair decides, and has to be above `threshold`;
+                None: every row is an interaction.
             title: name of a column with titles of the items.
 
         Raises:
             UserError: no such column, no rows, or an id that is missing.
         """
-        return cls(**vars(interactions.from_frame(frame, user=user, item=item, time=time, title=title)))
+        return cls(
+            **vars(
+                interactions.from_frame(
+                    frame, user=user, item=item, time=time, title=title, rating=rating, threshold=threshold
+                )
+            )
+        )
 
     def split(self, protocol: str = "users", **rules: Any) -> Dataset:
         """This data set with validation and test users or items held out; see `recsys_core.splitting`.
 
         Args:
-            protocol: "users" (strong generalisation, for VAE-CF) or "leave-one-out" (for NCF).
-            rules: see `splitting.split_users` and `splitting.split_leave_one_out`.
+            protocol: "users" (strong generalisation, for VAE-CF), "leave-one-out" (for NCF), "time" (the latest
+                interactions of all users) or "per-user" (a share of each user's interactions).
+            rules: see `splitting.split_users`, `split_leave_one_out`, `split_by_time` and `split_per_user`.
 
         Raises:
             UserError: an unknown protocol or rule, or too few users to hold out.
         """
         if self.is_split:
             raise UserError(f"{self.name} is split already")
-        known = interactions.Interactions(train=self.train, items=self.items, users=self.users, order=self.event_order)
-        return Dataset(**vars(splitting.split(known, protocol, rules)))
+        return Dataset(**vars(splitting.split(self, protocol, rules)))
 
     @classmethod
     def empty(cls, n_users: int, n_items: int) -> Dataset:

@@ -6,7 +6,6 @@ Shape legend: U users, I items, E interactions, R rows of a table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,13 @@ import pandas as pd
 import pyarrow
 import scipy.sparse as sp
 
+from data_prep.encode import settle
+from data_prep.encode.events import ITEM, TIME, Block, EventsInMemory, Facts
+from data_prep.read import times as reading_times
+from data_prep.read.schema import Schema
+from data_prep.split.matrix import sort_rows
 from recsys_core.errors import UserError
 from recsys_core.matrices import Csr, Parts, csr_from_scipy, item_table, user_table
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interactions:
-    """Interactions that are not split yet."""
-
-    train: Csr
-    items: pd.DataFrame
-    users: pd.DataFrame
-    order: npt.NDArray[np.int64] | None
-    """[E] the place in time of each interaction; None where times are not known."""
 
 
 def from_csr(matrix: Any, user_ids: Sequence[Any] | None, item_ids: Sequence[Any] | None) -> Parts:
@@ -76,7 +69,7 @@ def _pandas(frame: Any, columns: dict[str, str | None]) -> pd.DataFrame:
         raise UserError(f"the table cannot be read: {error}; cast its columns to text or numbers first") from None
 
 
-def _codes(ids: pd.Series, purpose: str) -> tuple[npt.NDArray[np.int64], pd.Index]:
+def _codes(ids: pd.Series, purpose: str) -> tuple[npt.NDArray[np.int32], pd.Index]:
     """[R] the place of each id among the distinct ids, which ascend; and these."""
     if missing := int(ids.isna().sum()):
         raise UserError(f"{missing:,} of {len(ids):,} rows have no {purpose}; remove these rows first")
@@ -84,54 +77,78 @@ def _codes(ids: pd.Series, purpose: str) -> tuple[npt.NDArray[np.int64], pd.Inde
         codes, distinct = pd.factorize(ids, sort=True)
     except TypeError:
         raise UserError(f"the ids of {purpose} cannot be told apart ({type(ids.iloc[0]).__name__}); use text") from None
-    return codes.astype(np.int64), pd.Index(distinct)
+    return codes.astype(np.int32), pd.Index(distinct)
 
 
-def from_frame(frame: Any, *, user: str, item: str, time: str | None, title: str | None) -> Parts:
+def from_frame(
+    frame: Any,
+    *,
+    user: str,
+    item: str,
+    time: str | None,
+    title: str | None,
+    rating: str | None,
+    threshold: float,
+) -> Parts:
     """See `Dataset.from_frame`."""
-    table = _pandas(frame, {"user": user, "item": item, "time": time, "title": title})
+    table = _pandas(frame, {"user": user, "item": item, "time": time, "rating": rating, "title": title})
     if table.empty:
         raise UserError("the table has no rows")
     users, user_ids = _codes(table["user"], "user")
     items, item_ids = _codes(table["item"], "item")
-    place = _places_in_time(table, time)
-    pairs = users * len(item_ids) + items
-    by_pair = np.lexsort((place, pairs))
-    first = by_pair[np.diff(pairs[by_pair], prepend=-1) != 0]  # of repeated pairs the earliest stays
-    indptr = np.zeros(len(user_ids) + 1, np.int64)
-    np.cumsum(np.bincount(users[first], minlength=len(user_ids)), out=indptr[1:])
-    train = Csr(indptr=indptr, indices=items[first].astype(np.int32), n_items=len(item_ids))
+    when, unit = _times(table, time)
+    columns = settle.Columns(users=users, items=items, values=_ratings(table, rating), times=when)
+    rule = settle.LATEST if rating is not None else settle.ANY
+    order = ITEM if time is None else TIME
+    found = settle.settle(columns, len(user_ids), len(item_ids), threshold=threshold, rule=rule, order=order)
+    train = Csr(
+        indptr=found.block.indptr,
+        indices=sort_rows(found.block.indptr, found.block.items, len(item_ids)),
+        n_items=len(item_ids),
+    )
+    if not len(train.indices):
+        raise UserError(f"no row has a rating above {threshold:g}; lower threshold")
     titles = None
     if title is not None:
         titles = table.drop_duplicates("item", keep="last").set_index("item")["title"].reindex(item_ids).to_numpy()
+    facts = Facts(rows_read=len(table), rows_overridden=found.overridden, rated_down=found.rated_down)
     return Parts(
         train=train,
         item_frame=item_table(item_ids, titles, train),
         user_frame=user_table({"train": user_ids}),
-        event_order=place[first] if time is not None else None,
+        events=events_of(found.block, len(item_ids), facts),
+        time_unit=unit,
     )
 
 
-def _sortable_times(times: pd.Series) -> npt.NDArray:
-    """[R] numbers that ascend with time, from numbers, dates, or texts of either."""
-    if pd.api.types.is_numeric_dtype(times):
-        return times.to_numpy()
-    numbers = pd.to_numeric(times, errors="coerce") if times.dtype == object else None
-    if numbers is not None and not numbers.isna().any():
-        return numbers.to_numpy()
-    try:
-        return pd.to_datetime(times, utc=True, format=None if times.dtype != object else "ISO8601").to_numpy()
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the times cannot be read ({error}); give numbers, dates, or ISO 8601 texts") from None
+def events_of(block: Block, n_items: int, facts: Facts) -> EventsInMemory:
+    """Interactions whose ids are their indices; a data set knows the ids behind these."""
+    users = pyarrow.array(np.arange(len(block.lengths)))
+    return EventsInMemory(block=block, user_ids=users, item_ids=pyarrow.array(np.arange(n_items)), facts=facts)
 
 
-def _places_in_time(table: pd.DataFrame, time: str | None) -> npt.NDArray[np.int64]:
-    """[R] the place of each row in the order of times, equal times in the order of the table."""
+def _ratings(table: pd.DataFrame, rating: str | None) -> npt.NDArray[np.float32] | None:
+    """[R] the ratings; labels count as 0 and 1."""
+    if rating is None:
+        return None
+    values = pd.to_numeric(table["rating"], errors="coerce").to_numpy(np.float32, na_value=np.nan)
+    if missing := int(np.isnan(values).sum()):
+        raise UserError(f"{missing:,} of {len(table):,} rows have no number as rating; remove these rows first")
+    return values
+
+
+def _times(table: pd.DataFrame, time: str | None) -> tuple[npt.NDArray | None, str]:
+    """[R] the time of each row, and their unit (`Schema.time_unit`)."""
     if time is None:
-        return np.arange(len(table))
+        return None, ""
     if missing := int(table["time"].isna().sum()):
         raise UserError(f"{missing:,} of {len(table):,} rows have no time; remove these rows first")
-    order = np.argsort(_sortable_times(table["time"]), kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    return place
+    try:
+        column = pyarrow.chunked_array([pyarrow.array(table["time"])])
+        form = reading_times.form(column, time)
+        schema = Schema(
+            names=(time,), user="", item="", time=time, types={time: form.type}, time_unit=form.unit, notes=form.notes
+        )
+        return reading_times.convert(column, schema, lambda row: f"row {row}"), form.unit
+    except (ValueError, pyarrow.ArrowException) as error:
+        raise UserError(f"the times cannot be read ({error}); give numbers, dates, or ISO 8601 texts") from None

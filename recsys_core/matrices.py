@@ -6,13 +6,15 @@ Shape legend: U users, I items, E interactions, S held-out rows, B some rows, N 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import scipy.sparse as sp
+
+from data_prep.encode.events import EventsInMemory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,10 @@ class Parts:
     user_frame: pd.DataFrame
     valid: HeldOut | None = None
     test: HeldOut | None = None
-    event_order: npt.NDArray[np.int64] | None = None
+    events: EventsInMemory | None = None
+    time_unit: str = ""
+    notes: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def item_table(item_ids: object, titles: object, train: Csr) -> pd.DataFrame:

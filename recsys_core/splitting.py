@@ -1,77 +1,121 @@
-"""Splitting a data set in memory, by the rules and the random streams of `python -m data_prep`.
+"""Splitting a data set in memory, by the code and the random streams of `python -m data_prep`.
 
-The same interactions give the same split here and there (but for leave-one-out without times, where pairs repeat).
-Shape legend: U users, I items, E interactions, S held-out
-rows, N negatives of each.
+The same interactions give the same split here and there. Shape legend: U users, I items, E interactions.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import scipy.sparse as sp
+import pandas as pd
+import pyarrow as pa
 
+from data_prep.encode.events import Block, EventsInMemory, Facts
+from data_prep.read import moments
+from data_prep.read.schema import Schema
+from data_prep.split import by_time, leave_one_out, per_user, result, rules, users
+from data_prep.split.filters import Filtered, filtered
+from data_prep.split.matrix import Matrix
+from data_prep.split.rules import LIANG2018_SEED as SEED
+from data_prep.split.rules import SplitRules
 from recsys_core.errors import UserError
-from recsys_core.interactions import Interactions
-from recsys_core.matrices import HeldOut, Parts, csr_from_scipy, item_table, user_table
-from recsys_core.seeding import generator
+from recsys_core.interactions import events_of
+from recsys_core.matrices import Csr, HeldOut, Parts, item_table, user_table
 
-SEED = 98765
-MIN_ITEMS_TO_SPLIT = 5
-BLOCK_CELLS = 1 << 26
-"""Users x items whose known pairs are looked up in one table of flags (64 MiB)."""
+ARGUMENTS = {
+    "held-out-users": "held_out",
+    "held-out-share": "held_out",
+    "validation-share": "validation",
+    "fold-out-share": "fold_out",
+}
+"""Flag of the command -> the rule here, where it has another name."""
+Divide = Callable[[Filtered, Schema], result.Split]
 
 
-def split(data: Interactions, protocol: str, rules: Mapping[str, Any]) -> Parts:
+def split(data: Any, protocol: str, given: Mapping[str, Any]) -> Parts:
     """See `Dataset.split`."""
     if protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol {protocol!r}, known are: {', '.join(PROTOCOLS)}")
-    known = list(inspect.signature(PROTOCOLS[protocol]).parameters)[1:]
-    for name in rules:
+    known = [name for name, p in inspect.signature(PROTOCOLS[protocol]).parameters.items() if p.kind != p.VAR_KEYWORD]
+    known += FILTERS
+    for name in given:
         if name not in known:
             raise UserError(f"unknown rule {name!r} of split({protocol!r}), known are: {', '.join(known)}")
-    return PROTOCOLS[protocol](data, **rules)
+    chosen, divide = PROTOCOLS[protocol](**given)
+    schema = Schema(names=(), user="", item="", time="time" if data.time_unit else None, types={},
+                    time_unit=data.time_unit)  # fmt: skip
+    try:
+        found = divide(filtered(_events(data), chosen), schema)
+    except ValueError as error:
+        raise UserError(_in_python(str(error))) from None
+    return _parts(data, found)
 
 
-def _enough_items(matrix: sp.csr_matrix, min_user_items: int) -> npt.NDArray[np.int64]:
-    """Rows of the users with enough items."""
-    kept = np.flatnonzero(np.diff(matrix.indptr) >= max(min_user_items, 1))
-    if not len(kept):
-        raise UserError(f"no user has {min_user_items} items; lower min_user_items")
-    return kept
+FILTERS = ("min_user_items", "min_item_users", "k_core", "max_user_items")
 
 
-def _fold_out(matrix: sp.csr_matrix, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """[E] True for items to be found: int(share * n) of each user's n, drawn without replacement."""
-    lengths = np.diff(matrix.indptr)
-    rows = np.repeat(np.arange(matrix.shape[0]), lengths)
-    order = np.lexsort((rng.random(matrix.nnz), rows))
-    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], lengths)
-    count = np.where(lengths >= MIN_ITEMS_TO_SPLIT, (share * lengths).astype(np.int64), 0)
-    chosen = np.zeros(matrix.nnz, bool)
-    chosen[order] = place < np.repeat(count, lengths)
-    return chosen
+def _in_python(message: str) -> str:
+    """A message of the command with the names of rules instead of flags."""
+    return re.sub(r"--([a-z-]*[a-z])", lambda m: ARGUMENTS.get(m[1], m[1].replace("-", "_")), message)
 
 
-def _entries(matrix: sp.csr_matrix, chosen: npt.NDArray[np.bool_]) -> sp.csr_matrix:
-    """A matrix of the same shape with some of the entries."""
-    before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
-    return sp.csr_matrix((matrix.data[chosen], matrix.indices[chosen], before[matrix.indptr]), shape=matrix.shape)
+def _events(data: Any) -> EventsInMemory:
+    """The interactions of a data set that is not split."""
+    if data.events is not None:
+        return data.events
+    train = data.train
+    return events_of(
+        Block(first=0, indptr=train.indptr, items=train.indices), train.n_items, Facts(rows_read=len(train.indices))
+    )
+
+
+def _csr(matrix: Matrix) -> Csr:
+    return Csr(indptr=matrix.indptr, indices=matrix.indices, n_items=matrix.n_items)
+
+
+def _parts(data: Any, found: result.Split) -> Parts:
+    """The data set of a split, with the ids of the data set that was split."""
+    train = _csr(found.train)
+    user_ids, items = data.users["user_id"], data.items
+
+    def ids(places: pa.Array) -> pd.Index:
+        return pd.Index(user_ids.iloc[places.to_numpy()])
+
+    def held_out(part: result.HeldOut) -> HeldOut:
+        return HeldOut(
+            fold_in=_csr(part.fold_in),
+            fold_out=_csr(part.fold_out),
+            train_rows=part.train_rows,
+            candidates=part.candidates,
+        )
+
+    of_splits = {"train": ids(found.train_user_ids)}
+    if found.test.train_rows is None:
+        of_splits |= {"valid": ids(found.valid.user_ids), "test": ids(found.test.user_ids)}
+    columns = found.item_ids.to_numpy()
+    return Parts(
+        train=train,
+        valid=held_out(found.valid),
+        test=held_out(found.test),
+        item_frame=item_table(items["item_id"].to_numpy()[columns], items["title"].to_numpy()[columns], train),
+        user_frame=user_table(of_splits),
+        notes=tuple(map(_in_python, found.notes)),
+        counts=dict(found.counts),
+    )
 
 
 def split_users(
-    data: Interactions, held_out: float = 0.1, fold_out: float = 0.2, seed: int = SEED, min_user_items: int = 5
-) -> Parts:
+    held_out: float = 0.1, fold_out: float = 0.2, seed: int = SEED, **filters: int
+) -> tuple[SplitRules, Divide]:
     """Users held out (strong generalisation; Liang et al. 2018, section 4.1).
 
     Args:
         held_out: users for validation, and as many for the test: a share below 1, else a number.
         fold_out: share of a held-out user's items that is to be found.
-        min_user_items: users with fewer items are left out.
+        filters: see `FILTERS`; users with fewer than min_user_items (5) are left out.
 
     Raises:
         UserError: too few users.
@@ -81,131 +125,95 @@ def split_users(
             f"held_out is {held_out} and fold_out {fold_out}, expected a share or a number of users above 0, and a "
             "share between 0 and 1"
         )
-    matrix = data.train.to_scipy()
-    kept = _enough_items(matrix, min_user_items)
-    count = int(held_out) if held_out >= 1 else max(1, int(held_out * len(kept)))
-    if count < 1 or len(kept) - 2 * count < 1:
-        raise UserError(
-            f"cannot hold out {count} users for validation and {count} for the test: {len(kept)} users have at least "
-            f"{min_user_items} items"
-        )
-    order = generator(seed, "users").permutation(len(kept))
-    trained, valid, test = (np.sort(kept[part]) for part in np.split(order, [len(kept) - 2 * count, len(kept) - count]))
-    columns = np.flatnonzero(np.bincount(matrix[trained].indices, minlength=data.train.n_items))
-    user_ids, item_ids = data.users["user_id"].to_numpy(), data.items["item_id"].to_numpy()
-
-    def held(rows: npt.NDArray[np.int64], name: str) -> HeldOut:
-        own = matrix[rows][:, columns].tocsr()
-        own.sort_indices()
-        chosen = _fold_out(own, fold_out, generator(seed, f"fold-out/{name}"))
-        return HeldOut(fold_in=csr_from_scipy(_entries(own, ~chosen)), fold_out=csr_from_scipy(_entries(own, chosen)))
-
-    train = csr_from_scipy(matrix[trained][:, columns])
-    titles = data.items["title"].to_numpy()[columns]
-    ids = {name: user_ids[rows] for name, rows in (("train", trained), ("valid", valid), ("test", test))}
-    return Parts(
-        train=train,
-        valid=held(valid, "valid"),
-        test=held(test, "test"),
-        item_frame=item_table(item_ids[columns], titles, train),
-        user_frame=user_table(ids),
-    )
+    chosen = SplitRules(held_out_users=held_out, fold_out_share=fold_out, seed=seed, **filters)
+    return chosen, lambda kept, schema: users.split(kept, chosen)
 
 
-def split_leave_one_out(data: Interactions, negatives: int = 99, seed: int = SEED, min_user_items: int = 5) -> Parts:
+def split_leave_one_out(
+    negatives: int = 99, candidates: str = "clean", seed: int = SEED, **filters: int
+) -> tuple[SplitRules, Divide]:
     """Each user's latest item is for the test, the one before it for validation (He et al. 2017, section 4.1).
 
     Without times the two are drawn by `seed`. Each held-out item has sampled negatives.
 
     Args:
         negatives: items without an interaction in each list of candidates.
-        min_user_items: users with fewer items are left out.
+        candidates: "clean" (distinct items that the user never had) or "mlperf" (as MLPerf drew them).
+        filters: see `split_users`.
 
     Raises:
         UserError: nobody has three items, or too few items are left to draw negatives from.
     """
-    matrix = data.train.to_scipy()
-    kept = _enough_items(matrix, min_user_items)
-    users = np.repeat(np.arange(data.train.n_users), np.diff(matrix.indptr))
-    is_kept = np.isin(users, kept)
-    place = data.order if data.order is not None else generator(seed, "leave-one-out").random(len(users))
-    order = np.lexsort((np.asarray(place)[is_kept], users[is_kept]))
-    rows = np.searchsorted(kept, users[is_kept][order])
-    columns, items = np.unique(matrix.indices[is_kept][order], return_inverse=True)
-    lengths = np.bincount(rows)
-    from_end = np.cumsum(lengths)[rows] - 1 - np.arange(len(rows))
-    is_test, is_valid = (from_end == 0) & (lengths[rows] >= 2), (from_end == 1) & (lengths[rows] >= 3)
-    if not is_valid.any():
-        raise UserError("no user has three items: one to train on, one for validation, one for the test")
-    shape = (len(kept), len(columns))
+    if candidates not in ("clean", "mlperf"):
+        raise UserError(f"candidates is {candidates!r}, expected clean or mlperf")
+    chosen = SplitRules(protocol=rules.LEAVE_ONE_OUT, negatives=negatives, candidates=candidates, seed=seed, **filters)
+    return chosen, lambda kept, schema: leave_one_out.split(kept, chosen)
 
-    def part(chosen: npt.NDArray[np.bool_]) -> sp.csr_matrix:
-        return sp.csr_matrix((np.ones(int(chosen.sum()), np.float32), (rows[chosen], items[chosen])), shape)
 
-    train, seen, everything = part(~is_test & ~is_valid), part(~is_test), part(np.ones(len(rows), bool))
+def split_by_time(
+    validation_from: Any = "", test_from: Any = "", held_out: float = 0.1, validation: float = 0.1, **filters: int
+) -> tuple[SplitRules, Divide]:
+    """Training before one moment, validation from it, the test from another one, for all users.
 
-    def held(chosen: npt.NDArray[np.bool_], known: sp.csr_matrix, name: str) -> HeldOut:
-        own, found = rows[chosen], items[chosen].astype(np.int32)
-        lists = _draw_negatives(everything[own], negatives, seed, name)
-        wanted = sp.csr_matrix((np.ones(len(own), np.float32), (np.arange(len(own)), found)), (len(own), shape[1]))
-        return HeldOut(
-            fold_in=csr_from_scipy(known[own]),
-            fold_out=csr_from_scipy(wanted),
-            train_rows=own.astype(np.int32),
-            candidates=np.column_stack([found, lists]),
-        )
+    Args:
+        validation_from, test_from: moments as ISO 8601 texts, dates, or numbers in the unit of the times; "": by the
+            shares.
+        held_out: share of all interactions for the test, where test_from is not given.
+        validation: share of all interactions for validation, where validation_from is not given.
+        filters: see `split_users`.
 
-    trained = csr_from_scipy(train)
-    return Parts(
-        train=trained,
-        valid=held(is_valid, train, "valid"),
-        test=held(is_test, seen, "test"),
-        item_frame=item_table(
-            data.items["item_id"].to_numpy()[columns], data.items["title"].to_numpy()[columns], trained
-        ),
-        user_frame=user_table({"train": data.users["user_id"].to_numpy()[kept]}),
+    Raises:
+        UserError: there are no times, or a part would be empty.
+    """
+    _check_shares(held_out, validation)
+    texts = [t.isoformat() if hasattr(t, "isoformat") else str(t) for t in (validation_from, test_from)]
+    chosen = SplitRules(protocol=rules.TIME, held_out_share=held_out, validation_share=validation, **filters)
+
+    def divide(kept: Filtered, schema: Schema) -> result.Split:
+        borders = [moments.moment(text, schema) if text else None for text in texts]
+        return by_time.split(kept, chosen, *borders, shown=lambda value: moments.written(value, schema.time_unit))
+
+    return chosen, divide
+
+
+def split_per_user(
+    held_out: float = 0.2, validation: float = 0.1, choice: str = rules.RANDOM, seed: int = SEED, **filters: int
+) -> tuple[SplitRules, Divide]:
+    """A share of every user's interactions held out (the protocol of NGCF and LightGCN).
+
+    Args:
+        held_out: share of each user's interactions for the test.
+        validation: share of them for validation.
+        choice: "random", or "latest" by time.
+        filters: see `split_users`.
+
+    Raises:
+        UserError: the latest are asked for and there are no times, or a part would be empty.
+    """
+    _check_shares(held_out, validation)
+    if choice not in rules.CHOICES:
+        raise UserError(f"choice is {choice!r}, expected {' or '.join(rules.CHOICES)}")
+    chosen = SplitRules(
+        protocol=rules.PER_USER,
+        held_out_share=held_out,
+        validation_share=validation,
+        choice=choice,
+        seed=seed,
+        **filters,
     )
+    return chosen, lambda kept, schema: per_user.split(kept, chosen)
 
 
-def _repeats(drawn: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """[S, N] True where an entry stands earlier in its row already."""
-    order = np.argsort(drawn, axis=1, kind="stable")
-    ascending = np.take_along_axis(drawn, order, axis=1)
-    repeated = np.zeros(drawn.shape, bool)
-    np.put_along_axis(repeated, order[:, 1:], ascending[:, 1:] == ascending[:, :-1], axis=1)
-    return repeated
-
-
-def _draw_negatives(known: sp.csr_matrix, count: int, seed: int, purpose: str) -> npt.NDArray[np.int32]:
-    """[S, N] distinct items that are not among the known ones [S, I] of each row."""
-    free = known.shape[1] - np.diff(known.indptr)
-    if free.min() < count:
+def _check_shares(held_out: float, validation: float) -> None:
+    if not (held_out > 0 and validation > 0 and held_out + validation < 1):
         raise UserError(
-            f"negatives is {count}, but a user has only {free.min()} of {known.shape[1]} items left to draw from"
+            f"held_out is {held_out} and validation {validation}, expected shares above 0 that are below 1 together"
         )
-    drawn = np.empty((known.shape[0], count), np.int32)
-    step = max(1, BLOCK_CELLS // max(1, known.shape[1]))
-    for block, start in enumerate(range(0, known.shape[0], step)):
-        rng = generator(seed, f"negatives/{purpose}/{block}")
-        drawn[start : start + step] = _draw_block(known[start : start + step].toarray() > 0, count, rng)
-    return drawn
 
 
-def _draw_block(known: npt.NDArray[np.bool_], count: int, rng: np.random.Generator) -> npt.NDArray[np.int32]:
-    """[S, N] distinct items, False in `known` [S, I]; entries are drawn anew until all are right."""
-    n_items = known.shape[1]
-    drawn = rng.integers(0, n_items, (len(known), count), dtype=np.int32)
-    free = n_items - known.sum(axis=1)
-    for row in np.flatnonzero(free < 2 * count):  # few items left: rejection would take long
-        drawn[row] = rng.permutation(np.flatnonzero(~known[row]))[:count]
-    pending = np.arange(len(known))
-    while len(pending):
-        lists = drawn[pending]
-        wrong = known[pending[:, None], lists] | _repeats(lists)
-        lists[wrong] = rng.integers(0, n_items, int(wrong.sum()), dtype=np.int32)
-        drawn[pending] = lists
-        pending = pending[wrong.any(axis=1)]
-    return drawn
-
-
-PROTOCOLS: dict[str, Callable[..., Parts]] = {"users": split_users, "leave-one-out": split_leave_one_out}
+PROTOCOLS: Mapping[str, Callable[..., tuple[SplitRules, Divide]]] = {
+    "users": split_users,
+    "leave-one-out": split_leave_one_out,
+    "time": split_by_time,
+    "per-user": split_per_user,
+}

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "data_prep": {"data_prep"},
-    "recsys_core": {"recsys_core"},
+    "recsys_core": {"recsys_core", "data_prep"},
     "vaecf": {"vaecf", "recsys_core"},
     "ncf_tf": {"ncf_tf", "recsys_core"},
     "serving": {"serving", "recsys_core"},

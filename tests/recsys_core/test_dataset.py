@@ -40,8 +40,8 @@ def test_a_table_of_text_ids(kind: int) -> None:
     assert data.items["item_id"].tolist() == ["sku-1", "sku-2", "sku-3"]
     assert data.items["count"].tolist() == [2, 1, 1]
     assert data.train.to_scipy().toarray().tolist() == [[1, 1, 0], [1, 0, 1]]
-    assert data.event_order is not None
-    assert np.argsort(data.event_order).tolist() == [2, 3, 0, 1]  # (ann, 1) at 10, bob's at 5 and 6, (ann, 2) at 30
+    assert data.events is not None
+    assert data.events.block.items.tolist() == [0, 1, 0, 2]  # ann's at 10 and 30, bob's at 5 and 6
     assert not data.is_split
 
 
@@ -141,9 +141,9 @@ def test_items_are_held_out_as_the_command_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("protocol", "rules", "message"),
     [
-        ("random", {}, "unknown protocol 'random', known are: users, leave-one-out"),
+        ("random", {}, "unknown protocol 'random', known are: users, leave-one-out, time, per-user"),
         ("users", {"share": 0.1}, "unknown rule 'share' of split.'users'., known are: held_out, fold_out, seed"),
-        ("users", {"held_out": 60}, "cannot hold out 60 users for validation and 60 for the test"),
+        ("users", {"held_out": 60}, "cannot hold out 60 users for validation and 60 for test"),
         ("users", {"min_user_items": 1000}, "no user has 1000 items"),
         ("leave-one-out", {"negatives": 69}, "negatives is 69, but a user has only"),
     ],
@@ -204,8 +204,8 @@ def test_a_file_without_permission_is_one_line(
 def test_times_of_any_kind_are_ordered_by_time(times: list[Any], order: list[int]) -> None:
     rows = pd.DataFrame({"user": [1, 1, 1], "item": [0, 1, 2], "time": times})
     data = Dataset.from_frame(rows, time="time")
-    assert data.event_order is not None
-    assert np.argsort(data.event_order).tolist() == order
+    assert data.events is not None
+    assert data.events.block.items.tolist() == order
     with pytest.raises(UserError, match="the times cannot be read"):
         Dataset.from_frame(rows.assign(time=["soon", "later", "now"]), time="time")
 
