@@ -1,4 +1,4 @@
-"""Files at addresses (s3://, gs://, https://, ...), through fsspec. No message holds a password, a key or a signature."""
+"""Files at addresses (s3://, gs://, https://, ...), through fsspec. Messages hold no password, key or signature."""
 
 from __future__ import annotations
 

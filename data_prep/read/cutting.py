@@ -165,16 +165,16 @@ class _Cutter:
         self._skip(before)
         self.offset = before + len(self._line(is_open))
 
-    def _leaves_open(self, content: bytes) -> bool:
-        """Whether a field in quotes goes on behind the content, which begins outside of quotes."""
-        return self._span.text.quotes and bool(content.count(b'"') % 2)
+    def _leaves_open(self, content: bytes, start: int = 0, end: int | None = None) -> bool:
+        """Whether a field in quotes goes on behind a part of the content that begins outside of quotes."""
+        return self._span.text.quotes and bool(content.count(b'"', start, end) % 2)
 
     def _line(self, is_open: bool = False) -> bytes:
         """The next line; `is_open`: it begins inside of quotes."""
         line, searched, first_end = self._rest, 0, 0
         while True:
             while end := line.find(b"\n", searched) + 1:
-                is_open ^= self._leaves_open(line[searched:end])
+                is_open ^= self._leaves_open(line, searched, end)
                 first_end = first_end or end
                 if not is_open:
                     return self._cut(line, end)
@@ -236,11 +236,11 @@ class _Cutter:
     def _last_line_end(self, content: bytes) -> int:
         """After the last line end outside of quotes; 0 where there is none."""
         cut = content.rfind(b"\n") + 1
-        is_open = self._leaves_open(content[:cut])
+        is_open = self._leaves_open(content, 0, cut)
         while is_open and cut:
             quote = content.rfind(b'"', 0, cut)
             before = content.rfind(b"\n", 0, max(quote, 0)) + 1
-            is_open ^= self._leaves_open(content[before:cut])
+            is_open ^= self._leaves_open(content, before, cut)
             cut = before
         return cut
 

@@ -1,4 +1,4 @@
-"""Delimited text: a header line or given names, then rows. Blocks are parsed by Arrow, only the wanted columns of them."""
+"""Delimited text: a header line or given names, then rows. Arrow parses blocks, and only the wanted columns."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ STAND_IN = "\x1f"
 """The character that a delimiter of several characters is replaced by, for a parser that knows only one."""
 PACKED = 4
 """About how much longer a text is than its compressed file."""
+_PART = 1 << 17
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?$")
 _CANONICAL = r"^[ \t]*(0|-?[1-9][0-9]*)[ \t]*$"
@@ -292,16 +293,24 @@ def has_leading_zero(content: bytes, delimiter: str, negative: bool) -> bool:
     Args:
         negative: look behind minus signs too, which dates have as well.
     """
-    before = {ord(delimiter), 10, 34, 32, 43, *((45,) if negative else ())}
-    raw = np.frombuffer(b"\n" + content, np.uint8)
-    for start in range(0, len(raw), 1 << 18):
-        part = raw[start : start + (1 << 18) + 2]
-        follows = part[2:] - np.uint8(48) < 10  # wraps below "0"
-        follows |= (part[2:] | np.uint8(32)) == 120
-        follows &= part[1:-1] == 48
-        places = np.flatnonzero(follows)
-        if len(places) and np.isin(part[places], list(before)).any():
-            return True
+    before = np.array([ord(delimiter), 10, 34, 32, 43, *((45,) if negative else ())], np.uint8)
+    raw = np.frombuffer(content, np.uint8)
+    if len(raw) > 1 and raw[0] == 48 and (raw[1] - np.uint8(48) < 10 or raw[1] | 32 == 120):
+        return True
+    found, more = np.empty(_PART, bool), np.empty(_PART, bool)
+    for start in range(0, len(raw), _PART):
+        part = raw[start : start + _PART + 2]
+        first, zero, following = part[:-2], part[1:-1], part[2:]
+        is_so, other = found[: len(first)], more[: len(first)]
+        np.equal(zero, 48, out=is_so)
+        is_so &= np.greater(first - np.uint8(48), 9, out=other)  # no digit: wraps below "0"
+        is_so &= np.less(following - np.uint8(48), 75, out=other)  # a digit or a letter
+        if is_so.any():
+            places = np.flatnonzero(is_so)
+            follows = following[places]
+            may_be = (follows - np.uint8(48) < 10) | (follows | np.uint8(32) == 120)
+            if np.isin(first[places[may_be]], before).any():
+                return True
     return False
 
 

@@ -120,8 +120,8 @@ def _spaced(entry: Entry, lines: Sequence[str]) -> str:
     widths = {len(line.split()) for line in lines}
     if len(widths) == 1 and max(widths) > 1 and len(lines) > 1:
         raise ValueError(
-            f"{entry.shown} holds {max(widths)} fields a line, divided by blanks: say whether these are rows (--delimiter "
-            "' ') or lists of a user and all of its items (--format lists)"
+            f"{entry.shown} holds {max(widths)} fields a line, divided by blanks: say whether these are rows "
+            "(--delimiter ' ') or lists of a user and all of its items (--format lists)"
         )
     return "lists" if max(widths) > 1 else "csv"
 

@@ -5,8 +5,6 @@ Shape legend: R rows of a block.
 
 from __future__ import annotations
 
-import uuid
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -33,14 +31,25 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return plain(column.cast(kind.value_type))
     if isinstance(kind, pa.BaseExtensionType):
         storage = pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
-        return _uuid_texts(storage) if kind.extension_name == "arrow.uuid" else plain(storage)
+        return _uuid_texts(storage) if _name(kind) in ("arrow.uuid", "uuid") else plain(storage)
     return column.cast(pa.string()) if is_text(kind) and not pa.types.is_string(kind) else column
+
+
+def _name(kind: pa.BaseExtensionType) -> str:
+    """The name of an extension type, or that of the database's type that Arrow does not know."""
+    return kind.type_name if kind.extension_name == "arrow.opaque" else kind.extension_name
 
 
 def _uuid_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Texts such as 123e4567-e89b-12d3-a456-426614174000 of 16 bytes each."""
-    texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
-    return pa.chunked_array([pa.array(texts, pa.string())])
+    valid = column.is_valid().to_numpy()
+    found = b"".join(column.drop_null().to_pylist())
+    digits = np.frombuffer(found.hex().encode(), np.uint8).reshape(-1, 32)
+    texts = np.insert(digits, [8, 12, 16, 20], ord("-"), axis=1)
+    offsets = np.concatenate([[0], np.cumsum(36 * valid.astype(np.int64))]).astype(np.int32)
+    mask = pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    buffers = [mask, pa.py_buffer(offsets), pa.py_buffer(texts.tobytes())]
+    return pa.chunked_array([pa.Array.from_buffers(pa.string(), len(column), buffers)])
 
 
 def read_type(column: pa.ChunkedArray, name: str, typed: bool) -> pa.DataType:
@@ -54,10 +63,11 @@ def read_type(column: pa.ChunkedArray, name: str, typed: bool) -> pa.DataType:
     Raises:
         ValueError: values of this type are no ids.
     """
+    numeric = isinstance(column.type, pa.BaseExtensionType) and _name(column.type) == "numeric"
     column = plain(column)
     kind = column.type
     if is_text(kind):
-        return pa.string() if typed or not _all_canonical(column) else pa.int64()
+        return pa.string() if (typed and not numeric) or not _all_canonical(column) else pa.int64()
     if pa.types.is_null(kind):
         return pa.string()
     if pa.types.is_uint64(kind):

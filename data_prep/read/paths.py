@@ -118,7 +118,7 @@ def _found_locally(raw: str) -> list[File]:
         raise ValueError(f"{raw} does not exist; name the file, the folder, a glob or an address with --raw")
     base = Path(_before_wildcards(raw))
     matched: list[File] = []
-    for one in sorted(Path(p) for p in glob.glob(raw, recursive=True)):
+    for one in sorted(Path(p) for p in glob.glob(raw, recursive=True)):  # noqa: PTH207 - an absolute pattern too
         inside = sorted(p for p in one.rglob("*") if p.is_file()) if one.is_dir() else [one]
         matched += [_local(p, p.relative_to(base).as_posix()) for p in inside]
     unique = {file.path: file for file in matched}  # "**" matches a folder and its files

@@ -13,7 +13,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from data_prep.read import addresses
-from data_prep.read.paths import File, is_marker, find, partition_of
+from data_prep.read.paths import File, find, is_marker, partition_of
 
 HEAD_BYTES = 512
 MAGIC = {
@@ -37,6 +37,7 @@ class Stream:
 
     def __init__(self, raw: Any, shown: str, packed: str, close_too: Sequence[Any] = ()) -> None:
         self._raw, self._shown, self._packed, self._close_too = raw, shown, packed, close_too
+        self.closed = False
 
     def read(self, amount: int = -1) -> bytes:
         """The next bytes: `amount`, fewer only at the end; -1: all.
@@ -69,6 +70,7 @@ class Stream:
         return f"{self._shown} {what}, so rows are missing; copy or download it again"
 
     def close(self) -> None:
+        self.closed = True
         for one in (self._raw, *self._close_too):
             one.close()
 
@@ -141,7 +143,7 @@ def compression_of(head: bytes) -> str:
 
 
 class _Archive:
-    """The members of a zip or tar, read where they lie. A tar is read on from where it is, as long as that is possible."""
+    """The members of a zip or tar, read where they lie. A tar is read on from where it is, if possible."""
 
     def __init__(self, open_file: Callable[[], Any], kind: str, shown: str) -> None:
         self._open_file, self.kind, self._shown = open_file, kind, shown
@@ -182,7 +184,8 @@ class _Archive:
 
     def _of_tar(self, member: str) -> Any:
         if self._tar is None or member in self._passed:
-            self._tar, self._passed = tarfile.open(fileobj=self._open_file(), mode="r|"), set()
+            self._tar = tarfile.open(fileobj=self._open_file(), mode="r|")  # noqa: SIM115 - read on later
+            self._passed = set()
         while (entry := self._tar.next()) is not None:
             self._passed.add(entry.name)
             if entry.name == member and (stream := self._tar.extractfile(entry)):

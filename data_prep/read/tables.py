@@ -43,7 +43,10 @@ class Piece:
 class Reader(Protocol):
     """The files of one format."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column."""
+
     sample: pa.Table
     """Up to SAMPLE_ROWS first rows of all columns."""
     typed: bool

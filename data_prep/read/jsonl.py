@@ -1,0 +1,184 @@
+"""JSON lines: an object a line. Arrow parses blocks of them; only the wanted columns become arrays."""
+
+from __future__ import annotations
+
+import json as python_json
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+from pyarrow import json
+
+from data_prep.read.asked import Asked
+from data_prep.read.cutting import Block, Span, Text, blocks, shares
+from data_prep.read.encodings import encoding_of, mark_of
+from data_prep.read.formats import first_text
+from data_prep.read.rows import Place
+from data_prep.read.schema import Schema
+from data_prep.read.streams import Entry
+from data_prep.read.tables import MOST_SAMPLED, SAMPLE_ROWS, Piece, with_partition
+
+
+class JsonLines:
+    """The files of JSON lines of a source."""
+
+    typed = True
+    unit = "B"
+    hint = ""
+
+    def __init__(self, entries: Sequence[Entry], asked: Asked) -> None:
+        """Read the first rows.
+
+        Raises:
+            ValueError: a file is no JSON, or there are no rows.
+        """
+        self.texts = [_text(entry, asked) for entry in entries]
+        self.sample, self._row_bytes = self._sampled()
+        self.names = tuple(self.sample.column_names)
+        if not self.sample.num_rows:
+            more = f" and {len(entries) - 1} other files" if len(entries) > 1 else ""
+            raise ValueError(f"{entries[0].shown}{more} holds no rows")
+
+    def _sampled(self) -> tuple[pa.Table, float]:
+        tables, rows, size = [], 0, 0
+        for text in self.texts[:MOST_SAMPLED]:
+            head = next(blocks(Span(text=text, start=text.skip, end=None), 1 << 20), None)
+            if head is None or not head.content.strip():
+                continue
+            table = as_strings(head, _parsed(head, None))
+            size += len(head.content)
+            rows += table.num_rows
+            tables.append(with_partition(table.slice(0, SAMPLE_ROWS), text.entry, {}, list(text.entry.partition)))
+            if rows >= SAMPLE_ROWS:
+                break
+        if not tables:
+            return pa.table({}), 0.0
+        try:
+            joined = pa.concat_tables(tables, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"{self.texts[0].shown} and other files have columns of different types: {str(error).splitlines()[0]}"
+            ) from None
+        return joined.slice(0, SAMPLE_ROWS), size / max(rows, 1)
+
+    def rows_estimate(self) -> int:
+        """From the length of the first rows."""
+        size = sum(t.entry.length * (8 if t.entry.compression else 1) for t in self.texts)
+        return round(size / self._row_bytes) if self._row_bytes else 0
+
+    def total(self, rank: int, size: int) -> int:
+        """Bytes of the share of a rank; 0 where some of it is compressed."""
+        spans = shares(self.texts, rank, size)
+        return sum((s.end or 0) - s.start for s in spans) if all(s.end for s in spans) else 0
+
+    def check(self, schema: Schema) -> None:
+        """Nothing: what a line holds is known when it is read."""
+
+    def pieces(self, schema: Schema, rank: int, size: int, columns: Sequence[str]) -> Iterator[Piece]:
+        """The share of a rank in blocks."""
+        for span in shares(self.texts, rank, size):
+            for block in blocks(span):
+                types = {name: schema.types[name] for name in columns if name not in block.text.entry.partition}
+
+                def parse(block: Block = block, types: dict[str, pa.DataType] = types) -> tuple[pa.Table, Place]:
+                    table = _parsed(block, types)
+                    table = with_partition(table, block.text.entry, dict(schema.types), columns)
+                    return table, lambda row: f"{block.text.shown}, line {block.line(row)}"
+
+                yield Piece(parse=parse, amount=len(block.content))
+
+
+def _text(entry: Entry, asked: Asked) -> Text:
+    head = first_text(entry, asked, 1 << 12)
+    return Text(
+        entry=entry, encoding=encoding_of(entry, asked.encoding), skip=len(mark_of(head)[0]), quotes=False, quoted=False
+    )
+
+
+def _read(content: bytes, types: dict[str, pa.DataType] | None) -> pa.Table:
+    return json.read_json(
+        pa.BufferReader(content),
+        read_options=json.ReadOptions(use_threads=False, block_size=len(content) + 1),
+        parse_options=json.ParseOptions(
+            explicit_schema=None if types is None else pa.schema(list(types.items())),
+            unexpected_field_behavior="infer" if types is None else "ignore",
+        ),
+    )
+
+
+def as_strings(block: Block, table: pa.Table) -> pa.Table:
+    """The table with the texts that Arrow took for times as they are written."""
+    written = {f.name: pa.string() for f in table.schema if pa.types.is_timestamp(f.type)}
+    if not written:
+        return table
+    texts = _read(block.content, written)
+    for name in written:
+        table = table.set_column(table.column_names.index(name), name, texts[name])
+    return table
+
+
+def _parsed(block: Block, types: dict[str, pa.DataType] | None) -> pa.Table:
+    """The columns of a block; None: all.
+
+    Raises:
+        ValueError: a line is no object, or a value is of another type than in the first rows.
+        WiderType: a wider type can hold the value.
+    """
+    if not block.content.strip():
+        return pa.table({name: pa.array([], kind) for name, kind in (types or {}).items()})
+    read_types = None if types is None else {n: _as_written(k) for n, k in types.items()}
+    try:
+        return _read(block.content, read_types)
+    except pa.ArrowInvalid as error:
+        raise _explained(error, block, types) from None
+
+
+def _as_written(kind: pa.DataType) -> pa.DataType:
+    """The type in which Arrow reads a value: times that are texts stay texts."""
+    return pa.string() if pa.types.is_timestamp(kind) or pa.types.is_date(kind) else kind
+
+
+def _explained(error: pa.ArrowInvalid, block: Block, types: dict[str, pa.DataType] | None) -> Exception:
+    """The first line that cannot be read, found by reading line by line."""
+    lines = [line for line in block.content.split(b"\n") if line.strip(b"\r")]
+    seen: dict[str, type] = {}
+    for row, line in enumerate(lines):
+        where, shown = f"{block.text.shown}, line {block.line(row)}", f": {block.line_text(row)!r}"
+        try:
+            value = python_json.loads(line)
+        except ValueError as wrong:
+            return ValueError(f"{where}: no JSON ({str(wrong).split(': line')[0]}); expected an object a line{shown}")
+        if not isinstance(value, dict):
+            return ValueError(f"{where}: a JSON {type(value).__name__}, expected an object{shown}")
+        for name in value if types is None else types:
+            found = value.get(name)
+            if found is None:
+                continue
+            if types is not None and (problem := _unfit(name, types[name], found)):
+                return ValueError(f"{where}: column {name!r} is {found!r}, {problem}{shown}")
+            kind = float if type(found) is int else type(found)
+            if seen.setdefault(name, kind) is not kind:
+                return ValueError(
+                    f"{where}: column {name!r} is {found!r}, and {_word(seen[name])} in the rows before; every row "
+                    f"needs the same type{shown}"
+                )
+    return ValueError(f"{block.text.shown}, from line {block.line()}: {str(error).splitlines()[0]}")
+
+
+def _word(kind: type) -> str:
+    return {float: "a number", str: "a text", bool: "true or false", list: "a list", dict: "an object"}.get(kind, "?")
+
+
+def _unfit(name: str, kind: pa.DataType, found: object) -> str:
+    """Why a value is none of its type, "" if it is."""
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    if pa.types.is_integer(kind) and not (is_number and isinstance(found, int)):
+        return "a whole number in the rows before"
+    if pa.types.is_integer(kind) and not -(1 << 63) <= int(str(found)) < 1 << 63:
+        return "too large for 64 bits; write such ids as texts in all rows"
+    if pa.types.is_floating(kind) and not is_number:
+        return "a number in the rows before"
+    if pa.types.is_boolean(kind) and not isinstance(found, bool):
+        return "true or false in the rows before"
+    if (pa.types.is_string(kind) or pa.types.is_timestamp(kind)) and not isinstance(found, str):
+        return "a text in the rows before"
+    return ""

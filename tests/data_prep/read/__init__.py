@@ -1,0 +1,1 @@
+"""Tests of the readers, in the order of data_prep/read."""
