@@ -102,7 +102,7 @@ def _recognised(role: str, names: Sequence[str], where: str) -> str | None:
         found = known_names.best(names, known[role])
     if len(found) > 1:
         raise ValueError(
-            f"{where}: columns {listed(found)} could all be that of {_PLURAL[role]}; name the right one with "
+            f"{where}: each of the columns {listed(found)} could be that of {_PLURAL[role]}; name the right one with "
             f"{FLAGS[role]}"
         )
     return found[0] if found else None
@@ -222,9 +222,10 @@ def widened(schema: Schema, column: str, found: Sequence[str]) -> Schema:
         if pa.types.is_int64(kind):
             return _with_type(schema, column, pa.string())
     elif column == schema.time:
-        wider = times.wider(kind, schema.time_unit, found)
+        wider = times.wider(kind, schema.time_unit, found, column)
         if wider is not None:
-            return replace(_with_type(schema, column, wider.type), time_unit=wider.unit)
+            notes = tuple(dict.fromkeys((*schema.notes, *wider.notes)))
+            return replace(_with_type(schema, column, wider.type), time_unit=wider.unit, notes=notes)
         raise ValueError(f"{first[:40]!r} in column {column!r} is no time, as those before; {times.EXPECTED}")
     elif column == schema.value and schema.kind == "boolean" and pa.types.is_boolean(kind):
         if all(value.strip().lower() in (*values.TRUE, *values.FALSE) for value in found):

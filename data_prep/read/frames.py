@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 SAMPLE_ROWS = 20_000
+_PURE = ("string", "integer", "floating", "boolean", "bytes", "empty")
+"""Kinds of object columns whose values are of one type, as pandas names them."""
 
 
 class Frame:
@@ -55,11 +58,13 @@ def _or_nulls(series: Any, name: str) -> pa.Array:
 
 def _of_pandas(series: Any, name: str) -> pa.Array:
     """A pandas column; NaN and None are nulls, UUIDs their texts."""
-    if series.dtype == object:
-        types = Counter(type(value).__name__ for value in series[series.notna()])
-        if set(types) == {"UUID"}:
+    if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) not in _PURE:
+        types = {_type(value) for value in series[series.notna()]}
+        if types == {"UUID"}:
             series = series.map(str, na_action="ignore")
-        elif len(types) > 1 and not _numbers(set(types)):
+        elif types <= {"int", "float"}:
+            series = pd.to_numeric(series)
+        elif len(types) > 1:
             found = " and ".join(sorted(types)[:3])
             raise ValueError(
                 f"the values of column {name!r} are of several types: {found}; make them text: "
@@ -67,12 +72,11 @@ def _of_pandas(series: Any, name: str) -> pa.Array:
             )
     try:
         found = pa.Array.from_pandas(series)
-    except (pa.ArrowException, TypeError, OverflowError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the values of column {name!r} cannot be read: {str(error).splitlines()[0]}") from None
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def _numbers(types: set[str]) -> bool:
-    """Whether values of these types are numbers of different widths."""
-    integers = {"int", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
-    return types <= integers or types <= {"float", "float16", "float32", "float64"}
+def _type(value: Any) -> str:
+    """The type of a value, that of Python for a scalar of NumPy."""
+    return type(value.item() if isinstance(value, np.generic) else value).__name__

@@ -39,10 +39,9 @@ COUNTS = _set("count counts plays playcount quantity qty listens listencount pla
 VALUES = (RATINGS, LABELS, COUNTS)
 TIMES = (
     _set("timestamp timestamps unixreviewtime unixtime unixtimestamp datetime ts eventtime eventtimestamp epoch"),
-    _set(
-        "time date tdat createdat purchasedat boughtat orderedat playedat watchedat orderdate purchasedate reviewtime"
-    ),
+    _set("time date"),
 )
+_TIMES_JOINED = _set("tdat createdat purchasedat boughtat orderedat playedat watchedat orderdate purchasedate")
 _TIME_ENDS = _set("at time timestamp ts date datetime")
 _LATE = _set("updated modified deleted changed expires expired valid end ended closed birth release released")
 """First words of times that are not those of an interaction."""
@@ -73,5 +72,9 @@ def best_times(names: Sequence[str]) -> list[str]:
     """The columns whose names are the best ones of times."""
     if found := best(names, TIMES):
         return found
-    ended = [n for n in names if len(w := words(n)) > 1 and w[-1] in _TIME_ENDS]
+    ended = [n for n in names if _ends_as_time(words(n))]
     return [n for n in ended if not _LATE & set(words(n))] or ended
+
+
+def _ends_as_time(name: Sequence[str]) -> bool:
+    return (len(name) > 1 and name[-1] in _TIME_ENDS) or "".join(name) in _TIMES_JOINED

@@ -207,31 +207,47 @@ def convert(column: pa.ChunkedArray, schema: Schema, place: Place) -> Times:
     if pa.types.is_string(kind) or (is_text(column.type) and pa.types.is_temporal(kind)):
         return parse(column if is_text(column.type) else column.cast(pa.string()), unit, place, name)
     try:
-        if pa.types.is_date32(kind):
-            return column.cast(kind).cast(pa.int32()).to_numpy().astype(np.int64)
-        if pa.types.is_timestamp(kind):
-            return column.cast(pa.timestamp(kind.unit, column.type.tz)).cast(pa.int64()).to_numpy()
-        if pa.types.is_int64(kind):
-            return _trimmed(column).cast(kind).to_numpy()
-        values = _trimmed(column).cast(pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, AttributeError) as error:
-        raise ValueError(f"{place(0)} and following: column {name!r} of times: {str(error).splitlines()[0]}") from None
-    if (wrong := ~np.isfinite(values)).any():
+        values = _numbers(column, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        row = next((r for r in range(len(column)) if not _reads(column.slice(r, 1), kind)), 0)
+        found = str(column[row].as_py())[:40]
+        expected = "a whole number" if pa.types.is_int64(kind) else "a time"
+        raise ValueError(f"{place(row)}: {found!r} in column {name!r} is not {expected}, as those before") from None
+    if values.dtype.kind == "f" and (wrong := ~np.isfinite(values)).any():
         row = int(np.argmax(wrong))
         raise ValueError(f"{place(row)}: time {values[row]}, expected a number")
     return values
 
 
-def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.utf8_trim_whitespace(column) if is_text(column.type) else column
+def _numbers(column: pa.ChunkedArray, kind: pa.DataType) -> Times:
+    """[R] the times of a column whose type is that of the schema or near to it."""
+    if is_text(column.type):
+        column = pc.utf8_trim_whitespace(column)
+    if pa.types.is_date32(kind):
+        return column.cast(kind).cast(pa.int32()).to_numpy().astype(np.int64)
+    if pa.types.is_timestamp(kind):
+        zone = column.type.tz if pa.types.is_timestamp(column.type) else None
+        return column.cast(pa.timestamp(kind.unit, zone)).cast(pa.int64()).to_numpy()
+    return column.cast(kind).to_numpy()
 
 
-def wider(kind: pa.DataType, unit: str, found: Sequence[str]) -> Form | None:
+def _reads(column: pa.ChunkedArray, kind: pa.DataType) -> bool:
+    try:
+        _numbers(column, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
+
+
+def wider(kind: pa.DataType, unit: str, found: Sequence[str], name: str) -> Form | None:
     """The form of times that holds values which `kind` does not; None where there is none."""
     texts = pa.chunked_array([pa.array(found, pa.string())])
+    if not len(texts):
+        return None
     if pa.types.is_int64(kind):
         return Form(pa.float64(), unit) if _share(texts, _NUMBER) == 1 else None
     if pa.types.is_temporal(kind) and _share(_normal(texts), _TIME) == 1:
         finer = pa.types.is_date(kind) and _share(_normal(texts), _DATE) < 1
-        return Form(pa.string(), "us" if finer else unit)
+        zoned = _share(_normal(texts), _ZONED) == 1 or (pa.types.is_date(kind) and not finer)
+        return Form(pa.string(), "us" if finer else unit, () if zoned else (_no_zone(name),))
     return None
