@@ -72,14 +72,14 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutUsers:
-    """Users that the model was not trained on (NCF: whose last items it was not trained on)."""
+    """Users that the model was not trained on, or training users some of whose items it was not trained on."""
 
     fold_in: Rows
     """The items that a request holds."""
     fold_out: Rows | None
     """The items that the model should find; None for the calibration users."""
     user_ids: npt.NDArray[np.int32] | None
-    """[U] rows of `ExportFolder.users`; None where the model takes no users."""
+    """[U] rows of `ExportFolder.users`; None where the model takes no users, or knows none of these."""
 
     def requests(self, rows: npt.NDArray[np.int64], padding: int) -> Arrays:
         """The inputs of `serving` for the users of these rows."""
@@ -266,7 +266,8 @@ class ExportFolder:
 
         fold_in = rows("fold_in")
         assert fold_in is not None
-        return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=arrays.get("user_ids"))
+        user_ids = arrays.get("user_ids") if self.knows_users else None  # stored for VAE-CF too
+        return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=user_ids)
 
 
 def _why_not_exported(run: Path) -> str | None:
