@@ -89,27 +89,45 @@ class HeldOutUsers:
 
 @dataclass(frozen=True, kw_only=True)
 class IdTypes:
-    """Types of the original ids of a data set: int, or str for all that are no whole numbers."""
+    """Types of the original ids of a data set: int, or str for all that are no whole numbers within int64."""
 
     user: IdType = int
     item: IdType = int
+    below_zero: bool = False
+    """Whether some ids are whole numbers below 0; then `padding_id` is another one."""
+
+    @property
+    def smallest(self) -> int:
+        """The smallest whole number that may be an id."""
+        return LOWEST_PADDING + 1 if self.below_zero else 0
 
 
 WHOLE_NUMBERS = IdTypes()
+PADDING, LOWEST_PADDING = -1, -(2**63)
+"""`padding_id` of whole numbers where all ids are from 0, and where some are below 0."""
 
 
-def padding_id(id_type: IdType) -> Id:
-    """The id that means "none" and fills up the rows of an array of original ids."""
-    return -1 if id_type is int else ""
+def padding_id(id_type: IdType, below_zero: bool = False) -> Id:
+    """The id that means "none" and fills up the rows of an array of original ids.
+
+    Args:
+        below_zero: see `IdTypes`.
+    """
+    return "" if id_type is str else LOWEST_PADDING if below_zero else PADDING
 
 
-def _id_type(table: Path, column: str) -> IdType:
-    """Read from the file's schema, which is much faster than reading the table."""
+def _id_type(table: Path, column: str) -> tuple[IdType, bool]:
+    """The type of the ids of a table, and whether some are below 0. Reads no other column, and text not at all."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
-        return int if pa.types.is_integer(pq.read_schema(table).field(column).type) else str
+        kind = pq.read_schema(table).field(column).type
+        if not pa.types.is_integer(kind) or pa.types.is_uint64(kind):  # int64 cannot hold all of uint64
+            return str, False
+        smallest = pc.min(pq.read_table(table, columns=[column])[column]).as_py()
+        return int, smallest is not None and smallest < 0
     except FileNotFoundError:
         raise ValueError(f"{table.parent} is no complete export: {table.name} is missing; train again") from None
     except (pa.ArrowException, KeyError) as error:
@@ -227,10 +245,9 @@ class ExportFolder:
 
     @cached_property
     def id_types(self) -> IdTypes:
-        return IdTypes(
-            user=_id_type(self.folder / "users.parquet", "user_id"),
-            item=_id_type(self.folder / "items.parquet", "item_id"),
-        )
+        user, users_below = _id_type(self.folder / "users.parquet", "user_id")
+        item, items_below = _id_type(self.folder / "items.parquet", "item_id")
+        return IdTypes(user=user, item=item, below_zero=users_below or items_below)
 
     @cached_property
     def item_ids(self) -> npt.NDArray:

@@ -79,7 +79,5 @@ def test_a_better_place_never_lowers_a_metric() -> None:
 
 @pytest.mark.parametrize("text", ["ndcg", "ndcg@0", "ndcg@-1", "auc@5", "@5", "ndcg@5.5", "uncapped@5", "-recall@5"])
 def test_unknown_metrics_list_the_known(text: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"unknown metric .*ndcg, recall, uncapped-recall, map, precision, hr, coverage"
-    ):
+    with pytest.raises(ValueError, match=r"unknown metric .*: ndcg, recall, uncapped-recall, map, .*, coverage"):
         parse_metric(text)
