@@ -173,7 +173,7 @@ class Config(RunConfig):
     """Everything a run depends on; `config.yaml` of a run folder is one."""
 
     data: Path
-    """Prepared data set (python -m data_prep NAME --protocol leave-one-out, time or per-user; or he2017)."""
+    """Prepared data set (python -m data_prep NAME --protocol leave-one-out, time or per-user)."""
     preset: str = "he2017"
     """Named configuration to start from."""
     model: ModelConfig = FROM_PRESET
