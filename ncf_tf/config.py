@@ -154,7 +154,8 @@ class NcfEvaluationConfig(EvaluationConfig):
     PROTOCOL: ClassVar[str] = "sampled"
 
     metrics: tuple[str, ...] = ("hr@10", "ndcg@10")
-    """NAME@K among the sampled candidates; NAME@K/all over the whole catalogue."""
+    """NAME@K among the sampled candidates (over the whole catalogue where the data set has none); NAME@K/all over the
+    whole catalogue."""
     final_metrics: tuple[str, ...] = ("recall@10/all", "recall@50/all", "ndcg@10/all")
     """Measured besides on the best checkpoint, once."""
     primary: str = "hr@10"
@@ -172,7 +173,7 @@ class Config(RunConfig):
     """Everything a run depends on; `config.yaml` of a run folder is one."""
 
     data: Path
-    """Prepared data set (python -m data_prep NAME --protocol leave-one-out, he2017, or transcode)."""
+    """Prepared data set (python -m data_prep NAME --protocol leave-one-out, time or per-user)."""
     preset: str = "he2017"
     """Named configuration to start from."""
     model: ModelConfig = FROM_PRESET

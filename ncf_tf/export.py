@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from recsys_core import topk
 from recsys_core.compiled import compiled_top_k
 from recsys_core.dataset import Dataset
-from recsys_core.matrices import Csr
+from recsys_core.matrices import Csr, HeldOut
 from recsys_core.signatures import (
     GOLDEN_REQUESTS,
     Exported,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ncf_tf.network import NeuMfNetwork
 
 USERS = tf.TensorSpec([None], tf.int32, name="user_ids")
+GOLDEN_CANDIDATES = 100
+"""Candidates of a golden request, where the data set has none."""
 COMPILED_NUMBERS = 1 << 28
 """Hidden units that `recommend_compiled` computes at once, which bounds its memory: 1 GiB."""
 
@@ -132,12 +135,23 @@ class NcfModule(tf.Module):
         return {"items": tf.gather(candidate_items, places, batch_dims=1), "scores": best}
 
 
+def _golden_candidates(held_out: HeldOut, count: int) -> npt.NDArray[np.int32]:
+    """[count, C] candidates for golden requests: those of the data set, else distinct items from all of the catalogue,
+    other ones for each request."""
+    if held_out.candidates is not None:
+        return held_out.candidates[:count]
+    n_items = held_out.fold_in.n_items
+    spread = np.linspace(0, n_items, min(GOLDEN_CANDIDATES, n_items), endpoint=False).astype(np.int64)
+    return ((spread[None, :] + np.arange(count)[:, None]) % n_items).astype(np.int32)
+
+
 def ncf_signatures(model: NeuMfNetwork, data: Dataset, top_k: int) -> Exported:
     """The signatures of NCF, with requests of validation users."""
     held_out = data.held_out("valid")
-    assert held_out.train_rows is not None and held_out.candidates is not None
+    assert held_out.train_rows is not None
     module = NcfModule(model, data.train, top_k)
-    users, candidates = (part[:GOLDEN_REQUESTS] for part in (held_out.train_rows, held_out.candidates))
+    users = held_out.train_rows[:GOLDEN_REQUESTS]
+    candidates = _golden_candidates(held_out, len(users))
     requests = {"user_ids": users, "item_ids": padded_requests(held_out, GOLDEN_REQUESTS)}
     limit = module.history_limit
 

@@ -19,11 +19,12 @@ from ncf_tf.negatives import NegativeSampler, check_negatives_left
 from ncf_tf.network import NeuMfNetwork
 from ncf_tf.pretraining import pretrain
 from recsys_core.config import FINAL_FIT, EvaluationConfig, TrainingConfig
-from recsys_core.dataset import Dataset, check_held_out
+from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories, PairBatch, pair_batches, steps_per_epoch
 from recsys_core.input.chunks import DATA_SHARE, HistoryPart, parts_within
 from recsys_core.input.pair_parts import PairPart, pair_part_batches, pair_table
+from recsys_core.known_users import check_held_out
 from recsys_core.signatures import Exported
 from recsys_core.world import World
 
@@ -65,10 +66,10 @@ class NeuMf(NeuMfNetwork):
             check_together(self.settings["model"], self.settings["pretraining"], training, evaluation)
         except ValueError as error:
             raise UserError(str(error)) from None
-        if not self.data.is_leave_one_out:
+        if not self.data.holds_out_items:
             raise UserError(
                 f"--data {self.data.name} holds out users, and NCF knows only users that it trained on; prepare it "
-                "with --protocol leave-one-out"
+                "with --protocol leave-one-out, time or per-user"
             )
         if self.pairs_per_step(training) < ranks:
             raise UserError(

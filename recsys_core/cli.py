@@ -177,8 +177,8 @@ def _evaluate_parser(spec: ModelSpec) -> CommandParser:
         "--metrics",
         nargs="+",
         metavar="NAME@K",
-        help="NAME is one of ndcg, recall, map, precision, hr, coverage; /all after it ranks the whole catalogue, "
-        "/sampled given candidates (default: those of the run)",
+        help="NAME is one of ndcg, recall, uncapped-recall, map, precision, hr, coverage; /all after it ranks the "
+        "whole catalogue, /sampled given candidates (default: those of the run)",
     )
     parser.add_argument(
         "--baselines", nargs="*", metavar="NAME", help="besides popularity: ease (default: those of the run)"

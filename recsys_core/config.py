@@ -140,7 +140,8 @@ class EvaluationConfig:
     """The protocol of a metric that names none."""
 
     metrics: tuple[str, ...] = ("ndcg@100", "recall@20", "recall@50")
-    """NAME@K with NAME one of ndcg, recall, map, precision, hr, coverage; NAME@K/sampled among given candidates."""
+    """NAME@K with NAME one of ndcg, recall, uncapped-recall, map, precision, hr, coverage; NAME@K/sampled among given
+    candidates."""
     final_metrics: tuple[str, ...] = ()
     """Measured besides on the best checkpoint, once."""
     primary: str = "ndcg@100"

@@ -23,7 +23,7 @@ from data_prep.encode.events import EventsInMemory
 from recsys_core import interactions, splitting
 from recsys_core.config import FINAL_FIT
 from recsys_core.errors import UserError, os_message
-from recsys_core.matrices import Csr, HeldOut
+from recsys_core.matrices import Csr, HeldOut, with_found_items
 
 FORMAT_VERSION = 1
 MATRICES = ("train", "valid.fold_in", "valid.fold_out", "test.fold_in", "test.fold_out")
@@ -151,9 +151,14 @@ class Dataset:
         return self.valid is not None and self.test is not None
 
     @property
-    def is_leave_one_out(self) -> bool:
-        """Whether held-out items belong to users that the model trains on."""
+    def holds_out_items(self) -> bool:
+        """Whether some items of training users are held out; False where whole users are."""
         return self.test is not None and self.test.train_rows is not None
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether each held-out row has candidates, among which its one item is to be found (leave-one-out)."""
+        return self.test is not None and self.test.candidates is not None
 
     @cached_property
     def items(self) -> pd.DataFrame:
@@ -296,45 +301,17 @@ def verify_integrity(folder: Path) -> None:
             raise UserError(f"{folder} is damaged: {name} is not what was written; prepare the data set again")
 
 
-def check_held_out(data: Dataset) -> None:
-    """Check the lists of a leave-one-out data set against its training matrix.
-
-    Raises:
-        UserError: a user or an item beyond the matrix, or a user without a training row.
-    """
-    lengths = np.diff(data.train.indptr)
-    for split in SPLITS:
-        held_out = data.held_out(split)
-        rows, lists = held_out.train_rows, held_out.candidates
-        if rows is None or lists is None or lists.ndim != 2 or len(rows) != len(lists) or len(rows) != held_out.n_users:
-            raise UserError(f"{data.name}: {split} has no complete lists of candidates; prepare the data set again")
-        for name, ids, limit in (("user", rows, data.n_users), ("item", lists, data.n_items)):
-            if ids.size and (ids.min() < 0 or ids.max() >= limit):
-                wrong = ids.min() if ids.min() < 0 else ids.max()
-                raise UserError(f"{data.name}: {split} names {name} {wrong}, expected 0 to {limit - 1}")
-        if (without := rows[lengths[rows] == 0]).size:
-            raise UserError(
-                f"{data.name}: the user in row {without[0]} has a {split} item but no training row; a model knows "
-                "nothing of such a user"
-            )
-
-
 def _for_final_fit(data: Dataset) -> Dataset:
-    """A leave-one-out data set with its validation items among the training items, validated on its test items.
+    """The data set with its validation items among the training items, validated on its test items.
 
     For the last run, when nothing is chosen by validation items any more.
     """
-    if not data.is_leave_one_out:
-        raise UserError(f"{data.name} holds out users; --final-fit needs a data set of --protocol leave-one-out")
-    held_out = data.held_out("valid")
-    assert held_out.train_rows is not None
-    found = held_out.fold_out.to_scipy().tocoo()
-    rows = np.asarray(held_out.train_rows)[found.row]
-    train = data.train.to_scipy()
-    train = (train + sp.csr_matrix((found.data, (rows, found.col)), train.shape)).tocsr()
-    train.sort_indices()
-    merged = Csr(indptr=train.indptr.astype(np.int64), indices=train.indices.astype(np.int32), n_items=data.n_items)
-    viewed = replace(data, train=merged, valid=data.test, view=FINAL_FIT)
+    if not data.holds_out_items:
+        raise UserError(
+            f"{data.name} holds out users; --final-fit needs a data set of --protocol leave-one-out, time, per-user or "
+            "given"
+        )
+    viewed = replace(data, train=with_found_items(data.train, data.held_out("valid")), valid=data.test, view=FINAL_FIT)
     vars(viewed)["fingerprint"] = data.fingerprint  # of the data set as it was split
     return viewed
 

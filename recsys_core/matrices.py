@@ -69,8 +69,9 @@ def csr_from_scipy(matrix: sp.spmatrix) -> Csr:
 class HeldOut:
     """The known items of some users (fold-in), and the items to be found (fold-out).
 
-    Strong generalisation: users that the model is not trained on. Leave-one-out: users that it is trained on, less one
-    item each, with candidates among which the item has to be found.
+    Strong generalisation: users that the model is not trained on. Split by time, by user or as given: users that it is
+    trained on, less some items each; a user has one row at most. Leave-one-out: the same with one item each, and with
+    candidates among which it has to be found.
     """
 
     fold_in: Csr
@@ -89,6 +90,16 @@ class HeldOut:
     def n_candidates(self) -> int:
         """1 + N, or 0 without candidates."""
         return 0 if self.candidates is None else self.candidates.shape[1]
+
+
+def with_found_items(train: Csr, held_out: HeldOut) -> Csr:
+    """The training matrix with the items to be found of its held-out users."""
+    assert held_out.train_rows is not None, "the held-out users are training users"
+    found = held_out.fold_out.to_scipy().tocoo()
+    rows = np.asarray(held_out.train_rows)[found.row]
+    return csr_from_scipy(
+        train.to_scipy() + sp.csr_matrix((found.data, (rows, found.col)), (train.n_users, train.n_items))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,8 +106,10 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
     data = Dataset.open(folder).viewed(asked.view)
     if asked.other_data is not None:
         world.run_on_rank0(lambda: check_ids(asked, data, with_users=kind.needs_known_users))
-    wanted = criteria(config.evaluation)
+    wanted = criteria(config.evaluation, data)
     world.run_on_rank0(lambda: check_candidates(wanted, data))
+    if wanted.note and world.is_rank0:
+        print(f"note: {wanted.note}", file=sys.stderr, flush=True)
     components = {component: getattr(config, component) for component in kind.configs}
     if config.hardware.deterministic:
         numerics.use_deterministic_operators()

@@ -22,9 +22,18 @@ BLOCK_BYTES = 1 << 26
 """Bytes of the scores of users scored at once."""
 
 
+def _comparable(ids: Sequence[Any], index: pd.Index) -> pd.Index:
+    """Ids that are compared with those of an index. Whole numbers are not compared as floats, in which those beyond
+    2**53 are alike."""
+    given: pd.Index = pd.Index(list(ids), dtype=index.dtype if len(ids) == 0 else None)
+    if pd.api.types.is_integer_dtype(index.dtype) and pd.api.types.is_float_dtype(given.dtype):
+        given = pd.Index([int(i) if float(i).is_integer() else i for i in ids], dtype=object)
+    return given
+
+
 def _indices(ids: Sequence[Any], index: pd.Index, name: str) -> npt.NDArray[np.int64]:
     """Places of ids in an index."""
-    places = index.get_indexer(pd.Index(list(ids), dtype=index.dtype if len(ids) == 0 else None))
+    places = index.get_indexer(_comparable(ids, index))
     if (unknown := np.flatnonzero(places < 0)).size:
         raise UserError(f"unknown {name} {list(ids)[unknown[0]]!r}: it is not in the data set")
     return places.astype(np.int64)
@@ -51,8 +60,8 @@ def _check_count(k: int) -> None:
 
 def _allowed(items: pd.Index, allow: Sequence[Any] | None, deny: Sequence[Any]) -> npt.NDArray[np.bool_]:
     """[I] which items may be recommended; ids that the data set does not have are passed over."""
-    allowed = np.ones(len(items), bool) if allow is None else np.asarray(items.isin(list(allow)))
-    return allowed & ~np.asarray(items.isin(list(deny)))
+    allowed = np.ones(len(items), bool) if allow is None else np.asarray(items.isin(_comparable(allow, items)))
+    return allowed & ~np.asarray(items.isin(_comparable(deny, items)))
 
 
 def _known_histories(model: Any, users: Sequence[Any]) -> tuple[sp.csr_matrix, npt.NDArray[np.int64]]:

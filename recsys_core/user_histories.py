@@ -3,7 +3,8 @@
 users.parquet       row, user_id: one line for each user that the data set knows
 histories.npz       indptr [U + 1], item_ids [E]: everything those users have, by row (never to be recommended to them)
 calibration.npz     validation users: what a request holds (as below), without what is to be found
-test.npz            test users: fold_in.*, fold_out.* (CSR), and user_ids where the model knows its users by row
+test.npz            test users: fold_in.*, fold_out.* (CSR), and user_ids, rows of users.parquet, if they are training
+                    users
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from recsys_core.dataset import SPLITS, Dataset
-from recsys_core.matrices import Csr, HeldOut, storable
+from recsys_core.matrices import Csr, HeldOut, storable, with_found_items
 
 CALIBRATION_USERS = 1_024
 TEST_USERS = 10_000
@@ -31,16 +32,12 @@ def histories(data: Dataset) -> sp.csr_matrix:
     train = data.train.to_scipy()
     if not data.is_split:
         return train
-    if not data.is_leave_one_out:
+    if not data.holds_out_items:
         return sp.vstack([train, *(_all_items(data.held_out(split)) for split in SPLITS)], format="csr")
+    everything = data.train
     for split in SPLITS:
-        held_out = data.held_out(split)
-        found = held_out.fold_out.to_scipy().tocoo()
-        assert held_out.train_rows is not None
-        train = train + sp.csr_matrix(
-            (found.data, (np.asarray(held_out.train_rows)[found.row], found.col)), shape=train.shape
-        )
-    return train.tocsr()
+        everything = with_found_items(everything, data.held_out(split))
+    return everything.to_scipy()
 
 
 def users(data: Dataset) -> pd.DataFrame:

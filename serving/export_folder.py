@@ -72,14 +72,14 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutUsers:
-    """Users that the model was not trained on (NCF: whose last items it was not trained on)."""
+    """Users that the model was not trained on, or training users some of whose items it was not trained on."""
 
     fold_in: Rows
     """The items that a request holds."""
     fold_out: Rows | None
     """The items that the model should find; None for the calibration users."""
     user_ids: npt.NDArray[np.int32] | None
-    """[U] rows of `ExportFolder.users`; None where the model takes no users."""
+    """[U] rows of `ExportFolder.users`; None where the model takes no users, or knows none of these."""
 
     def requests(self, rows: npt.NDArray[np.int64], padding: int) -> Arrays:
         """The inputs of `serving` for the users of these rows."""
@@ -89,27 +89,45 @@ class HeldOutUsers:
 
 @dataclass(frozen=True, kw_only=True)
 class IdTypes:
-    """Types of the original ids of a data set: int, or str for all that are no whole numbers."""
+    """Types of the original ids of a data set: int, or str for all that are no whole numbers within int64."""
 
     user: IdType = int
     item: IdType = int
+    below_zero: bool = False
+    """Whether some ids are whole numbers below 0; then `padding_id` is another one."""
+
+    @property
+    def smallest(self) -> int:
+        """The smallest whole number that may be an id."""
+        return LOWEST_PADDING + 1 if self.below_zero else 0
 
 
 WHOLE_NUMBERS = IdTypes()
+PADDING, LOWEST_PADDING = -1, -(2**63)
+"""`padding_id` of whole numbers where all ids are from 0, and where some are below 0."""
 
 
-def padding_id(id_type: IdType) -> Id:
-    """The id that means "none" and fills up the rows of an array of original ids."""
-    return -1 if id_type is int else ""
+def padding_id(id_type: IdType, below_zero: bool = False) -> Id:
+    """The id that means "none" and fills up the rows of an array of original ids.
+
+    Args:
+        below_zero: see `IdTypes`.
+    """
+    return "" if id_type is str else LOWEST_PADDING if below_zero else PADDING
 
 
-def _id_type(table: Path, column: str) -> IdType:
-    """Read from the file's schema, which is much faster than reading the table."""
+def _id_type(table: Path, column: str) -> tuple[IdType, bool]:
+    """The type of the ids of a table, and whether some are below 0. Reads no other column, and text not at all."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
-        return int if pa.types.is_integer(pq.read_schema(table).field(column).type) else str
+        kind = pq.read_schema(table).field(column).type
+        if not pa.types.is_integer(kind) or pa.types.is_uint64(kind):  # int64 cannot hold all of uint64
+            return str, False
+        smallest = pc.min(pq.read_table(table, columns=[column])[column]).as_py()
+        return int, smallest is not None and smallest < 0
     except FileNotFoundError:
         raise ValueError(f"{table.parent} is no complete export: {table.name} is missing; train again") from None
     except (pa.ArrowException, KeyError) as error:
@@ -227,10 +245,9 @@ class ExportFolder:
 
     @cached_property
     def id_types(self) -> IdTypes:
-        return IdTypes(
-            user=_id_type(self.folder / "users.parquet", "user_id"),
-            item=_id_type(self.folder / "items.parquet", "item_id"),
-        )
+        user, users_below = _id_type(self.folder / "users.parquet", "user_id")
+        item, items_below = _id_type(self.folder / "items.parquet", "item_id")
+        return IdTypes(user=user, item=item, below_zero=users_below or items_below)
 
     @cached_property
     def item_ids(self) -> npt.NDArray:
@@ -266,7 +283,8 @@ class ExportFolder:
 
         fold_in = rows("fold_in")
         assert fold_in is not None
-        return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=arrays.get("user_ids"))
+        user_ids = arrays.get("user_ids") if self.knows_users else None  # stored for VAE-CF too
+        return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=user_ids)
 
 
 def _why_not_exported(run: Path) -> str | None:

@@ -62,6 +62,15 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_items(tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with several items of most users held out, and without candidates."""
+    from recsys_core.dataset import Dataset
+    from tests.item_splits import items_held_out, write
+
+    return write(items_held_out(Dataset.open(tiny_pairs)), tmp_path_factory.mktemp("data") / "tiny-items")
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real ratings, which may not be redistributed."""
     if not SHARED_DATA.is_dir():

@@ -103,7 +103,7 @@ class ExportRequests:
 
         export = open_export(folder)
         self._held_out = export.held_out_users("test")
-        padding = np.array([padding_id(export.id_types.item)], export.item_ids.dtype)
+        padding = np.array([padding_id(export.id_types.item, export.id_types.below_zero)], export.item_ids.dtype)
         self._ids = _encoded(np.append(export.item_ids, padding))  # the padding is index I
         self._users = _encoded(export.user_ids) if export.knows_users else None
 

@@ -218,8 +218,12 @@ class Evaluator:
         """Per-user metrics [S, M] of all ranks' users, and for each coverage metric which items appear [C, I].
 
         Raises:
-            SharedError: a score is NaN.
+            SharedError: a score is NaN, or the model scores training users only and these are others.
         """
+        if getattr(model, "needs_known_users", False) and self._held_out.train_rows is None:
+            raise SharedError(
+                f"{type(model).__name__} scores only users that it was trained on, and this data set holds out users"
+            )
         numerics.use_float32_products()
         is_compiled = self._device_bytes and getattr(model, "has_compiled_step", False)
         is_compiled = is_compiled and fits(self._held_out, self._device_bytes)

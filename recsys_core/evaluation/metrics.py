@@ -25,8 +25,21 @@ def recall(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(hits, axis=1) / tf.minimum(relevant, tf.cast(hits.shape[1], tf.float64))
 
 
+def uncapped_recall(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B] found / relevant: the recall of LightGCN (He et al. 2020) and NGCF (Wang et al. 2019).
+
+    A perfect list is below 1 for a user with more than K relevant items. 0 for a user with nothing relevant, whom the
+    evaluator leaves out of the mean, as these papers do.
+    """
+    return tf.reduce_sum(hits, axis=1) / relevant
+
+
 def ndcg(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
-    """[B] DCG / ideal DCG with binary gains, both truncated at K (Järvelin and Kekäläinen 2002)."""
+    """[B] DCG / ideal DCG with binary gains, both truncated at K (Järvelin and Kekäläinen 2002).
+
+    LightGCN's code has the same ideal, over min(K, relevant) places. NGCF's code has another one, over the relevant
+    items that were found, so that its values are higher.
+    """
     discounts = _discounts(hits.shape[1])
     ideal = tf.concat([[0.0], tf.cumsum(discounts)], axis=0)
     best = tf.gather(ideal, tf.cast(tf.minimum(relevant, tf.cast(hits.shape[1], tf.float64)), tf.int32))
@@ -58,6 +71,7 @@ def hit_rate(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
 PER_USER: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "ndcg": ndcg,
     "recall": recall,
+    "uncapped-recall": uncapped_recall,
     "map": average_precision,
     "precision": precision,
     "hr": hit_rate,
@@ -100,7 +114,7 @@ def parse_metric(text: str, protocol: str = "") -> Metric:
     Raises:
         ValueError: another form, an unknown name or protocol (the known ones are listed), or k below 1.
     """
-    match = re.fullmatch(r"\s*([a-z]+)@(\d+)(?:/([a-z]+))?\s*", text.lower())
+    match = re.fullmatch(r"\s*([a-z]+(?:-[a-z]+)*)@(\d+)(?:/([a-z]+))?\s*", text.lower())
     if not match or match[1] not in KNOWN or int(match[2]) < 1 or (match[3] or ALL) not in PROTOCOLS:
         raise ValueError(
             f"unknown metric {text!r}, expected NAME@K or NAME@K/PROTOCOL with K from 1, NAME one of: "

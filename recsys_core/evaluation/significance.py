@@ -102,8 +102,9 @@ def per_user(model: Recommender, data: Dataset, metric: str = "ndcg@100", *, spl
     except ValueError as error:
         raise UserError(str(error)) from None
     users = data.users
-    ids = users[users["split"] == ("train" if data.is_leave_one_out else split)].sort_values("index")["user_id"]
-    own = ids.to_numpy() if held_out.train_rows is None else ids.to_numpy()[np.asarray(held_out.train_rows)]
+    rows = held_out.train_rows
+    ids = users[users["split"] == (split if rows is None else "train")].sort_values("index")["user_id"].to_numpy()
+    own = ids if rows is None else ids[np.asarray(rows)]
     return pd.Series(evaluator.per_user(model)[str(wanted)], index=pd.Index(own, name="user"), name=metric)
 
 

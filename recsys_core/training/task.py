@@ -55,7 +55,7 @@ def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: 
         data.held_out("valid")  # raises
     if data is not model.data and (data.fingerprint, data.view) != (model.data.fingerprint, model.data.view):
         raise ValueError(f"{data.name} is not the data set that the model was made for, or another view of it")
-    wanted = criteria(settings.evaluation)
+    wanted = criteria(settings.evaluation, data)
     check_candidates(wanted, data)
     model.check_training(settings.training, settings.evaluation, ranks)
     if not model.is_closed_form:
@@ -80,7 +80,7 @@ def check_candidates(wanted: Criteria, data: Dataset) -> None:
         ValueError: names the metric and how to prepare such a data set.
     """
     sampled = [m for m in wanted.final_metrics if m.is_sampled]
-    if sampled and not data.is_leave_one_out:
+    if sampled and not data.has_candidates:
         raise ValueError(
             f"{sampled[0]} needs lists of candidates, which {data.name} has not; prepare it with "
             f"--protocol leave-one-out, or use {sampled[0].name}@{sampled[0].k}/all"

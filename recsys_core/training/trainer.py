@@ -262,6 +262,8 @@ class Trainer:
 
     def _say_plan(self, task: TrainTask, resume: bool) -> None:
         """Tell the sizes of the data and of the run, and where there are few steps in an epoch."""
+        if task.criteria.note:
+            self.announce(f"note: {task.criteria.note}")
         if task.model.is_closed_form:
             return
         given = self._given_settings(task.model).training

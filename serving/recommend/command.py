@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.engines import providers
 from serving.engines.engine import Engine, open_engine, reference_engine
-from serving.export_folder import SERVING, ExportFolder, open_export
+from serving.export_folder import SERVING, ExportFolder, Id, open_export
 from serving.progress import step
 from serving.recommend.recommender import POPULAR, Recommender
 from serving.recommend.request_flags import add_request_flags
@@ -99,15 +100,37 @@ def _report_unknown(request: Request, unknown_titles: list[str], export: ExportF
         print(f"ignored: {line}", file=sys.stderr)
 
 
+def _item_ids(values: list[str], flag: str, export: ExportFolder) -> list[Id]:
+    """The ids of a flag, separated by commas. Ids that hold commas are found too."""
+    id_type = export.id_types.item
+    with_commas = {i for i in export.item_ids.tolist() if "," in i} if id_type is str else set()
+    if not with_commas:
+        return parse_ids(",".join(values), flag, id_type)
+    return [i for value in values for i in _divided(value, with_commas)]
+
+
+def _divided(text: str, with_commas: set[str]) -> Iterator[str]:
+    """The ids of a list, each the longest that is possible."""
+    parts, most = text.split(","), max(i.count(",") for i in with_commas) + 1
+    start = 0
+    while start < len(parts):
+        ends = range(min(len(parts), start + most), start, -1)
+        joined = ((end, ",".join(parts[start:end]).strip()) for end in ends)
+        end, found = next(pair for pair in joined if pair[1] in with_commas or pair[0] == start + 1)
+        if found:
+            yield found
+        start = end
+
+
 def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
     """The request of the flags. It is checked before a model is loaded, which takes seconds."""
     types = export.id_types
     request = check_request(
         user_id=parse_user(args.user, types.user),
-        item_ids=parse_ids(",".join(args.items), "--items", types.item),
+        item_ids=_item_ids(args.items, "--items", export),
         k=args.k,
-        deny=parse_ids(args.deny, "--deny", types.item),
-        allow=parse_ids(args.allow, "--allow", types.item) if args.allow else None,
+        deny=_item_ids([args.deny], "--deny", export),
+        allow=_item_ids([args.allow], "--allow", export) if args.allow else None,
         top_k=export.top_k,
         id_types=types,
     )

@@ -53,21 +53,21 @@ def _check_text(value: object, name: str) -> str:
     return value
 
 
-def _check_id(value: object, name: str, id_type: IdType) -> Id:
+def _check_id(value: object, name: str, id_type: IdType, smallest: int) -> Id:
     if id_type is str:
         return _check_text(value, name)
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise RequestError(f"{name} holds {shorten(value)!r}, expected whole numbers")
-    if not 0 <= int(value) <= MAX_ID:
-        raise RequestError(f"{name} holds {shorten(value)}, expected 0 to {MAX_ID}")
+    if not smallest <= int(value) <= MAX_ID:
+        raise RequestError(f"{name} holds {shorten(value)}, expected {smallest} to {MAX_ID}")
     return int(value)
 
 
-def _check_ids(values: Collection[object], name: str, id_type: IdType) -> tuple[Id, ...]:
+def _check_ids(values: Collection[object], name: str, id_type: IdType, smallest: int) -> tuple[Id, ...]:
     """The ids without duplicates, in their order."""
     if len(values) > MAX_IDS:
         raise RequestError(f"{name} holds {len(values):,} ids, at most {MAX_IDS:,} are taken")
-    return tuple(dict.fromkeys(_check_id(v, name, id_type) for v in values))
+    return tuple(dict.fromkeys(_check_id(v, name, id_type, smallest) for v in values))
 
 
 def check_request(
@@ -93,12 +93,13 @@ def check_request(
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= int(k) <= top_k:
         raise RequestError(f"k is {shorten(k)!r}, expected a whole number from 1 to {top_k}")
+    least = id_types.smallest
     return Request(
-        user_id=None if user_id is None else _check_id(user_id, "user", id_types.user),
-        item_ids=_check_ids(item_ids, "items", id_types.item),
+        user_id=None if user_id is None else _check_id(user_id, "user", id_types.user, least),
+        item_ids=_check_ids(item_ids, "items", id_types.item, least),
         k=int(k),
-        deny=frozenset(_check_ids(deny, "deny", id_types.item)),
-        allow=None if allow is None else frozenset(_check_ids(allow, "allow", id_types.item)),
+        deny=frozenset(_check_ids(deny, "deny", id_types.item, least)),
+        allow=None if allow is None else frozenset(_check_ids(allow, "allow", id_types.item, least)),
         unknown_titles=unknown_titles,
     )
 

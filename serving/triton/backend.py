@@ -18,7 +18,7 @@ from serving.engines import providers
 from serving.engines.blocks import SHORT, in_blocks
 from serving.engines.engine import open_engine
 from serving.engines.savedmodel import SavedModelEngine
-from serving.export_folder import WHOLE_NUMBERS, IdType, IdTypes, open_export, padding_id
+from serving.export_folder import WHOLE_NUMBERS, IdTypes, open_export, padding_id
 from serving.recommend.recommender import Recommendation, Recommender
 from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
 from serving.recommend.titles import TitleIndex
@@ -35,8 +35,8 @@ def _input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
     return None if found is None else found.as_numpy()
 
 
-def _row_values(name: str, row: npt.NDArray) -> list[Any]:
-    """A row of an input as Python values, without the padding of id lists (-1, or "" for text)."""
+def _row_values(name: str, row: npt.NDArray, below_zero: bool) -> list[Any]:
+    """A row of an input as Python values, without the padding of id lists (see `padding_id`)."""
     if len(row) > MAX_IDS:  # checked here, before a long array becomes a list of Python numbers
         raise RequestError(f"{name} holds {len(row):,} ids, at most {MAX_IDS:,} are taken")
     if name == "k":
@@ -45,7 +45,7 @@ def _row_values(name: str, row: npt.NDArray) -> list[Any]:
         values = [v.decode() if isinstance(v, bytes) else v for v in row.tolist()]
     except UnicodeDecodeError:
         raise RequestError(f"{name} holds bytes that are no UTF-8 text") from None
-    return [v for v in values if v not in (padding_id(int), padding_id(str))]
+    return [v for v in values if v not in (padding_id(int, below_zero), padding_id(str))]
 
 
 def read_requests(
@@ -71,7 +71,7 @@ def read_requests(
 
     def row(name: str, k: int) -> list[Any] | None:
         values = present.get(name)
-        return None if values is None else _row_values(name, values[k])
+        return None if values is None else _row_values(name, values[k], id_types.below_zero)
 
     # An array without columns is an empty list. In an array with columns, a row of padding only means: no list.
     empty = {name for name, values in present.items() if values.shape[1] == 0}
@@ -98,14 +98,15 @@ def read_requests(
     return requests
 
 
-def to_arrays(answers: list[Recommendation], item_type: IdType = int) -> dict[str, npt.NDArray]:
+def to_arrays(answers: list[Recommendation], id_types: IdTypes = WHOLE_NUMBERS) -> dict[str, npt.NDArray]:
     """The output arrays: items, scores and titles [B, k], source and note [B, 1].
 
-    Short rows are filled up with item -1 (or "" if the ids are text).
+    Short rows are filled up with `padding_id` and scores of minus infinity.
     """
     width = max((len(a.item_ids) for a in answers), default=1) or 1
-    items = np.full((len(answers), width), padding_id(item_type), np.int64 if item_type is int else object)
-    encode = (lambda ids: ids) if item_type is int else (lambda ids: [i.encode() for i in ids])
+    is_number, padding = id_types.item is int, padding_id(id_types.item, id_types.below_zero)
+    items = np.full((len(answers), width), padding, np.int64 if is_number else object)
+    encode = (lambda ids: ids) if is_number else (lambda ids: [i.encode() for i in ids])
     scores = np.full((len(answers), width), -np.inf, np.float32)
     titles = np.full((len(answers), width), b"", object)
     for k, answer in enumerate(answers):
@@ -179,7 +180,7 @@ class TritonPythonModel:
                 responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
         for k, start, end in ranges:
-            outputs = to_arrays(answers[start:end], self._id_types.item)
+            outputs = to_arrays(answers[start:end], self._id_types)
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])
         return responses
 

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.command_help import CommandParser
-from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes, padding_id
+from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes
 from serving.recommend.recommender import POPULAR
 from serving.recommend.request_flags import add_request_flags
 from serving.recommend.requests import parse_ids, parse_user
 from serving.recommend.table import format_json, format_table
+from serving.triton.config import BELOW_ZERO
 
 T = TypeVar("T")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
@@ -162,7 +163,13 @@ class Client:
         else:
             kinds = {i.name: i.datatype for i in about.inputs}
         types: dict[str, IdType] = {name: str if kind == "BYTES" else int for name, kind in kinds.items()}
-        return IdTypes(user=types.get("user_id", int), item=types.get("item_ids", int))
+        user, item = types.get("user_id", int), types.get("item_ids", int)
+        return IdTypes(user=user, item=item, below_zero=int in (user, item) and self._has_ids_below_zero(model))
+
+    def _has_ids_below_zero(self, model: str) -> bool:
+        """Whether some ids of a model are whole numbers below 0; its configuration says so."""
+        found = self._retry(lambda: self._client.get_model_config(model))
+        return BELOW_ZERO in (found.get("parameters", {}) if isinstance(found, dict) else found.config.parameters)
 
     def _input(self, name: str, values: npt.NDArray) -> Any:
         if name not in TYPES:
@@ -200,10 +207,7 @@ class Client:
         allow: Sequence[Id] | None = None,
     ) -> Answer:
         """Recommendations for one user, or for a user who has these items (original ids, or titles)."""
-        for name, ids in (("user", [] if user is None else [user]), ("items", items), ("deny", deny), ("allow", allow)):
-            for i in ids or ():  # the server takes -1 and "" for padding
-                if i == "" or (not isinstance(i, str) and i < 0):
-                    raise ServerError(f"{name} holds {i!r}, expected {'an id' if i == '' else '0 or more'}")
+        self._check_ids(model, {"user": [] if user is None else [user], "items": items, "deny": deny, "allow": allow})
         if allow is not None and not allow:
             raise ValueError("allow is empty: nothing could be recommended")
         arrays: dict[str, npt.NDArray] = {"k": np.array([[k]], np.int32)}
@@ -212,6 +216,18 @@ class Client:
             if len(values):
                 arrays[name] = _one_row(values)
         return self.infer(model, arrays)[0]
+
+    def _check_ids(self, model: str, lists: Mapping[str, Sequence[Id] | None]) -> None:
+        """Refuse ids that the server would take for padding."""
+        numbers = [i for ids in lists.values() for i in ids or () if not isinstance(i, str)]
+        smallest = 0
+        if numbers and min(numbers) < 0 and self._has_ids_below_zero(model):
+            smallest = IdTypes(below_zero=True).smallest
+        for name, ids in lists.items():
+            for i in ids or ():
+                if i == "" or (not isinstance(i, str) and i < smallest):
+                    wanted = "an id" if i == "" else f"{smallest} or more"
+                    raise ServerError(f"{name} holds {i!r}, expected {wanted}")
 
 
 def _first_line(text: str) -> str:
@@ -227,9 +243,9 @@ def _one_row(values: Sequence[Id]) -> npt.NDArray:
 
 
 def _read_row(row: dict[str, npt.NDArray]) -> Answer:
-    """The answer of one row of the output arrays, without padding."""
+    """The answer of one row of the output arrays, without padding: places that have a score of minus infinity."""
     items = [i.decode() if isinstance(i, bytes) else i for i in row["items"].tolist()]
-    is_item = np.array([i not in (padding_id(int), padding_id(str)) for i in items], bool)
+    is_item = ~np.isneginf(row["scores"])
     return Answer(
         items=[item for item, kept in zip(items, is_item, strict=True) if kept],
         titles=[t.decode() for t in row["titles"][is_item]],

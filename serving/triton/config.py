@@ -10,6 +10,8 @@ from typing import Any
 from serving.export_folder import WHOLE_NUMBERS, ExportFolder, IdTypes
 from serving.targets import Target
 
+BELOW_ZERO = "ids_below_zero"
+"""Parameter of a model some of whose ids are whole numbers below 0 (`IdTypes.below_zero`)."""
 BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt", "savedmodel": "tensorflow", "tf-trt": "tensorflow"}
 """Format -> Triton's backend."""
 
@@ -84,6 +86,8 @@ def recommender_config(name: str, versions: Sequence[int], service: Service, id_
         ("note", pb.TYPE_STRING, [1]),
     ):
         config.output.append(pb.ModelOutput(name=output_name, data_type=dtype, dims=dims))
+    if id_types.below_zero:
+        config.parameters[BELOW_ZERO].string_value = "true"
     zeros = pb.ModelWarmup.Input(data_type=item_type, dims=[1], zero_data=True)
     config.model_warmup.append(pb.ModelWarmup(name="cold start", batch_size=1, inputs={"item_ids": zeros}))
     return config
@@ -135,11 +139,13 @@ def read_config(path: Path) -> Any:
 
 
 def with_options_of(config: Any, former: Any) -> Any:
-    """The former configuration of a recommender, with the versions, inputs and outputs of another configuration."""
+    """The former configuration of a recommender, with the versions, inputs, outputs and kind of ids of another one."""
     former.version_policy.CopyFrom(config.version_policy)
     for name in ("input", "output", "model_warmup"):
         former.ClearField(name)
         getattr(former, name).extend(getattr(config, name))
+    former.parameters.pop(BELOW_ZERO, None)
+    former.parameters.MergeFrom(config.parameters)
     return former
 
 

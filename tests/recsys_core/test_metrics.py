@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_core.evaluation.metrics import Metric, parse_metric, values
+from recsys_core.evaluation.metrics import PER_USER, Metric, parse_metric, values
 
 LOG2_3 = 0.6309297535714575  # 1 / log2(3)
 
@@ -20,6 +20,11 @@ BY_HAND = [
     ("recall@3", [1, 0, 0], 2, 0.5),
     ("recall@3", [1, 1, 1], 10, 1.0),  # a full list is perfect: min(K, relevant)
     ("recall@1", [0, 1, 1], 2, 0.0),
+    ("uncapped-recall@3", [1, 0, 1], 2, 1.0),
+    ("uncapped-recall@3", [1, 0, 0], 2, 0.5),
+    ("uncapped-recall@3", [1, 1, 1], 10, 0.3),  # a full list is not perfect: divided by all relevant items
+    ("uncapped-recall@1", [0, 1, 1], 2, 0.0),
+    ("uncapped-recall@2", [0, 0, 0], 0, 0.0),  # nothing relevant: no number that spoils a sum
     ("precision@3", [1, 0, 1], 2, 2 / 3),
     ("precision@3", [0, 0, 0], 2, 0.0),
     ("hr@3", [0, 0, 1], 5, 1.0),
@@ -51,14 +56,15 @@ def naive(name: str, hits: list[bool], relevant: int) -> float:
         return sum(1 / math.log2(rank + 1) for rank in places) / ideal
     if name == "map":
         return sum((n + 1) / rank for n, rank in enumerate(places)) / min(k, relevant)
-    return {"recall": len(places) / min(k, relevant), "precision": len(places) / k, "hr": float(bool(places))}[name]
+    recall = {"recall": len(places) / min(k, relevant), "uncapped-recall": len(places) / relevant}
+    return {**recall, "precision": len(places) / k, "hr": float(bool(places))}[name]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 20))
 def test_against_plain_python(hits: list[bool], more: int) -> None:
     relevant = max(sum(hits) + more, 1)
-    for name in ("ndcg", "recall", "map", "precision", "hr"):
+    for name in PER_USER:
         got = values([Metric(name, len(hits))], tf.constant([hits]), tf.constant([relevant], tf.int64)).numpy()[0, 0]
         assert got == pytest.approx(naive(name, hits, relevant), abs=1e-12)
         assert 0 <= got <= 1 + 1e-12
@@ -66,12 +72,12 @@ def test_against_plain_python(hits: list[bool], more: int) -> None:
 
 def test_a_better_place_never_lowers_a_metric() -> None:
     lists = np.eye(6, dtype=bool)  # one hit, at each place
-    for name in ("ndcg", "recall", "map", "precision", "hr"):
+    for name in PER_USER:
         column = values([Metric(name, 6)], tf.constant(lists), tf.ones([6], tf.int64)).numpy()[:, 0]
         assert (np.diff(column) <= 0).all()
 
 
-@pytest.mark.parametrize("text", ["ndcg", "ndcg@0", "ndcg@-1", "auc@5", "@5", "ndcg@5.5"])
+@pytest.mark.parametrize("text", ["ndcg", "ndcg@0", "ndcg@-1", "auc@5", "@5", "ndcg@5.5", "uncapped@5", "-recall@5"])
 def test_unknown_metrics_list_the_known(text: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown metric .*ndcg, recall, map, precision, hr, coverage"):
+    with pytest.raises(ValueError, match=r"unknown metric .*: ndcg, recall, uncapped-recall, map, .*, coverage"):
         parse_metric(text)

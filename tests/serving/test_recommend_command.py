@@ -102,6 +102,9 @@ KINDS: dict[str, tuple[Any, Any, IdTypes]] = {
     "text": (lambda u: f"user{u}@example.org", lambda i: f"sku-{i:04}", IdTypes(user=str, item=str)),
     "text like numbers": (lambda u: f"{u:09}", lambda i: f"{i}e5", IdTypes(user=str, item=str)),
     "text and numbers": (lambda u: f"user {u}", lambda i: 1_000_000 + i, IdTypes(user=str, item=int)),
+    "text with commas": (lambda u: f"user {u}, esq.", lambda i: f"A,{i},", IdTypes(user=str, item=str)),
+    "below zero": (lambda u: -1 - u * (2**53 + 1), lambda i: (i - 9) * (2**53 + 1) - 1, IdTypes(below_zero=True)),
+    "beyond int64": (lambda u: 2**63 + u, lambda i: 2**64 - 1 - i, IdTypes(user=str, item=str)),
     "numbers stored as floats": (lambda u: u + 7e6, lambda i: i + 6e6, IdTypes(user=str, item=str)),
 }
 
@@ -125,8 +128,8 @@ def test_ids_are_printed_whole(
     request = check_request(user_id=user, item_ids=[first], k=7, deny=denied, top_k=vae.top_k)
     (expected,) = Recommender(vae, engine).recommend([request])
     model = ("--model", "onnx-fp32", "--models", str(artifacts["vae"]), "-k", "7")
-    who = ("--user", text(user_of(user)), "--items", text(item_of(first)))
-    deny = ("--deny", ",".join(text(item_of(i)) for i in denied))
+    who = (f"--user={text(user_of(user))}", f"--items={text(item_of(first))}")
+    deny = (f"--deny={','.join(text(item_of(i)) for i in denied)}",)
     status, out, _ = _says(capsys, export.folder, *model, *who, *deny)
     wanted = [text(item_of(int(i))) for i in expected.item_ids]
     assert status == 0
@@ -136,7 +139,7 @@ def test_ids_are_printed_whole(
     assert [text(item["id"]) for item in found["items"]] == wanted
     assert {type(item["id"]) for item in found["items"]} == {types.item}
     assert (status, found["source"], found["note"]) == (0, "model", "")
-    status, out, err = _says(capsys, export.folder, *model, "--user", "1234567", "--allow", ",".join(wanted))
+    status, out, err = _says(capsys, export.folder, *model, "--user", "1234567", f"--allow={','.join(wanted)}")
     assert "note: user 1234567 is not known" in err
     counts = dict(zip([text(item_of(int(i))) for i in vae.item_ids], vae.items["count"].tolist(), strict=True))
     assert [line.split()[-2:] for line in out.splitlines()[3:]] == [

@@ -66,6 +66,16 @@ def test_text_ids_are_read_and_checked() -> None:
         check_request(item_ids=["a"], top_k=TOP_K, id_types=IdTypes(user=str, item=int))
 
 
+def test_ids_below_zero_are_taken_where_the_data_set_has_some() -> None:
+    below = IdTypes(below_zero=True)
+    request = check_request(user_id=-(2**63) + 1, item_ids=[-1, 2**63 - 1], top_k=TOP_K, id_types=below)
+    assert (request.user_id, request.item_ids) == (-9223372036854775807, (-1, 9223372036854775807))
+    with pytest.raises(RequestError, match=r"items holds -9223372036854775808, expected -9223372036854775807 to 922"):
+        check_request(item_ids=[-(2**63)], top_k=TOP_K, id_types=below)  # it means "none"
+    with pytest.raises(RequestError, match="items holds -1, expected 0 to 9223372036854775807"):
+        check_request(item_ids=[-1], top_k=TOP_K)
+
+
 def test_the_client_refuses_a_user_that_is_none(python: Any) -> None:
     done = python("serving", "client", "--url", "127.0.0.1:9", "--retries", "0", "--user", ",")
     assert done.returncode == 2, done.stderr

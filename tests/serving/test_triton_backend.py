@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.export_folder import IdTypes
 from serving.recommend.recommender import Recommendation
 from serving.recommend.requests import RequestError
 from serving.triton.backend import read_requests, to_arrays
@@ -85,3 +86,14 @@ def test_a_batch_of_no_rows_is_refused_or_answered_with_none() -> None:
         return
     assert requests == []
     assert len(to_arrays([])["items"]) == 0
+
+
+def test_padding_where_ids_are_below_zero() -> None:
+    below, none = IdTypes(below_zero=True), -(2**63)
+    given = {"user_id": _ids([-1], [none]), "item_ids": _ids([-1, -4], [none, -1])}
+    first, second = read_requests(given, 100, below)
+    assert (first.user_id, first.item_ids) == (-1, (-1, -4))
+    assert (second.user_id, second.item_ids) == (None, (-1,))
+    found = to_arrays([_answer([-1, 9]), _answer([3])], below)
+    assert found["items"].tolist() == [[-1, 9], [3, none]]
+    assert np.isneginf(found["scores"]).tolist() == [[False, False], [False, True]]

@@ -108,16 +108,19 @@ def test_a_repository_without_a_recommender_has_no_example(models: Models, tmp_p
 
 
 TITLES = ("Toy Story (1995)", "Shawshank Redemption, The (1994)", "Emma (1996)", "Emma (2009)")
-TEXT, DIGITS = "text", "digits"
+TEXT, DIGITS, NEGATIVE = "text", "digits", "negative"
+KINDS = (TEXT, DIGITS, NEGATIVE)
 
 
 @pytest.fixture(scope="module")
 def exports(vae_export: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same model with ids that are text, and with ids of ten digits."""
+    """The same model with ids that are text, of ten digits, and of 19 digits above and below 0, with -1 among them."""
     folder = tmp_path_factory.mktemp("ids")
     text = {"user": lambda u: f"o'user{u}@example.org", "item": lambda i: f"sku-{i:03}é"}
     digits = {"user": lambda u: 7_000_000_000 + u, "item": lambda i: 6_000_000_000 + i}
+    negative = {"user": lambda u: -1 - u * (2**53 + 1), "item": lambda i: (i - 150) * (2**55 + 1) - 1}
     return {
+        NEGATIVE: other_ids.copy(vae_export, folder / NEGATIVE, titles=TITLES, **negative),
         TEXT: other_ids.copy(vae_export, folder / TEXT, titles=TITLES, **text),
         DIGITS: other_ids.copy(vae_export, folder / DIGITS, titles=TITLES, **digits),
     }
@@ -141,7 +144,7 @@ def ported(
 Ported = tuple[Path, Ports]
 
 
-@pytest.mark.parametrize("name", [TEXT, DIGITS])
+@pytest.mark.parametrize("name", KINDS)
 def test_the_example_of_any_ids_works(ported: Ported, exports: dict[str, Path], name: str) -> None:
     folder, ports = ported
     url, body = _read_command(str(example_command(folder, "127.0.0.1", ports.http, load=name)))
@@ -154,12 +157,14 @@ def test_the_example_of_any_ids_works(ported: Ported, exports: dict[str, Path], 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_both_kinds_of_ids_have_the_same_answers(ported: Ported, exports: dict[str, Path], protocol: str) -> None:
-    text, digits = (open_export(exports[name]) for name in (TEXT, DIGITS))
+    text, digits, negative = (open_export(exports[name]) for name in KINDS)
     number_of = dict(zip(text.item_ids.tolist(), digits.item_ids.tolist(), strict=True))
+    number_below = dict(zip(text.item_ids.tolist(), negative.item_ids.tolist(), strict=True))
     port = ported[1].http if protocol == "http" else ported[1].grpc
     with Client(f"127.0.0.1:{port}", protocol=protocol) as client:
         assert client.id_types(TEXT) == IdTypes(user=str, item=str)
         assert client.id_types(DIGITS) == IdTypes(user=int, item=int)
+        assert client.id_types(NEGATIVE) == IdTypes(user=int, item=int, below_zero=True)
         for row in range(0, 50, 10):
             asked = [
                 client.recommend(
@@ -169,8 +174,9 @@ def test_both_kinds_of_ids_have_the_same_answers(ported: Ported, exports: dict[s
                     deny=export.item_ids.tolist()[20:40],
                     k=20,
                 )
-                for name, export in ((TEXT, text), (DIGITS, digits))
+                for name, export in ((TEXT, text), (DIGITS, digits), (NEGATIVE, negative))
             ]
+            assert [number_below[item] for item in asked[0].items] == asked[2].items  # type: ignore[index]
             assert [number_of[item] for item in asked[0].items] == asked[1].items  # type: ignore[index]
             assert asked[0].source == asked[1].source == "model" and len(asked[0].items) == 20
         stranger = client.recommend(TEXT, user="nobody", items=["sku-none"], k=3)
@@ -179,9 +185,15 @@ def test_both_kinds_of_ids_have_the_same_answers(ported: Ported, exports: dict[s
         assert (first.source, second.source) == ("model", "popular")
         with pytest.raises(ServerError, match="user holds '', expected an id"):
             client.recommend(TEXT, user="")
+        with pytest.raises(ServerError, match="items holds -5, expected 0 or more"):
+            client.recommend(DIGITS, items=[-5])
+        with pytest.raises(ServerError, match="items holds -9223372036854775808, expected -922337"):
+            client.recommend(NEGATIVE, items=[-(2**63)])
+        of_nobody = client.infer(NEGATIVE, {"item_ids": np.array([[-(2**63)], [negative.item_ids[0]]], np.int64)})
+        assert [answer.source for answer in of_nobody] == ["popular", "model"]
 
 
-@pytest.mark.parametrize("name", [TEXT, DIGITS])
+@pytest.mark.parametrize("name", KINDS)
 def test_items_are_named_by_title_over_http(ported: Ported, exports: dict[str, Path], name: str) -> None:
     url = f"http://127.0.0.1:{ported[1].http}/v2/models/{name}/infer"
     ids = open_export(exports[name]).item_ids.tolist()
@@ -198,22 +210,22 @@ def test_items_are_named_by_title_over_http(ported: Ported, exports: dict[str, P
     }
 
 
-@pytest.mark.parametrize("name", [TEXT, DIGITS])
+@pytest.mark.parametrize("name", KINDS)
 def test_the_client_prints_ids_whole(
     ported: Ported, exports: dict[str, Path], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = open_export(exports[name])
     user, item = (str(ids.tolist()[4]) for ids in (export.user_ids, export.item_ids))
     where = ["client", "--url", f"127.0.0.1:{ported[1].http}", "--name", name, "-k", "4"]
-    assert main([*where, "--user", user, "--items", item, "--titles", "toy story"]) == 0
+    assert main([*where, f"--user={user}", f"--items={item}", "--titles", "toy story"]) == 0
     printed = [line.split()[-2] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert main([*where, "--user", user, "--items", item, "--titles", "toy story", "--json"]) == 0
+    assert main([*where, "--user", user, "--items", item, "--titles", "toy story", "--json"]) == 0  # -1 is no flag
     found = json.loads(capsys.readouterr().out)["items"]
     assert printed == [str(i["id"]) for i in found] and len(printed) == 4
     assert {i["id"] for i in found} <= set(export.item_ids.tolist())
 
 
-@pytest.mark.parametrize("name", [TEXT, DIGITS])
+@pytest.mark.parametrize("name", KINDS)
 def test_the_load_study_asks_with_original_ids(ported: Ported, exports: dict[str, Path], name: str) -> None:
     inputs = ExportRequests(exports[name]).draw(6, np.random.default_rng(0))
     with Client(f"127.0.0.1:{ported[1].http}") as client:
