@@ -35,6 +35,10 @@ def _shape(args: argparse.Namespace) -> Shape | None:
     return Shape(users=users, items=items, interactions=interactions, ratings=base.ratings and not args.no_ratings)
 
 
+NONE = "none"
+"""A column that is not to be used."""
+
+
 def _texts(value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
@@ -48,8 +52,8 @@ def _asked(args: argparse.Namespace) -> Asked:
         encoding=args.encoding,
         user=args.user_column,
         item=args.item_column,
-        rating=args.rating_column,
-        time=args.time_column,
+        rating=None if args.rating_column == NONE else args.rating_column,
+        time=None if args.time_column == NONE else args.time_column,
         event=args.event_column,
         event_weights=args.event_weights,
         positive_events=_texts(args.positive_events),

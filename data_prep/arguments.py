@@ -150,9 +150,12 @@ def _add_columns(columns: _Flags) -> None:
     columns.common("--user-column", default="", metavar="NAME", help="(default: by its name, as userId or customer)")
     columns.common("--item-column", default="", metavar="NAME", help="(default: by its name, as movieId or sku)")
     columns.common(
-        "--rating-column", default="", metavar="NAME", help="ratings, true or false, or counts (default: by its name)"
+        "--rating-column",
+        default="",
+        metavar="NAME",
+        help="ratings, labels or counts (default: by its name; none: not used)",
     )
-    columns.common("--time-column", default="", metavar="NAME", help="times (default: by its name, as timestamp)")
+    columns.common("--time-column", default="", metavar="NAME", help="times (default: by its name; none: not used)")
     columns.rare("--event-column", default="", metavar="NAME", help="names of events (default: by its name)")
     columns.common("--positive-events", default="", metavar="LIST", help="events that count, as buy,add")
     columns.rare(

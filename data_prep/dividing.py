@@ -91,7 +91,7 @@ def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> 
             f"it may take {memory / 2**30:.1f} GiB; raise --memory or use --protocol default"
         )
     if on_disk:
-        read = partial(external.gather, watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
+        read: Any = partial(external.gather, watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
     else:
         read = partial(gather.gather, watch, ranks, threshold=threshold, order=order)
     events: Events | None = read_all(source, read, ranks.agree)
@@ -106,6 +106,8 @@ def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> 
     except ValueError as error:
         raise ValueError("; ".join([str(error), *notes])) from None
     facts = events.facts
+    if facts.rows_overridden and facts.rows_below and not events.has_times and source.schema.time is None:
+        notes.append("of repeated pairs the later row of the file decided: there is no column of times")
     notes += [*split.notes, *_dropped(request, threshold, facts.rows_below)]
     return Divided(split=split, notes=[*notes, *repeats_note(facts.rows_overridden, facts.rated_down, threshold)])
 
@@ -117,11 +119,16 @@ def _split(kept: filters.Filtered, limits: rules.SplitRules, source: Source, scr
         return per_user.split(kept, limits, scratch)
     if limits.protocol == rules.TIME:
         schema = source.schema
-        borders = [
+        validation_from, test_from = (
             moments.moment(text, schema) if text else None for text in (limits.validation_from, limits.test_from)
-        ]
+        )
         split = by_time.split(
-            kept, limits, *borders, scratch=scratch, shown=lambda value: moments.written(value, schema.time_unit)
+            kept,
+            limits,
+            validation_from,
+            test_from,
+            scratch=scratch,
+            shown=lambda value: moments.written(value, schema.time_unit),
         )
         return replace(split, details={"times": {**split.details["times"], "unit": schema.time_unit}})
     return users.split(kept, limits, scratch)

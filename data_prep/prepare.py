@@ -145,9 +145,13 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
         warnings = [*found.divided.notes, *found.notes]
         if found.titles is not None:
             warnings += _check_titles(request, found.titles, found.divided.split.item_ids)
-        about = {"files": list(source.names[:10]), "stamps": source.stamp(), "sha256": digest.result()}
-        store.write(request.out, found.divided.split, found.titles, request.parameters(), about | found.divided.about,
-                    warnings)  # fmt: skip
+        about = {
+            "files": list(source.names[:10]),
+            "stamps": source.stamp(),
+            "sha256": digest.result(),
+            **found.divided.about,
+        }
+        store.write(request.out, found.divided.split, found.titles, request.parameters(), about, warnings)
     return store.prepared_with(request.out)
 
 
@@ -172,7 +176,7 @@ def _made(request: Request, tables: Mapping[str, Source], ranks: Ranks, stack: E
     sources, folder = stack.enter_context(opening.opened(request, tables, ranks))
     titles = _titles(request, folder) if ranks.is_first else None
     for line in _described(request, sources):
-        progress.step(line)
+        progress.tell(line)
     scratch = Path(ranks.share(_scratch(request, stack) if ranks.is_first else None))
     divided = dividing.divide(request, sources, ranks, scratch)
     if divided is None:

@@ -81,6 +81,12 @@ def step(text: str) -> None:
         _steps.add(text)
 
 
+def tell(text: str) -> None:
+    """Say something that has to be seen also in a short run."""
+    if _steps is not None:
+        print(text, flush=True)
+
+
 @contextlib.contextmanager
 def bar(what: str, total: int | None, unit: str, done: int = 0) -> Iterator[Bar]:
     """A bar on a terminal, a line every `LINE_EVERY_S` elsewhere.

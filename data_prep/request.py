@@ -212,10 +212,10 @@ class Request:
         chosen: dict[str, Any] = {
             "user": asked.user or "userId",
             "item": asked.item or "movieId",
-            "rating": asked.rating or None,
+            "rating": asked.rating or ("none" if asked.rating is None else None),
         }
-        if asked.time or self.rules.protocol == LEAVE_ONE_OUT:
-            chosen["time"] = asked.time or ""
+        if asked.time != "" or self.rules.protocol == LEAVE_ONE_OUT:
+            chosen["time"] = asked.time or ("none" if asked.time is None else "")
         if self.name == "csv":
             chosen["delimiter"] = asked.delimiter or ","
         seen = {"raw", "user", "item", "rating", "time", "database", *(("delimiter",) if self.name == "csv" else ())}

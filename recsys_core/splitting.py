@@ -108,7 +108,7 @@ def _parts(data: Any, found: result.Split) -> Parts:
 
 
 def split_users(
-    held_out: float = 0.1, fold_out: float = 0.2, seed: int = SEED, **filters: int
+    held_out: float = 0.1, fold_out: float = 0.2, seed: int = SEED, **filters: Any
 ) -> tuple[SplitRules, Divide]:
     """Users held out (strong generalisation; Liang et al. 2018, section 4.1).
 
@@ -130,7 +130,7 @@ def split_users(
 
 
 def split_leave_one_out(
-    negatives: int = 99, candidates: str = "clean", seed: int = SEED, **filters: int
+    negatives: int = 99, candidates: str = "clean", seed: int = SEED, **filters: Any
 ) -> tuple[SplitRules, Divide]:
     """Each user's latest item is for the test, the one before it for validation (He et al. 2017, section 4.1).
 
@@ -151,7 +151,7 @@ def split_leave_one_out(
 
 
 def split_by_time(
-    validation_from: Any = "", test_from: Any = "", held_out: float = 0.1, validation: float = 0.1, **filters: int
+    validation_from: Any = "", test_from: Any = "", held_out: float = 0.1, validation: float = 0.1, **filters: Any
 ) -> tuple[SplitRules, Divide]:
     """Training before one moment, validation from it, the test from another one, for all users.
 
@@ -170,14 +170,14 @@ def split_by_time(
     chosen = SplitRules(protocol=rules.TIME, held_out_share=held_out, validation_share=validation, **filters)
 
     def divide(kept: Filtered, schema: Schema) -> result.Split:
-        borders = [moments.moment(text, schema) if text else None for text in texts]
-        return by_time.split(kept, chosen, *borders, shown=lambda value: moments.written(value, schema.time_unit))
+        first, second = (moments.moment(text, schema) if text else None for text in texts)
+        return by_time.split(kept, chosen, first, second, shown=lambda value: moments.written(value, schema.time_unit))
 
     return chosen, divide
 
 
 def split_per_user(
-    held_out: float = 0.2, validation: float = 0.1, choice: str = rules.RANDOM, seed: int = SEED, **filters: int
+    held_out: float = 0.2, validation: float = 0.1, choice: str = rules.RANDOM, seed: int = SEED, **filters: Any
 ) -> tuple[SplitRules, Divide]:
     """A share of every user's interactions held out (the protocol of NGCF and LightGCN).
 

@@ -6,7 +6,7 @@ a power law. A rating is high where user and genre match. Everything is drawn in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -141,6 +141,9 @@ class SyntheticSource:
     def rows_estimate(self) -> int:
         """Rows."""
         return self._shape.interactions
+
+    def widen(self, column: str, values: Sequence[str]) -> None:
+        """Every type is wide enough."""
 
     def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
         """All rows on rank 0, none elsewhere."""

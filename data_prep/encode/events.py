@@ -71,12 +71,21 @@ class Facts:
 class Events(Protocol):
     """Interactions that can be gone through by blocks of users."""
 
-    user_ids: pa.Array
-    """[U] ascending."""
-    item_ids: pa.Array
-    """[I] ascending; some may be without an interaction."""
-    facts: Facts
-    has_times: bool
+    @property
+    def user_ids(self) -> pa.Array:
+        """[U] ascending."""
+
+    @property
+    def item_ids(self) -> pa.Array:
+        """[I] ascending; some may be without an interaction."""
+
+    @property
+    def facts(self) -> Facts:
+        """What reading brought to light."""
+
+    @property
+    def has_times(self) -> bool:
+        """Whether blocks have times."""
 
     def blocks(self) -> Iterator[Block]:
         """All users in order, in blocks that fit the memory."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,11 @@ import pyarrow.compute as pc
 from data_prep import progress
 from data_prep.encode import settle, spool
 from data_prep.encode.events import Block, Facts
-from data_prep.encode.gather import Part, Use
+from data_prep.encode.gather import Part, Readable, Use
 from data_prep.encode.ids import IdTable, encoded
 from data_prep.parallel import Ranks
 from data_prep.read.rows import Names
 from data_prep.split.matrix import offsets, take_rows
-
-if TYPE_CHECKING:
-    from data_prep.read.source import Source
 
 ROW_BYTES = 160
 """Memory for a row of a bucket that is being settled."""
@@ -116,7 +112,7 @@ def bucket_count(rows: int, memory: int, ranks: int) -> int:
 
 
 def gather(
-    source: Source, ranks: Ranks, folder: Path, *, threshold: float, order: str, memory: int
+    source: Readable, ranks: Ranks, folder: Path, *, threshold: float, order: str, memory: int
 ) -> EventsOnDisk | None:
     """The interactions of a source on rank 0, None elsewhere.
 

@@ -5,9 +5,9 @@ Shape legend: R rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,26 @@ from data_prep.encode.events import FILE, EventsInMemory, Facts
 from data_prep.encode.ids import encoded
 from data_prep.parallel import Ranks
 from data_prep.read.rows import Ids, Keys, Names, Rows, Times
+from data_prep.read.schema import Schema
 
-if TYPE_CHECKING:
-    from data_prep.read.source import Source
-
+T = TypeVar("T")
 COLUMNS = ("users", "items", "values", "times")
 ROW_BYTES = 45
 """Memory for a row at the most: its columns, a key, and the keys in order."""
+
+
+class Readable(Protocol):
+    """The part of a `read.source.Source` that is needed here."""
+
+    @property
+    def schema(self) -> Schema:
+        """Its columns."""
+
+    def rows_estimate(self) -> int:
+        """About how many rows there are."""
+
+    def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
+        """As `read.source.Source.read`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +47,7 @@ class Part:
     items: Keys
     values: npt.NDArray[np.float32] | npt.NDArray[np.bool_] | None
     """[R] values where their sum decides, else whether they are above the threshold; None: every row is positive."""
-    times: Times | npt.NDArray[np.int32] | None
+    times: Times | None
     names: dict[str, list[Names]] = field(default_factory=dict)
     """user and item -> the texts behind the keys."""
     left_out: int = 0
@@ -95,7 +108,7 @@ def _names(parts: Sequence[Part]) -> dict[str, list[Names]]:
     return {kind: [n for p in parts for n in p.names.get(kind, ())] for kind in kinds}
 
 
-def gather(source: Source, ranks: Ranks, *, threshold: float, order: str) -> EventsInMemory | None:
+def gather(source: Readable, ranks: Ranks, *, threshold: float, order: str) -> EventsInMemory | None:
     """The interactions of a source on rank 0, None elsewhere.
 
     Args:
@@ -110,12 +123,12 @@ def gather(source: Source, ranks: Ranks, *, threshold: float, order: str) -> Eve
     return None if rows[0] is None else in_memory(rows, rule=rule, threshold=threshold, order=order)  # type: ignore[arg-type]
 
 
-def read(source: Source, ranks: Ranks, use: Use) -> Part | None:
+def read(source: Readable, ranks: Ranks, use: Use) -> Part | None:
     """The rows of all ranks on rank 0, None elsewhere."""
     mine = joined(list(source.read(ranks.rank, ranks.size, use)))
     if ranks.size == 1:
         return mine
-    columns = ranks.gather_arrays({name: getattr(mine, name) for name in COLUMNS})
+    columns: list[dict[str, Any]] = ranks.gather_arrays({name: getattr(mine, name) for name in COLUMNS})
     others = ranks.gather((mine.names, mine.left_out))
     del mine
     parts = [Part(**own, names=names, left_out=count) for own, (names, count) in zip(columns, others, strict=True)]
@@ -135,9 +148,7 @@ def in_memory(held: list[Part], *, rule: str, threshold: float, order: str) -> E
     items, item_table = encoded(columns.pop("items"), names.get("item", ()), "item")
     times = columns.pop("times")
     rows = settle.Columns(users=users, items=items, values=values, times=times)
-    found = settle.settle(
-        rows, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order
-    )
+    found = settle.settle(rows, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order)
     high = None if values is None else values if values.dtype == np.bool_ else values > threshold
     facts = Facts(
         rows_read=len(users) + left_out,

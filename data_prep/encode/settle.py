@@ -34,7 +34,7 @@ class Columns:
     """[R] from 0."""
     values: npt.NDArray[np.float32] | npt.NDArray[np.bool_] | None = None
     """[R] values, or whether they are above the threshold; None: every row is positive."""
-    times: Times | npt.NDArray[np.int32] | None = None
+    times: Times | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,7 @@ def settle(rows: Columns, n_users: int, n_items: int, *, threshold: float, rule:
         rule: one of LATEST, SUM, ANY.
         order: one of `events.ORDERS`.
     """
-    positive = rows.values
-    if positive is not None and positive.dtype != np.bool_:
-        positive = positive > threshold
+    positive = is_positive(rows.values, threshold)
     pairs = _by_pair(rows, positive, (n_users, n_items))
     if pairs.nnz == len(rows.users):
         if order == ITEM:
@@ -83,6 +81,15 @@ def settle(rows: Columns, n_users: int, n_items: int, *, threshold: float, rule:
     else:
         block = _ordered(rows, kept, n_users, order)
     return Settled(block=block, overridden=of_repeated.overridden, rated_down=of_repeated.rated_down)
+
+
+def is_positive(
+    values: npt.NDArray[np.float32] | npt.NDArray[np.bool_] | None, threshold: float
+) -> npt.NDArray[np.bool_] | None:
+    """[R] whether each row is above the threshold; None: all are."""
+    if values is None or values.dtype == np.bool_:
+        return values  # type: ignore[return-value]
+    return values > threshold
 
 
 def _by_pair(rows: Columns, positive: npt.NDArray[np.bool_] | None, shape: tuple[int, int]) -> sp.csr_matrix:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +137,7 @@ def _frames(path: Path) -> Iterator[Part]:
     with path.open("rb") as file:
         while header := file.read(_HEADER.size):
             rows, count, *kinds = _HEADER.unpack(header)
-            columns = {
+            columns: dict[str, Any] = {
                 name: None if kind == b"    " else np.fromfile(file, np.dtype(kind.decode().strip()), rows)
                 for name, kind in zip(COLUMNS, kinds, strict=True)
             }

@@ -66,7 +66,7 @@ class Block:
 
     def line(self, row: int = 0) -> int:
         """1-based number of the line in which a row (from 0) begins; the text is read again up to there."""
-        return _lines_before(self.text, self.offset) + self.content[: self.row_offset(row)].count(b"\n") + 1
+        return lines_before(self.text, self.offset) + self.content[: self.row_offset(row)].count(b"\n") + 1
 
     def row_offset(self, row: int) -> int:
         """Where in the content a row begins; empty lines are no rows."""
@@ -94,7 +94,8 @@ def _lines(content: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _lines_before(text: Text, offset: int) -> int:
+def lines_before(text: Text, offset: int) -> int:
+    """Line ends of a text before an offset."""
     lines = 0
     with text.open() as stream:
         while offset > 0 and (block := stream.read(min(BLOCK_BYTES, offset))):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Keys = npt.NDArray[np.signedinteger]
-Times = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+Times = npt.NDArray[np.signedinteger] | npt.NDArray[np.float64]
 Place = Callable[[int], str]
 """Where a row of a block stands (file and line), looked up only for an error."""
 

@@ -173,6 +173,14 @@ class SqlSource:
             yield table
         self._digest = contents.digest() if contents else hashlib.sha256().hexdigest()
 
+    def widen(self, column: str, values: Sequence[str]) -> None:
+        """A database says the types itself.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{values[0][:40]!r} in column {column!r} is not of the type {self.schema.types[column]}")
+
     def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
         """All rows for the first rank, none for others."""
         if rank:

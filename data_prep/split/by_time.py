@@ -62,7 +62,7 @@ def moment_of_share(blocks: Callable[[], Iterator[Block]], share: float) -> Mome
             return low
         inside = len(counts) - 1 - place
         above = int(from_end[place] - counts[inside])
-        narrower = edges[inside], edges[inside + 1]
+        narrower = edges[inside].item(), edges[inside + 1].item()
         is_last = counts[inside] <= FEW or len(edges) - 1 < BINS or narrower == (low, high)
         low, high = narrower
         if is_last:

@@ -121,7 +121,7 @@ def _item_set(kept: Filtered, role: npt.NDArray[np.int8], rules: SplitRules) -> 
     for block in kept.blocks():
         mine = role[block.first : block.first + len(block.lengths)] == TRAIN
         present[block.items[np.repeat(mine, block.lengths)]] = True
-    old = np.flatnonzero(present)
+    old: IntArray = np.flatnonzero(present)
     if rules.protocol == LIANG2018:
         assert isinstance(kept.events, EventsInMemory) and kept.events.in_file is not None
         users, items = kept.events.in_file
@@ -174,11 +174,11 @@ class _HeldOutUsers:
         Args:
             users: the users, ascending; drawn: the order to put them in.
         """
-        matrices = [builder.finished() for builder in self._parts]
+        fold_in, fold_out = (builder.finished() for builder in self._parts)
+        mine = np.asarray(users)
         if drawn is not None:
-            matrices, users = [m.rows(drawn) for m in matrices], users[drawn]
-        fold_in, fold_out = matrices
-        return HeldOut(fold_in=fold_in, fold_out=fold_out, user_ids=ids.take(pa.array(users)))
+            fold_in, fold_out, mine = fold_in.rows(drawn), fold_out.rows(drawn), mine[drawn]
+        return HeldOut(fold_in=fold_in, fold_out=fold_out, user_ids=ids.take(pa.array(mine)))
 
 
 def _fold_out(block: Block, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,6 @@ import pytest
 from data_prep.catalog import entries, entry_file
 from data_prep.catalog.download import download, fetch
 from data_prep.catalog.entry import PROTOCOLS, VALUES, Download, Entry
-from data_prep.catalog.sources import SOURCES
 from data_prep.read.asked import Asked
 from data_prep.read.schema import KINDS
 from data_prep.split import rules
@@ -119,15 +118,6 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
         "ratings_Books.csv",
     ]
     assert [p.name for p in entries.load("amazon-2014/Beauty").files_in(tmp_path)["raw"]] == ["ratings_Beauty.csv"]
-
-
-def test_the_sources_of_the_first_readers() -> None:
-    assert list(SOURCES) == "ml-100k ml-latest-small ml-1m ml-10m ml-20m ml-25m ml-32m netflix".split()
-    layout = SOURCES["ml-10m"].layout
-    assert layout is not None
-    assert layout.columns == ("UserID", "_gap1", "MovieID", "_gap2", "Rating", "_gap3", "Timestamp")
-    assert (layout.delimiter, layout.header) == (":", False)
-    assert SOURCES["netflix"].layout is None and SOURCES["netflix"].url is None
 
 
 def test_an_entry_of_ones_own(tmp_path: Path) -> None:

@@ -19,11 +19,10 @@ import pandas as pd
 import pytest
 
 from data_prep.__main__ import main
+from data_prep.catalog import entries
 from data_prep.catalog.download import download
-from data_prep.catalog.sources import SOURCES
-from data_prep.read import netflix, text
-from data_prep.read.interactions import Keep
-from data_prep.read.text import share_of
+from data_prep.catalog.entry import Download
+from data_prep.read.netflix import NetflixSource
 
 from .conftest import MATRICES, Prepared, Row, random_rows, write_csv
 
@@ -74,7 +73,8 @@ def test_parquet_with_and_without_ratings(prepare: Any, expected: Prepared, tmp_
     assert same(
         prepare("parquet", "--raw", tmp_path / "r.parquet", *names, "--rating-column", "stars", out="p"), expected
     )
-    implicit = prepare("parquet", "--raw", tmp_path / "r.parquet", *names, "--min-user-items", "1", out="q")
+    words = ("--rating-column", "none", "--min-user-items", "1")
+    implicit = prepare("parquet", "--raw", tmp_path / "r.parquet", *names, *words, out="q")
     assert implicit.manifest["counts"]["events"] == len(ROWS)
 
 
@@ -108,24 +108,16 @@ def test_netflix_forms_agree(form: str, prepare: Any, expected: Prepared, tmp_pa
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
-def test_blocks_of_any_size_give_the_same_netflix_rows(block: int, tmp_path: Path) -> None:
-    path = tmp_path / "combined_data_1.txt"
-    path.write_text(netflix_text(ROWS))
-    span = share_of([path], 0, 1)[0]
-    parts = [netflix.parse_movies(b, o, path, Keep(threshold=0.0)) for o, b in text.blocks(span, block)]
-    events = netflix.merge(parts).events
-    assert sorted(zip(events.users.tolist(), events.items.tolist(), strict=True)) == sorted((u, i) for u, i, _ in ROWS)
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
-@pytest.mark.parametrize("block", [1, 10, 1000])
-def test_shares_read_every_line_once(ranks: int, block: int, tmp_path: Path) -> None:
-    files = []
-    for k in range(3):
-        files.append(tmp_path / f"{k}.csv")
-        files[-1].write_text("".join(f"{k},{n},{'x' * (n % 5)}\n" for n in range(9)) + ("cut" if k == 2 else ""))
-    read = b"".join(b for r in range(ranks) for s in share_of(files, r, ranks) for _, b in text.blocks(s, block))
-    assert read == b"".join(f.read_bytes() for f in files)
+@pytest.mark.parametrize("ranks", [1, 2, 5])
+def test_blocks_and_shares_of_any_size_give_the_same_netflix_rows(
+    block: int, ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_prep.read.cutting.BLOCK_BYTES", block)
+    (tmp_path / "combined_data_1.txt").write_text(netflix_text(ROWS))
+    source = NetflixSource(tmp_path)
+    read = [rows for rank in range(ranks) for rows in source.read(rank, ranks, lambda rows: rows)]
+    found = [(u, i) for rows in read for u, i in zip(rows.users.keys.tolist(), rows.items.keys.tolist(), strict=True)]
+    assert found == sorted(((u, i) for u, i, _ in ROWS), key=lambda pair: pair[1])  # as in the file
 
 
 def test_a_zip_is_read_as_its_folder(prepare: Any, expected: Prepared, tmp_path: Path) -> None:
@@ -240,7 +232,8 @@ def test_download_prepares_and_is_not_repeated(
     monkeypatch.setattr(_Server, "content", archive.getvalue())
     monkeypatch.setattr(_Server, "hang_up", False)
     url = server.replace("data.zip", "ml-latest-small.zip")
-    monkeypatch.setitem(SOURCES, "ml-latest-small", replace(SOURCES["ml-latest-small"], url=url))
+    entry = replace(entries.load("ml-latest-small"), downloads=(Download(url=url),))
+    monkeypatch.setattr(entries, "load", lambda name: entry)
     assert same(prepare("ml-latest-small", "--download", out="d"), expected)
     (tmp_path / "ml-latest-small.zip").unlink()
     monkeypatch.setattr(_Server, "content", b"gone")

@@ -9,7 +9,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.arguments import build_parser
-from data_prep.catalog.sources import GENERIC, SOURCES
+from data_prep.catalog import entries
 from tests.conftest import ROOT, _environment
 
 COMMON = (
@@ -38,9 +38,9 @@ def test_the_help_is_short(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert all(any(line.startswith(f"  {flag} ") or line == f"  {flag}" for line in lines) for flag in COMMON)
     assert not any(line.startswith(f"  {flag} ") for line in lines for flag in RARE)
     assert "examples:\n  python -m data_prep ml-1m --download --out data/ml-1m\n" in text
-    about = text.split("data sets:\n")[1].split("\n\n")[0].splitlines()
-    named = [name.strip(",") for line in about for name in line[:17].split()]
-    assert sorted(named) == sorted((*SOURCES, *GENERIC))
+    own, known = text.split("\ndata sets:\n")[1].split("\n\n")[0].split("known data sets:\n")
+    assert [line.split()[0] for line in own.splitlines()] == ["table", "he2017", "transcode", "synthetic", "FILE.yaml"]
+    assert [name.strip(",") for name in known.split()] == list(entries.names())
 
 
 def test_every_flag_is_in_help_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,6 @@ import pandas as pd
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.encode import repeats
-from data_prep.read.interactions import Interactions
 
 from .conftest import MATRICES, Prepared
 from .lists import lists_of
@@ -122,13 +120,14 @@ def test_without_times_the_later_row_of_the_file_decides(prepare: Any, tmp_path:
 
 def test_times_that_cannot_be_read(prepare: Any, refuse: Any, tmp_path: Path) -> None:
     """A column that nobody named is left aside, with a note; one that was named is an error."""
-    lines = [f"{u},{i},{r},2024-01-01T{t % 24:02d}" for u, i, r, t in ROWS]
+    lines = [f"{u},{i},{r},about {t}" for u, i, r, t in ROWS]
     (tmp_path / "r.csv").write_text("\n".join([HEADER, *lines]) + "\n")
     data = prepare("csv", "--raw", tmp_path / "r.csv", *SIZE)
     assert everything(data) == expected(BY_FILE)
-    assert any("the later row of the file decided, the times cannot be read" in w for w in data.manifest["warnings"])
+    assert any("column 'timestamp' holds 'about" in w and "it was not used" in w for w in data.manifest["warnings"])
     message = refuse("csv", "--raw", tmp_path / "r.csv", "--time-column", "timestamp")
-    assert "'2024-01-01T00' in column 'timestamp' is not a number" in message
+    assert "column 'timestamp' holds 'about" in message
+    assert "expected seconds or milliseconds since 1970, or ISO 8601" in message
 
 
 def test_a_named_column_of_times_decides(prepare: Any, tmp_path: Path) -> None:
@@ -157,7 +156,7 @@ def netflix_text(rows: list[Event]) -> str:
 @pytest.mark.parametrize("block", [1 << 20, 40])
 def test_netflix(form: str, block: int, prepare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 40 bytes begin in the middle of a movie."""
-    monkeypatch.setattr("data_prep.read.text.BLOCK_BYTES", block)
+    monkeypatch.setattr("data_prep.read.cutting.BLOCK_BYTES", block)
     (tmp_path / "nf").mkdir()
     whole = netflix_text(ROWS)
     if form == "combined":
@@ -206,13 +205,6 @@ def test_repeats_that_agree_are_kept_once(prepare: Any, tmp_path: Path) -> None:
     assert "pairs_rated_down" not in data.manifest["counts"]
 
 
-def test_a_source_without_contradictions_is_read_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Any
-) -> None:
-    monkeypatch.setattr("data_prep.read.reading._again", None)  # calling it would be an error
-    assert everything(prepare("csv", "--raw", write(tmp_path / "r.csv", ONCE), *SIZE)) == expected({})
-
-
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("large", [False, True])
 def test_agrees_with_a_naive_loop(seed: int, large: bool, prepare: Any, tmp_path: Path) -> None:
@@ -229,35 +221,24 @@ def test_agrees_with_a_naive_loop(seed: int, large: bool, prepare: Any, tmp_path
     assert data.manifest["counts"]["duplicates_dropped"] == rows_of_these - len(once_liked)
 
 
-@pytest.mark.parametrize("flags", [1 << 16, 1 << 10])
-def test_pairs_above_and_below_are_found(flags: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a table of flags that is large enough, and in one that has many collisions."""
-    monkeypatch.setattr(repeats, "FLAGS", flags)
-    monkeypatch.setattr(repeats, "STEP", 1000)
-    rng = np.random.default_rng(1)
-    users, items = rng.integers(0, 300, 20_000), rng.integers(0, 400, 20_000)
-    low = rng.random(20_000) < 0.4
-    events = Interactions(
-        users=users[~low], items=items[~low], rows_read=20_000, low_users=users[low], low_items=items[low]
-    )
-    pairs = set(zip(users[~low], items[~low], strict=True)) & set(zip(users[low], items[low], strict=True))
-    assert len(repeats.find(events)) == len(pairs) > 700
-
-
 @pytest.mark.ranks
-@pytest.mark.parametrize("kind", ["csv", "parquet", "netflix", "iso times"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "netflix", "text from the middle"])
 def test_ranks_agree(kind: str, prepare: Any, command: Any, tmp_path: Path) -> None:
     if kind == "netflix":
         (tmp_path / "combined_data_1.txt").write_text(netflix_text(ROWS))
         words: list[str | Path] = ["netflix", "--raw", tmp_path / "combined_data_1.txt"]
-    elif kind == "iso times":  # of rank 0 only: the others read numbers
-        lines = [f"{u},{i},{r},{'noon' if k < 5 else t}" for k, (u, i, r, t) in enumerate(ROWS)]
+    elif kind == "text from the middle":  # behind the rows that the types are found from, of the last rank only
+        more = [(200 + k // 10, 1 + k % 10, 5.0, k) for k in range(30_000)]
+        lines = [f"{u},{i},{r},{t}" for u, i, r, t in more] + [f"u{u},{i},{r},{t}" for u, i, r, t in ROWS]
         (tmp_path / "r.csv").write_text("\n".join([HEADER, *lines]) + "\n")
         words = ["csv", "--raw", tmp_path / "r.csv"]
     else:
         words = raw_file(kind, tmp_path)
     alone = prepare(*words, *SIZE)
-    assert everything(alone) == expected(BY_FILE if kind == "iso times" else BY_TIME)
+    if kind == "text from the middle":
+        assert {(u, i) for u, i in everything(alone) if u[0] == "u"} == {(f"u{u}", i) for u, i in expected(BY_TIME)}
+    else:
+        assert everything(alone) == expected(BY_TIME)
     mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "3", "python", "-m", "data_prep"]
     done = command([*mpirun, *words, *SIZE, "--out", tmp_path / "ranks"])
     assert done.returncode == 0, done.stderr

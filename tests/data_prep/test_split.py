@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.read.interactions import Interactions
+from data_prep.encode.events import FILE, ITEM
+from data_prep.encode.gather import Part, in_memory
+from data_prep.encode.ids import encoded
+from data_prep.split.filters import filtered
+from data_prep.split.result import Split
 from data_prep.split.rules import SplitRules
-from data_prep.split.users import factorize, split
+from data_prep.split.users import split
 
 from .conftest import MATRICES, Prepared, Row, random_rows, write_csv
 
@@ -68,31 +72,33 @@ def test_duplicates_are_kept_once_and_counted(prepare: Any, tmp_path: Path) -> N
     assert any("30 repeated" in w for w in doubled.manifest["warnings"])
 
 
+def divided(rows: list[tuple[int, int]], rules: SplitRules) -> Split:
+    users, items = np.array(rows, np.int32).T
+    order = FILE if rules.protocol == "liang2018" else ITEM
+    part = Part(users=users, items=items, values=None, times=None)
+    return split(filtered(in_memory([part], rule="any", threshold=0.0, order=order), rules), rules)
+
+
 @pytest.mark.parametrize("protocol", ["default", "liang2018"])
 def test_many_duplicates_of_one_pair(protocol: str) -> None:
     """More repetitions than a byte can count must not make the pair vanish."""
     rows = [(u, i) for u in range(6) for i in range(5)] + [(0, 0)] * 1000
-    users, items = np.array(rows, np.int32).T
-    rules = SplitRules(protocol=protocol, held_out_users=1)
-    done = split(Interactions(users=users, items=items, rows_read=len(rows)), rules)
+    done = divided(rows, SplitRules(protocol=protocol, held_out_users=1))
     assert (done.counts["events"], done.counts["duplicates_dropped"]) == (30, 1000)
 
 
 def test_rare_items_are_dropped_first() -> None:
     # item 9 is rare; without it user 3 has four items and goes too
     rows = [(u, i) for u in range(3) for i in range(5)] + [(3, i) for i in (0, 1, 2, 3, 9)]
-    users, items = np.array(rows, np.int32).T
-    done = split(
-        Interactions(users=users, items=items, rows_read=len(rows)), SplitRules(min_item_users=2, held_out_users=1)
-    )
+    done = divided(rows, SplitRules(min_item_users=2, held_out_users=1))
     assert (done.counts["users"], done.counts["items"]) == (3, 5)
 
 
-@pytest.mark.parametrize("ids", [[5, 1, 5, 0], [10**12, 3, 10**12, 7], [0]])
-def test_factorize(ids: list[int]) -> None:
-    codes, distinct = factorize(np.array(ids))
-    assert distinct.tolist() == sorted(set(ids))
-    assert distinct[codes].tolist() == ids
+@pytest.mark.parametrize("ids", [[5, 1, 5, 0], [10**12, 3, 10**12, 7], [0], [-3, 2**63 - 1, -(2**63), -3]])
+def test_whole_numbers_are_numbered_by_size(ids: list[int]) -> None:
+    codes, table = encoded(np.array(ids), (), "user")
+    assert table.ids.to_pylist() == sorted(set(ids))
+    assert table.ids.take(codes).to_pylist() == ids
 
 
 def test_titles_and_counts(prepare: Any, tmp_path: Path) -> None:
