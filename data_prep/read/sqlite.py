@@ -27,7 +27,10 @@ class SQLite:
         """
         self._path = Path(path)
         if not self._path.is_file():
-            raise ValueError(f"{path} does not exist; name the file of the database with --database sqlite:///FILE")
+            absolute = f" (an absolute path has four slashes: sqlite:////{path})" if Path(f"/{path}").is_file() else ""
+            raise ValueError(
+                f"{path} does not exist{absolute}; name the file of the database with --database sqlite:///FILE"
+            )
         self._opened_as = self.stamp()
         self.tables()
 

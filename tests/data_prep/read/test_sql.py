@@ -7,6 +7,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -160,6 +161,23 @@ def test_bad_addresses(address: str, message: str) -> None:
     assert "secret" not in str(refused.value) and "p@ss" not in str(refused.value)
 
 
+def test_an_absolute_path_has_four_slashes(lite: Callable[..., str]) -> None:
+    address = lite().replace("sqlite:////", "sqlite:///")
+    with pytest.raises(
+        ValueError, match=r"does not exist \(an absolute path has four slashes: sqlite:////.*shop.db\); name"
+    ):
+        SqlSource(Asked(database=address, sql="Orders"))
+
+
+def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adbc_driver_postgresql", None)
+    with pytest.raises(ValueError) as refused:
+        SqlSource(Asked(database="postgresql://me:secret@host/x", sql="orders"))
+    assert str(refused.value) == (
+        "PostgreSQL needs packages that are not installed: pip install adbc-driver-postgresql adbc-driver-manager"
+    )
+
+
 def test_what_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("no database, but long enough that it could be one " * 40)
     with pytest.raises(ValueError, match="x.db cannot be opened as an SQLite database: file is not a database"):
@@ -310,6 +328,20 @@ def test_every_reading_sees_the_same_rows_in_the_same_order(server: str) -> None
     assert later.digest() != source.digest()
     times = [time for _, _, time in chain(*blocks)]
     assert times == sorted(times) and len(times) == 300_000
+
+
+def test_a_server_that_goes_away_while_rows_are_read(server: str) -> None:
+    """The message of the driver, in one line."""
+    source = SqlSource(asked(server, "many"))
+    reading = source.read(0, 1, lambda rows: rows.count)
+    assert next(reading) > 0
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'me'"
+    _execute(f"postgresql://me:{ENCODED}@{server}", others)
+    with pytest.raises(
+        ValueError, match=f"^postgresql://me@{server} (failed while it was read|cannot be asked): [^\n]+$"
+    ):
+        list(reading)
+        source.stamp()
 
 
 @pytest.mark.parametrize(
