@@ -270,8 +270,6 @@ def _time_words(schema: Schema) -> str:
     kind, unit = schema.types[str(schema.time)], schema.time_unit
     if unit == "D":
         return "dates"
-    if pa.types.is_string(kind):
-        return "ISO 8601"
-    if pa.types.is_timestamp(kind):
-        return "ISO 8601 or time stamps"
+    if pa.types.is_string(kind) or pa.types.is_timestamp(kind):
+        return "dates and times"
     return f"{_TIMES[unit]} since 1970" if unit in _TIMES else "numbers that give the order"

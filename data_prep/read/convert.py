@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from data_prep.read import ids, times, values
 from data_prep.read.asked import Asked
-from data_prep.read.columns import choose
+from data_prep.read.columns import choose, widened
 from data_prep.read.contents import Contents
 from data_prep.read.frames import Frame
 from data_prep.read.rows import Ids, Place, Rows
@@ -104,6 +104,10 @@ class TableSource:
     def rows_estimate(self) -> int:
         """Rows."""
         return self._table.num_rows
+
+    def widen(self, column: str, values: Sequence[str]) -> None:
+        """Take the wider type that `columns.widened` names."""
+        self.schema = widened(self.schema, column, values)
 
     def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
         """The share of one rank, in blocks of `BLOCK_ROWS`."""

@@ -35,6 +35,14 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string()) if is_text(kind) and not pa.types.is_string(kind) else column
 
 
+def _is_coded(column: pa.ChunkedArray) -> bool:
+    """Whether a column is a dictionary of different texts; nulls in its dictionary make it none."""
+    if not pa.types.is_dictionary(column.type) or not is_text(column.type.value_type):
+        return False
+    dictionaries = (chunk.dictionary for chunk in column.chunks)
+    return all(not d.null_count and len(pc.unique(d)) == len(d) for d in dictionaries)
+
+
 def _name(kind: pa.BaseExtensionType) -> str:
     """The name of an extension type, or that of the database's type that Arrow does not know."""
     return kind.type_name if kind.extension_name == "arrow.opaque" else kind.extension_name
@@ -106,10 +114,12 @@ def convert(column: pa.ChunkedArray, kind: pa.DataType, name: str, what: str, pl
     Raises:
         ValueError: an id is missing, or is none of this type.
     """
-    column = plain(column)
+    column = column if _is_coded(column) and pa.types.is_string(kind) else plain(column)
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy()))
         raise _missing(column.null_count, row, what, place)
+    if _is_coded(column):
+        return _texts(column, what, place)
     if pa.types.is_int64(kind):
         return Ids(keys=smallest(_numbers(column, name, what, place)))
     if pa.types.is_floating(column.type) or pa.types.is_boolean(column.type) or pa.types.is_binary(column.type):
@@ -179,12 +189,20 @@ def hashed(texts: pa.Array) -> npt.NDArray[np.int64]:
     return pd.util.hash_array(texts.to_numpy(zero_copy_only=False), categorize=False).view(np.int64)
 
 
+def _used(texts: pa.Array, codes: npt.NDArray[np.integer]) -> tuple[pa.Array, npt.NDArray[np.integer]]:
+    """The texts of a dictionary that occur, and the place of each row's text among them."""
+    there = np.zeros(len(texts), bool)
+    there[codes] = True
+    if there.all():
+        return texts, codes
+    return texts.filter(pa.array(there)), (np.cumsum(there) - 1)[codes]
+
+
 def _texts(column: pa.ChunkedArray, what: str, place: Place) -> Ids:
-    """The ids of a column of strings."""
-    coded = column.combine_chunks().dictionary_encode()
-    if isinstance(coded, pa.ChunkedArray):
-        coded = coded.combine_chunks()
-    texts, codes = coded.dictionary, coded.indices.to_numpy()
+    """The ids of a column of strings, or of a dictionary of them."""
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    whole = coded.unify_dictionaries().combine_chunks()
+    texts, codes = _used(whole.dictionary.cast(pa.string()), whole.indices.to_numpy())
     empty = pc.index(texts, "").as_py()
     if empty >= 0:
         rows = codes == empty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -39,7 +40,11 @@ class PostgreSQL:
         self._dbapi, self._url, self._password, self._shown = dbapi, url, password, shown
         self._snapshot = ""
         self._first = self._connected()  # its transaction holds the snapshot that all readings see
-        self._snapshot = self._one("SELECT pg_export_snapshot()::text")
+        try:
+            self._snapshot = self._one("SELECT pg_export_snapshot()::text")
+        except ValueError:  # some servers that speak the protocol of PostgreSQL have none
+            self._first.close()
+            self._first = self._connected()
 
     def __del__(self) -> None:
         first = getattr(self, "_first", None)
@@ -47,15 +52,26 @@ class PostgreSQL:
             first.close()
 
     def _connected(self) -> Any:
+        connection = None
         try:
             connection = self._dbapi.connect(self._url)
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                if self._snapshot:
+                    cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
         except self._dbapi.Error as error:
+            if connection is not None:
+                connection.close()
             raise ValueError(f"{self._shown} cannot be opened: {self._reason(error)}") from None
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            if self._snapshot:
-                cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
         return connection
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """One line for an error of the server: the address, what was done, the server's reason."""
+        try:
+            yield
+        except (self._dbapi.Error, pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self._shown} {what}: {self._reason(error)}") from None
 
     def _reason(self, error: Exception) -> str:
         """The message of the server in one line, without the password."""
@@ -65,7 +81,7 @@ class PostgreSQL:
         return line.replace(self._password, "...") if self._password else line
 
     def _table(self, query: str) -> pa.Table:
-        with self._first.cursor() as cursor:
+        with self._errors("cannot be asked"), self._first.cursor() as cursor:
             cursor.execute(query)
             return cursor.fetch_arrow_table()
 
@@ -78,17 +94,11 @@ class PostgreSQL:
 
     def sample(self, query: str, count: int) -> pa.Table:
         """The first rows."""
-        return pa.Table.from_batches(*self._asked(f"SELECT * FROM ({query}\n) AS q LIMIT {count}"))
-
-    def _asked(self, query: str) -> tuple[list[pa.RecordBatch], pa.Schema]:
-        connection = self._connected()
+        connection = self._connected()  # an error ends the transaction of a connection
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(query)
-                reader = cursor.fetch_record_batch()
-                return list(reader), reader.schema
-        except (self._dbapi.Error, pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self._shown} refuses the query of --sql: {self._reason(error)}") from None
+            with self._errors("refuses the query of --sql"), connection.cursor() as cursor:
+                cursor.execute(f"SELECT * FROM ({query}\n) AS q LIMIT {count}")
+                return cursor.fetch_arrow_table()
         finally:
             connection.close()
 
@@ -101,7 +111,7 @@ class PostgreSQL:
 
     def estimate(self, query: str) -> int:
         """Rows that the server's planner expects."""
-        with self._first.cursor() as cursor:
+        with self._errors("cannot be asked"), self._first.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})  # COPY takes no EXPLAIN
             cursor.execute(f"EXPLAIN {query}")
             found = re.search(r"rows=(\d+)", str(cursor.fetchone()))
@@ -116,11 +126,15 @@ class PostgreSQL:
         connection = self._connected()
         try:
             with connection.cursor() as cursor:
-                cursor.execute(query)
-                for batch in cursor.fetch_record_batch():
+                with self._errors("failed while it was read"):
+                    cursor.execute(query)
+                    batches = iter(cursor.fetch_record_batch())
+                while (batch := self._next(batches)) is not None:
                     if batch.num_rows:
                         yield pa.Table.from_batches([batch])
-        except (self._dbapi.Error, pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self._shown} failed while it was read: {self._reason(error)}") from None
         finally:
             connection.close()
+
+    def _next(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        with self._errors("failed while it was read"):
+            return next(batches, None)

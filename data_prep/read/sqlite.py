@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+FETCHED_ROWS = 1 << 14
+"""Rows that are Python objects at a time: few, so that the garbage collector has few to look through."""
 BLOCK_ROWS = 1 << 18
 _NAMED = {int: "whole numbers", float: "fractions", str: "texts", bytes: "bytes"}
 
@@ -25,7 +27,10 @@ class SQLite:
         """
         self._path = Path(path)
         if not self._path.is_file():
-            raise ValueError(f"{path} does not exist; name the file of the database with --database sqlite:///FILE")
+            absolute = f" (an absolute path has four slashes: sqlite:////{path})" if Path(f"/{path}").is_file() else ""
+            raise ValueError(
+                f"{path} does not exist{absolute}; name the file of the database with --database sqlite:///FILE"
+            )
         self._opened_as = self.stamp()
         self.tables()
 
@@ -81,8 +86,14 @@ class SQLite:
         before: dict[str, type] = {}
         with self._run(query) as answer:
             names = [column[0] for column in answer.description]
-            while found := answer.fetchmany(BLOCK_ROWS):
-                yield _table(names, found, before, self._path)
+            parts = list[pa.Table]()
+            while found := answer.fetchmany(FETCHED_ROWS):
+                parts.append(_table(names, found, before, self._path))
+                if len(parts) * FETCHED_ROWS >= BLOCK_ROWS:
+                    yield pa.concat_tables(parts, promote_options="permissive")
+                    parts.clear()
+            if parts:
+                yield pa.concat_tables(parts, promote_options="permissive")
 
 
 def _table(names: Sequence[str], found: Sequence[tuple], before: dict[str, type], path: Path) -> pa.Table:
@@ -91,10 +102,8 @@ def _table(names: Sequence[str], found: Sequence[tuple], before: dict[str, type]
     Args:
         before: column -> the type of its values so far; is continued.
     """
-    columns = zip(*found, strict=True) if found else [()] * len(names)
-    return pa.Table.from_arrays(
-        [_column(values, name, before, path) for name, values in zip(names, columns, strict=True)], names=list(names)
-    )
+    columns = [_column([row[k] for row in found], name, before, path) for k, name in enumerate(names)]
+    return pa.Table.from_arrays(columns, names=list(names))
 
 
 def _column(values: Sequence, name: str, before: dict[str, type], path: Path) -> pa.Array:

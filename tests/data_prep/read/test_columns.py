@@ -283,7 +283,7 @@ def test_wider_types() -> None:
                 "users: column 'customer_email' (text; another: --user-column)",
                 "items: column 'sku' (whole numbers; another: --item-column)",
                 "ratings: column 'stars' (ratings; another: --rating-column)",
-                "times: column 'purchased_at' (ISO 8601 or time stamps; another: --time-column)",
+                "times: column 'purchased_at' (dates and times; another: --time-column)",
             ],
         ),
         (

@@ -80,6 +80,29 @@ def test_texts_and_numbers_that_are_too_large(values: list, kind: pa.DataType, e
     assert texts(read(values, kind)) == expected
 
 
+@pytest.mark.parametrize(
+    ("codes", "dictionary", "expected"),
+    [
+        ([1, 1, 3], ["not there", "a", "nor this", "b"], ["a", "a", "b"]),
+        ([0, 1, 2], ["a", "b", "a"], ["a", "b", "a"]),
+        ([0, 1], ["", "a"], None),
+        ([0, 1], [None, "a"], None),
+        ([0, None], ["a"], None),
+    ],
+)
+def test_dictionaries_as_files_hold_them(codes: list, dictionary: list, expected: list[str] | None) -> None:
+    """Parts of a dictionary that do not occur are not known ids."""
+    column = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(dictionary))
+    pieces = pa.chunked_array([column, column.slice(1)])
+    if expected is None:
+        with pytest.raises(ValueError, match="rows have an empty user id"):
+            ids.convert(pieces, pa.string(), "who", "user", place)
+        return
+    found = ids.convert(pieces, pa.string(), "who", "user", place)
+    assert texts(found) == expected + expected[1:]
+    assert found.names is not None and set(found.names.texts.to_pylist()) == set(expected)
+
+
 def test_uuids_are_their_usual_text() -> None:
     made = [uuid.UUID(int=5), uuid.UUID("123e4567-e89b-12d3-a456-426614174000"), uuid.UUID(int=5)]
     storage = pa.array([None, *(u.bytes for u in made)], pa.binary(16)).slice(1)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import sqlite3
-import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -18,8 +15,8 @@ from data_prep.read.asked import Asked
 from data_prep.read.rows import Rows
 from data_prep.read.sql import SqlSource, _parts
 
-PASSWORD = "p@ss:w/rd#1"
-ENCODED = "p%40ss%3Aw%2Frd%231"
+from .postgresql_server import ENCODED, PASSWORD, execute, free_port, running
+
 ROWS = [
     ("ann@x.org", "SKU-2", 4.5, "2020-01-02T10:00:00"),
     ("bob@x.org", "SKU-1", 3.0, "2020-01-01T10:00:00"),
@@ -160,6 +157,23 @@ def test_bad_addresses(address: str, message: str) -> None:
     assert "secret" not in str(refused.value) and "p@ss" not in str(refused.value)
 
 
+def test_an_absolute_path_has_four_slashes(lite: Callable[..., str]) -> None:
+    address = lite().replace("sqlite:////", "sqlite:///")
+    with pytest.raises(
+        ValueError, match=r"does not exist \(an absolute path has four slashes: sqlite:////.*shop.db\); name"
+    ):
+        SqlSource(Asked(database=address, sql="Orders"))
+
+
+def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adbc_driver_postgresql", None)
+    with pytest.raises(ValueError) as refused:
+        SqlSource(Asked(database="postgresql://me:secret@host/x", sql="orders"))
+    assert str(refused.value) == (
+        "PostgreSQL needs packages that are not installed: pip install adbc-driver-postgresql adbc-driver-manager"
+    )
+
+
 def test_what_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("no database, but long enough that it could be one " * 40)
     with pytest.raises(ValueError, match="x.db cannot be opened as an SQLite database: file is not a database"):
@@ -191,74 +205,17 @@ def test_parts_of_an_address(address: str, url: str, password: str, shown: str) 
 # PostgreSQL
 
 
-def _programs() -> Path:
-    """The folder of initdb and pg_ctl."""
-    found = [Path(p).parent for p in [shutil.which("initdb") or ""] if p]
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    if shutil.which("pg_config"):
-        found.append(Path(subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True).stdout.strip()))
-    return next((f for f in found if (f / "initdb").is_file()), Path())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the table orders; its address without login."""
-    pytest.importorskip("adbc_driver_postgresql", reason="adbc-driver-postgresql is not installed")
-    programs = _programs()
-    if not (programs / "initdb").is_file():
-        pytest.skip("no PostgreSQL server is installed (initdb)")
-    as_user: list[str] = []
-    folder = tmp_path_factory.mktemp("postgresql")
-    if os.geteuid() == 0:  # the server refuses to run as root
-        if not shutil.which("setpriv"):
-            pytest.skip("PostgreSQL does not run as root, and there is no setpriv to become another user")
-        as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        os.chown(folder, 65534, 65534)
-        for parent in folder.parents[:2]:
-            parent.chmod(0o755)
-    (folder / "password").write_text(PASSWORD)
-    (folder / "password").chmod(0o644)
-    data, port = folder / "data", _free_port()
-
-    def run(program: str, *words: str) -> None:
-        done = subprocess.run([*as_user, str(programs / program), *words], capture_output=True, text=True, cwd=folder)
-        if done.returncode:
-            pytest.skip(f"{program} fails here: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
-
-    secret = ["-A", "scram-sha-256", "--pwfile", str(folder / "password")]
-    run("initdb", "-D", str(data), "-U", "me", "-E", "UTF8", "--no-sync", *secret)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    log = ["-l", str(folder / "log")]
-    with (folder / "out").open("w") as out:  # pg_ctl leaves its output to the server
-        start = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-o", options, *log, "-w", "start"]
-        if subprocess.run(start, stdout=out, stderr=out, cwd=folder).returncode:
-            pytest.skip("the PostgreSQL server does not start here")
-    try:
-        _fill(f"postgresql://me:{ENCODED}@127.0.0.1:{port}/postgres")
-        yield f"127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
-
-
-def _execute(url: str, *statements: str) -> None:
-    from adbc_driver_postgresql import dbapi
-
-    with dbapi.connect(url) as connection:
-        for statement in statements:
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
-        connection.commit()
+def server() -> Iterator[str]:
+    """A server with some tables; its address without login."""
+    with running() as place:
+        _fill(f"postgresql://me:{ENCODED}@{place}")
+        yield place
 
 
 def _fill(url: str) -> None:
     values = ", ".join(f"('{u}', '{i}', {r}, '{t}')" for u, i, r, t in ROWS)
-    _execute(
+    execute(
         url,
         "CREATE TABLE orders (customer_email text, sku varchar(20), rating numeric, purchased_at timestamp)",
         f"INSERT INTO orders VALUES {values}",
@@ -303,13 +260,27 @@ def test_every_reading_sees_the_same_rows_in_the_same_order(server: str) -> None
     blocks = list(source.read(0, 1, keys))
     assert len(blocks) > 1  # streamed
     url = f"postgresql://me:{ENCODED}@{server}"
-    _execute(url, "UPDATE many SET item = 'item 0' WHERE user_id = 5")  # moves these rows, and changes them
+    execute(url, "UPDATE many SET item = 'item 0' WHERE user_id = 5")  # moves these rows, and changes them
     assert list(chain(*source.read(0, 1, keys))) == list(chain(*blocks))
     later = SqlSource(asked(server, "many"))
     assert later.stamp() != stamp
     assert later.digest() != source.digest()
     times = [time for _, _, time in chain(*blocks)]
     assert times == sorted(times) and len(times) == 300_000
+
+
+def test_a_server_that_goes_away_while_rows_are_read(server: str) -> None:
+    """The message of the driver, in one line."""
+    source = SqlSource(asked(server, "many"))
+    reading = source.read(0, 1, lambda rows: rows.count)
+    assert next(reading) > 0
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'me'"
+    execute(f"postgresql://me:{ENCODED}@{server}", others)
+    with pytest.raises(
+        ValueError, match=f"^postgresql://me@{server} (failed while it was read|cannot be asked): [^\n]+$"
+    ):
+        list(reading)
+        source.stamp()
 
 
 @pytest.mark.parametrize(
@@ -344,7 +315,7 @@ def test_bad_queries_of_postgresql(sql: str, message: str, server: str) -> None:
     ],
 )
 def test_a_database_that_cannot_be_opened(login: str, place: str, reason: str, server: str) -> None:
-    where = place.format(server=server, host=server.split("/")[0], closed=_free_port())
+    where = place.format(server=server, host=server.split("/")[0], closed=free_port())
     with pytest.raises(ValueError) as refused:
         SqlSource(Asked(database=f"postgresql://{login}@{where}", sql="orders"))
     message = str(refused.value)
