@@ -9,6 +9,7 @@ import lzma
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -95,9 +96,13 @@ def test_a_tar_is_read_once_from_its_start_to_its_end(tmp_path: Path, monkeypatc
     members = {f"{k:03}.csv": f"user,item\n{k},1\n".encode() for k in range(50)}
     (tmp_path / "r.tar.gz").write_bytes(tarred(members, "w:gz"))
     source = opened(tmp_path / "r.tar.gz")
-    opens = []
-    original = tarfile.open
-    monkeypatch.setattr(tarfile, "open", lambda *a, **k: opens.append(1) or original(*a, **k))
+    opens, original = [], tarfile.open
+
+    def counted(*words: Any, **named: Any) -> Any:
+        opens.append(1)
+        return original(*words, **named)
+
+    monkeypatch.setattr(tarfile, "open", counted)
     assert sum(source.read(0, 1, lambda rows: rows.count)) == 50
     assert len(opens) == 1
 
