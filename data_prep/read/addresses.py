@@ -65,7 +65,7 @@ def explained(address: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if error.__cause__ is None:
+        if error.__cause__ is None or getattr(error.__cause__, "status", 0) in (404, 410):
             raise ValueError(f"{shown(address)} does not exist") from None
         raise ValueError(f"{shown(address)} cannot be read: {reason(error)}") from None
     except PermissionError as error:
@@ -123,7 +123,9 @@ def found(address: str) -> list[tuple[str, dict[str, Any]]]:
             return [(address, system.info(address))]
         path = system._strip_protocol(address)
         if "*" in path or "[" in path:
-            details: dict[str, Any] = system.glob(path, detail=True)
+            details: dict[str, Any] = {}
+            for one, info in system.glob(path, detail=True).items():
+                details |= system.find(one, detail=True) if info["type"] == "directory" else {one: info}
         elif system.info(path)["type"] == "directory":
             details = system.find(path, detail=True)
         else:

@@ -295,7 +295,7 @@ def has_leading_zero(content: bytes, delimiter: str, negative: bool) -> bool:
     """
     before = np.array([ord(delimiter), 10, 34, 32, 43, *((45,) if negative else ())], np.uint8)
     raw = np.frombuffer(content, np.uint8)
-    if len(raw) > 1 and raw[0] == 48 and (raw[1] - np.uint8(48) < 10 or raw[1] | 32 == 120):
+    if content[:1] == b"0" and content[1:2] in b"0123456789xX" and len(content) > 1:
         return True
     found, more = np.empty(_PART, bool), np.empty(_PART, bool)
     for start in range(0, len(raw), _PART):

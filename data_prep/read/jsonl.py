@@ -142,33 +142,40 @@ def _explained(error: pa.ArrowInvalid, block: Block, types: dict[str, pa.DataTyp
     lines = [line for line in block.content.split(b"\n") if line.strip(b"\r")]
     seen: dict[str, type] = {}
     for row, line in enumerate(lines):
-        where, shown = f"{block.text.shown}, line {block.line(row)}", f": {block.line_text(row)!r}"
-        try:
-            value = python_json.loads(line)
-        except ValueError as wrong:
-            return ValueError(f"{where}: no JSON ({str(wrong).split(': line')[0]}); expected an object a line{shown}")
-        if not isinstance(value, dict):
-            return ValueError(f"{where}: a JSON {type(value).__name__}, expected an object{shown}")
-        for name in value if types is None else types:
-            found = value.get(name)
-            if found is None:
-                continue
-            if types is not None and (problem := _unfit(name, types[name], found)):
-                return ValueError(f"{where}: column {name!r} is {found!r}, {problem}{shown}")
-            kind = float if type(found) is int else type(found)
-            if seen.setdefault(name, kind) is not kind:
-                return ValueError(
-                    f"{where}: column {name!r} is {found!r}, and {_word(seen[name])} in the rows before; every row "
-                    f"needs the same type{shown}"
-                )
+        if problem := _problem(line, types, seen):
+            return ValueError(f"{block.text.shown}, line {block.line(row)}: {problem}: {block.line_text(row)!r}")
     return ValueError(f"{block.text.shown}, from line {block.line()}: {str(error).splitlines()[0]}")
+
+
+def _problem(line: bytes, types: dict[str, pa.DataType] | None, seen: dict[str, type]) -> str:
+    """What is wrong with a line, "" if nothing is.
+
+    Args:
+        seen: the types of the columns in the lines before; those of this line are added.
+    """
+    try:
+        value = python_json.loads(line)
+    except ValueError as wrong:
+        return f"no JSON ({str(wrong).split(': line')[0]}); expected an object a line"
+    if not isinstance(value, dict):
+        return f"a JSON {type(value).__name__}, expected an object"
+    for name in value if types is None else types:
+        found = value.get(name)
+        if found is None:
+            continue
+        if types is not None and (reason := _unfit(types[name], found)):
+            return f"column {name!r} is {found!r}, {reason}"
+        kind = float if type(found) is int else type(found)
+        if seen.setdefault(name, kind) is not kind:
+            return f"column {name!r} is {found!r}, and {_word(seen[name])} before; every row needs the same type"
+    return ""
 
 
 def _word(kind: type) -> str:
     return {float: "a number", str: "a text", bool: "true or false", list: "a list", dict: "an object"}.get(kind, "?")
 
 
-def _unfit(name: str, kind: pa.DataType, found: object) -> str:
+def _unfit(kind: pa.DataType, found: object) -> str:
     """Why a value is none of its type, "" if it is."""
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
     if pa.types.is_integer(kind) and not (is_number and isinstance(found, int)):

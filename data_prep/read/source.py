@@ -48,14 +48,7 @@ class Source(Protocol):
 
         Raises:
             ValueError: a row is broken, in one line with its place.
-            WiderType: the types of `schema` do not fit: read again after `widen` (`read_all` does).
-        """
-
-    def widen(self, column: str, values: Sequence[str]) -> None:
-        """Change the schema so that a column can hold values that did not fit.
-
-        Raises:
-            ValueError: no type can.
+            WiderType: of files, the types of `schema` do not fit: read again after `FileSource.widen`, as `read_all`.
         """
 
 
@@ -99,7 +92,11 @@ class FileSource:
         return self._reader.rows_estimate()
 
     def widen(self, column: str, values: Sequence[str]) -> None:
-        """Take the wider type that `columns.widened` names."""
+        """Change the schema so that a column can hold values that did not fit.
+
+        Raises:
+            ValueError: no type can.
+        """
         self.schema = columns.widened(self.schema, column, values)
 
     def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
@@ -187,5 +184,6 @@ def read_all(
         common = agree(problem)
         if common is None:
             return result  # type: ignore[return-value]
+        assert isinstance(source, FileSource)
         source.widen(*common)
         progress.step(f"reading again: column {common[0]!r} also holds {common[1][0]!r}")

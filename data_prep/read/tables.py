@@ -21,7 +21,7 @@ class WiderType(Exception):
     """A column holds values that its type cannot: the source has to be read again from its start, as `schema` says.
 
     It is no ValueError, because nothing is wrong with the data. `source.read_all` catches it. With several ranks all of
-    them have to read again: exchange `column` and `values`, and call `Source.widen` on every rank.
+    them have to read again: exchange `column` and `values`, and call `FileSource.widen` on every rank.
     """
 
     def __init__(self, column: str, values: Sequence[str]) -> None:
