@@ -46,7 +46,7 @@ def _texts(value: str) -> tuple[str, ...]:
 def _asked(args: argparse.Namespace) -> Asked:
     return Asked(
         raw=tuple(args.raw),
-        format=args.format,
+        format=args.format or ("parquet" if args.name == "parquet" else ""),
         delimiter=args.delimiter.replace("\\t", "\t"),
         header=_texts(args.header),
         encoding=args.encoding,

@@ -27,9 +27,9 @@ examples:
   python -m data_prep ml-1m --download --out data/ml-1m
   python -m data_prep table --raw 'orders/*.csv.gz' --out data/orders
   python -m data_prep table --raw clicks/ --user-column visitor --positive-events buy --out data/clicks
-  python -m data_prep table --raw ratings.csv --protocol time --out data/by-time
 """
-MORE_EXAMPLES = """  python -m data_prep table --raw ratings.csv --titles movies.csv --protocol leave-one-out
+MORE_EXAMPLES = """  python -m data_prep table --raw ratings.csv --protocol time --out data/by-time
+  python -m data_prep table --raw ratings.csv --titles movies.csv --protocol leave-one-out
   python -m data_prep table --train train.txt --test test.txt --protocol given --out data/gowalla
   python -m data_prep table --database sqlite:///shop.db --sql "SELECT customer, sku, bought_at FROM orders"
   python -m data_prep mine.yaml --raw mine/ --out data/mine
@@ -157,7 +157,7 @@ def _add_columns(columns: _Flags) -> None:
     )
     columns.common("--time-column", default="", metavar="NAME", help="times (default: by its name; none: not used)")
     columns.rare("--event-column", default="", metavar="NAME", help="names of events (default: by its name)")
-    columns.common("--positive-events", default="", metavar="LIST", help="events that count, as buy,add")
+    columns.rare("--positive-events", default="", metavar="LIST", help="events that count, as buy,add")
     columns.rare(
         "--event-weights",
         type=weights,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from data_prep.opening import RAW
 from data_prep.parallel import Ranks
 from data_prep.read import moments
 from data_prep.read.rows import Rows
-from data_prep.read.source import Source, read_all
+from data_prep.read.source import Source
 from data_prep.request import Request
 from data_prep.split import by_time, filters, leave_one_out, per_user, rules, users
 from data_prep.split.result import Split
@@ -52,23 +51,30 @@ def divide(request: Request, sources: Mapping[str, Source], ranks: Ranks, scratc
     if found is None:
         return None
     source = next(iter(sources.values()))
-    return replace(found, notes=[*source.schema.notes, *found.notes], about=_about(request, source))
+    notes = [*_notes_of(source, request), *found.notes]
+    return replace(found, notes=notes, about=_about(source))
 
 
-def _about(request: Request, source: Source) -> dict[str, Any]:
+def _notes_of(source: Source, request: Request) -> list[str]:
+    """Notes on the columns of a source; those on times only where the times are used."""
+    uses_times = request.rules.protocol == rules.TIME
+    return [n for n in source.schema.notes if uses_times or not n.startswith(f"column {source.schema.time!r}: ")]
+
+
+def _about(source: Source) -> dict[str, Any]:
     schema = source.schema
     columns = {"user": schema.user, "item": schema.item, schema.kind: schema.value, "time": schema.time}
     return {"columns": {role: name for role, name in columns.items() if name}, "time_unit": schema.time_unit}
 
 
-def _order(request: Request) -> str:
+def _order(request: Request, source: Source) -> str:
     """The order of a user's interactions that a protocol needs."""
     protocol, choice = request.rules.protocol, request.rules.choice
     if protocol == rules.LIANG2018:
         return FILE
     latest = protocol == rules.PER_USER and choice == rules.LATEST
     by_time = protocol in (rules.LEAVE_ONE_OUT, rules.TIME) or latest or request.rules.max_user_items
-    return TIME if by_time else ITEM
+    return TIME if by_time and source.schema.time else ITEM
 
 
 def memory_of(request: Request) -> int:
@@ -78,7 +84,7 @@ def memory_of(request: Request) -> int:
 
 def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> Divided | None:
     """One table, divided by a protocol."""
-    order = _order(request)
+    order = _order(request, source)
     limits = replace(request.rules, held_out_users=request.held_out_users())
     watch = Watch(source)
     threshold = request.positive_above(source.schema.kind)
@@ -91,14 +97,13 @@ def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> 
             f"it may take {memory / 2**30:.1f} GiB; raise --memory or use --protocol default"
         )
     if on_disk:
-        read: Any = partial(external.gather, watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
+        events: Events | None = external.gather(watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
     else:
-        read = partial(gather.gather, watch, ranks, threshold=threshold, order=order)
-    events: Events | None = read_all(source, read, ranks.agree)
+        events = gather.gather(watch, ranks, threshold=threshold, order=order)
     suspicious = watch.notes(ranks)
     if events is None:
         return None
-    progress.step(f"splitting ({request.rules.protocol})")
+    progress.step(f"splitting {events.count:,} events ({request.rules.protocol})")
     notes = [*suspicious, *filters.of_threshold(events, threshold)]
     try:
         kept = filters.filtered(events, limits)
@@ -142,7 +147,7 @@ def _given(request: Request, sources: Mapping[str, Source], ranks: Ranks) -> Div
         if role in sources:
             source = sources[role]
             use = Use(rule=settle.RULES[source.schema.kind], threshold=threshold[source.schema.kind])
-            rows = read_all(source, partial(gather.read, source, ranks, use), ranks.agree)
+            rows = gather.read(source, ranks, use)
             if rows is not None:
                 found[role] = parts.Given(rows=rows, kind=source.schema.kind)
     if not ranks.is_first:
@@ -169,6 +174,10 @@ class Watch:
     def rows_estimate(self) -> int:
         """As the source's."""
         return self._source.rows_estimate()
+
+    def widen(self, column: str, values: Sequence[str]) -> None:
+        """As the source's."""
+        self._source.widen(column, values)
 
     def read(self, rank: int, size: int, use: Any, **options: Any) -> Any:
         """As the source's."""

@@ -133,10 +133,19 @@ def _of_entry(request: Request, place: Path, ranks: Ranks) -> dict[str, Source]:
 
         return {RAW: NetflixSource(place)}
     files = {RAW: [place]} if place.is_file() else entry.files_in(place)
-    return {
-        role: open_source(entry.asked(paths, **_changed(request)), ranks.rank, ranks.size)
-        for role, paths in files.items()
-    }
+    try:
+        return {
+            role: open_source(entry.asked(paths, **_changed(request)), ranks.rank, ranks.size)
+            for role, paths in files.items()
+        }
+    except ValueError as error:
+        found, is_column, _ = str(error).partition("; ")
+        if not is_column or "no column" not in found:
+            raise
+        raise ValueError(
+            f"{found}, expected those of {entry.name}; a file of your own is read with: python -m data_prep table "
+            "--raw FILE --user-column NAME --item-column NAME"
+        ) from None
 
 
 def _changed(request: Request) -> dict[str, object]:

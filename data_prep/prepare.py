@@ -57,9 +57,9 @@ def _has_contents(source: Identity, digest: str) -> bool:
 def _named(source: Identity) -> str:
     """The files, with their size where they are known, for a line of progress."""
     more = f" and {len(source.names) - 1} more" if len(source.names) > 1 else ""
-    if source.paths:
-        size = progress.amount_text(sum(p.stat().st_size for p in source.paths), "B")
-        return f"{source.paths[0]}{more} ({size})"
+    paths = source.paths or [Path(name) for name in source.names]
+    if paths and all(path.is_file() for path in paths):
+        return f"{paths[0]}{more} ({progress.amount_text(sum(p.stat().st_size for p in paths), 'B')})"
     return f"{source.names[0]}{more}" if source.names else ""
 
 

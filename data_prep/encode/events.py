@@ -87,6 +87,10 @@ class Events(Protocol):
     def has_times(self) -> bool:
         """Whether blocks have times."""
 
+    @property
+    def count(self) -> int:
+        """Interactions."""
+
     def blocks(self) -> Iterator[Block]:
         """All users in order, in blocks that fit the memory."""
         ...
@@ -106,6 +110,10 @@ class EventsInMemory:
     @property
     def has_times(self) -> bool:
         return self.block.times is not None
+
+    @property
+    def count(self) -> int:
+        return len(self.block.items)
 
     def blocks(self) -> Iterator[Block]:
         yield self.block

@@ -22,6 +22,7 @@ from data_prep.encode.gather import Part, Readable, Use
 from data_prep.encode.ids import IdTable, encoded
 from data_prep.parallel import Ranks
 from data_prep.read.rows import Names
+from data_prep.read.source import read_all
 from data_prep.split.matrix import offsets, take_rows
 
 ROW_BYTES = 160
@@ -71,6 +72,11 @@ class EventsOnDisk:
         self._places = np.split(place, np.cumsum([len(b.users) for b in buckets])[:-1])
         lengths = np.concatenate([np.diff(b.indptr) for b in buckets])[order]
         self._indptr = offsets(lengths)
+
+    @property
+    def count(self) -> int:
+        """Interactions."""
+        return int(self._indptr[-1])
 
     def blocks(self) -> Iterator[Block]:
         """All users in order, by blocks of at most `block_events` interactions (or one user)."""
@@ -127,10 +133,8 @@ def gather(
     """
     rule = settle.RULES[source.schema.kind]
     buckets = ranks.share(bucket_count(source.rows_estimate(), memory, ranks.size))
-    rows = spool.Spool(folder, buckets, ranks.rank)
-    for part in source.read(ranks.rank, ranks.size, Use(rule=rule, threshold=threshold)):
-        rows.append(part)
-    rows.close()
+    use = Use(rule=rule, threshold=threshold)
+    rows = read_all(source, lambda: _spooled(source, ranks, use, folder, buckets), ranks.agree)
     found = ranks.gather(rows.items.found())
     items: IdTable = ranks.share(spool.item_table(found) if ranks.is_first else None)
     mine, facts = [], []
@@ -153,6 +157,17 @@ def gather(
         _sum([f for _, own, *_ in every for f in own], read + left_out, left_out),
         max(1 << 16, max(memory - BASE_BYTES, memory // 4) // EVENT_BYTES),
     )
+
+
+def _spooled(source: Readable, ranks: Ranks, use: Use, folder: Path, buckets: int) -> spool.Spool:
+    """The rows of this rank, in buckets on disk."""
+    rows = spool.Spool(folder, buckets, ranks.rank)
+    try:
+        for part in source.read(ranks.rank, ranks.size, use):
+            rows.append(part)
+    finally:
+        rows.close()
+    return rows
 
 
 def _settled(part: Part, items: IdTable, place: Path, rule: str, threshold: float, order: str) -> tuple[_Bucket, Facts]:

@@ -18,6 +18,7 @@ from data_prep.encode.ids import encoded
 from data_prep.parallel import Ranks
 from data_prep.read.rows import Ids, Keys, Names, Rows, Times
 from data_prep.read.schema import Schema
+from data_prep.read.source import read_all
 
 T = TypeVar("T")
 COLUMNS = ("users", "items", "values", "times")
@@ -34,6 +35,9 @@ class Readable(Protocol):
 
     def rows_estimate(self) -> int:
         """About how many rows there are."""
+
+    def widen(self, column: str, values: Sequence[str]) -> None:
+        """As `read.source.Source.widen`."""
 
     def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
         """As `read.source.Source.read`."""
@@ -125,7 +129,7 @@ def gather(source: Readable, ranks: Ranks, *, threshold: float, order: str) -> E
 
 def read(source: Readable, ranks: Ranks, use: Use) -> Part | None:
     """The rows of all ranks on rank 0, None elsewhere."""
-    mine = joined(list(source.read(ranks.rank, ranks.size, use)))
+    mine = read_all(source, lambda: joined(list(source.read(ranks.rank, ranks.size, use))), ranks.agree)
     if ranks.size == 1:
         return mine
     columns: list[dict[str, Any]] = ranks.gather_arrays({name: getattr(mine, name) for name in COLUMNS})

@@ -25,6 +25,7 @@ from data_prep.read.delimited import Layout, parsed
 from data_prep.read.rows import Ids, Rows
 from data_prep.read.schema import Schema
 from data_prep.read.streams import Entry
+from data_prep.read.tables import WiderType
 
 T = TypeVar("T")
 COLON, NEWLINE, RETURN = 58, 10, 13
@@ -130,7 +131,7 @@ def _table(body: _Body, rows: int) -> pa.Table:
     try:
         table = csv.read_csv(pa.BufferReader(body.content), read_options=names, convert_options=options)
     except pa.ArrowInvalid:
-        parsed(body, LAYOUT, TYPES, SCHEMA)  # raises, with the place
+        _explain(body)
         raise
     for name in LAYOUT.names:
         if table[name].null_count:
@@ -142,6 +143,18 @@ def _table(body: _Body, rows: int) -> pa.Table:
             "an unbalanced quote or an empty line between rows?"
         )
     return table
+
+
+def _explain(body: _Body) -> None:
+    """Raise ValueError with the place of what cannot be parsed."""
+    try:
+        parsed(body, LAYOUT, TYPES, SCHEMA)
+    except WiderType as error:
+        value = error.values[0]
+        line = lines_before(body.text, body.offset + body.content.index(value.encode())) + 1
+        raise ValueError(
+            f"{body.text.shown}, line {line}: {value[:40]!r} in column {error.column!r} is no {error.column}"
+        ) from None
 
 
 def parse_files(parts: Sequence[Block], before: int | None) -> Iterator[Rows]:

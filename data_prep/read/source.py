@@ -23,6 +23,13 @@ PARSERS = 2
 """Blocks that are parsed at a time, while the next one is read."""
 
 
+class Widens(Protocol):
+    """A source whose types can turn out too narrow."""
+
+    def widen(self, column: str, values: Sequence[str]) -> None:
+        """As `Source.widen`."""
+
+
 class Source(Protocol):
     """Interactions that can be read again and again, each rank its share."""
 
@@ -48,7 +55,14 @@ class Source(Protocol):
 
         Raises:
             ValueError: a row is broken, in one line with its place.
-            WiderType: of files, the types of `schema` do not fit: read again after `FileSource.widen`, as `read_all`.
+            WiderType: the types of `schema` do not fit: read again after `widen`, as `read_all` does.
+        """
+
+    def widen(self, column: str, values: Sequence[str]) -> None:
+        """Change the schema so that a column can hold values that did not fit.
+
+        Raises:
+            ValueError: no type can.
         """
 
 
@@ -165,7 +179,7 @@ def open_source(asked: Asked, rank: int = 0, size: int = 1) -> Source:
 
 
 def read_all(
-    source: Source,
+    source: Widens,
     read: Callable[[], T],
     agree: Callable[[tuple[str, tuple[str, ...]] | None], tuple[str, tuple[str, ...]] | None] = lambda mine: mine,
 ) -> T:
@@ -184,6 +198,5 @@ def read_all(
         common = agree(problem)
         if common is None:
             return result  # type: ignore[return-value]
-        assert isinstance(source, FileSource)
         source.widen(*common)
         progress.step(f"reading again: column {common[0]!r} also holds {common[1][0]!r}")

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from data_prep import progress
 from data_prep.read.asked import Asked
-from data_prep.read.columns import choose, listed, widened
+from data_prep.read.columns import choose, listed
 from data_prep.read.contents import Contents
 from data_prep.read.convert import rows
 from data_prep.read.frames import SAMPLE_ROWS
@@ -164,10 +164,6 @@ class SqlSource:
     def rows_estimate(self) -> int:
         """What the database expects."""
         return self._database.estimate(self._query)
-
-    def widen(self, column: str, values: Sequence[str]) -> None:
-        """Take the wider type that `columns.widened` names."""
-        self.schema = widened(self.schema, column, values)
 
     def _blocks(self) -> Iterator[pa.Table]:
         contents: Contents | None = None

@@ -172,7 +172,7 @@ def assemble(
         valid=valid,
         test=test,
         item_ids=kept.item_ids.take(pa.array(np.flatnonzero(columns))),
-        counts=counts | _new(sizes, all_items),
+        counts=counts | ({} if with_everything else _new(sizes, all_items)),
         notes=kept.notes,
     )
     return Assembled(split=split, everything=None if everything is None else everything.finished())

@@ -54,6 +54,11 @@ class Filtered:
     def has_times(self) -> bool:
         return self.events.has_times
 
+    @property
+    def count(self) -> int:
+        """Interactions that are kept."""
+        return int(self.lengths.sum())
+
     def blocks(self) -> Iterator[Block]:
         """All users in order; those that are not kept have no interactions."""
         for block in capped(self.events, self.cap, self.seed):

@@ -36,6 +36,14 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> list
     return capsys.readouterr().out.splitlines()
 
 
+COLUMNS = [
+    "users: column 'userId' (whole numbers; another: --user-column)",
+    "items: column 'movieId' (whole numbers; another: --item-column)",
+    "ratings: column 'rating' (ratings; another: --rating-column)",
+    "times: column 'timestamp' (numbers that give the order; another: --time-column)",
+]
+
+
 @pytest.mark.usefixtures("at_once")
 def test_the_steps_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size = write_csv(tmp_path / "r.csv", ROWS).stat().st_size
@@ -43,10 +51,11 @@ def test_the_steps_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert lines[0] == f"preparing csv from {tmp_path / 'r.csv'} in {tmp_path / 'out'}"
     assert lines[1] == f"reading {tmp_path / 'r.csv'} ({size / 1000:.1f} kB)"
     rows_size = f"{(size - 33) / 1000:.1f} kB"  # without the header
-    assert lines[2].startswith(f"reading: {rows_size} of {rows_size} (100 %, about 0 s left)")
-    assert lines[3].startswith("splitting ") and lines[3].endswith(" events (default)")
-    assert lines[4] == f"writing {tmp_path / 'out'}"
-    assert " rows -> " in lines[5]
+    assert lines[2:6] == COLUMNS
+    assert lines[6].startswith(f"reading: {rows_size} of {rows_size} (100 %, about 0 s left)")
+    assert lines[7].startswith("splitting ") and lines[7].endswith(" events (default)")
+    assert lines[8] == f"writing {tmp_path / 'out'}"
+    assert " rows -> " in lines[9]
 
 
 def test_a_short_run_prints_its_summary_only(
@@ -54,8 +63,9 @@ def test_a_short_run_prints_its_summary_only(
 ) -> None:
     monkeypatch.setattr(progress, "FIRST_AFTER_S", 600.0)
     lines = run(tmp_path, capsys)
-    assert len(lines) == 2
-    assert " rows -> " in lines[0]
+    assert lines[:4] == COLUMNS
+    assert len(lines) == 6
+    assert " rows -> " in lines[4]
 
 
 @pytest.mark.usefixtures("at_once")

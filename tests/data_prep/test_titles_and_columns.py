@@ -51,21 +51,21 @@ def test_few_titles_are_noted(prepare: Any, tmp_path: Path) -> None:
     assert warnings == [f"3 of 6 items have a title in {path}"]
 
 
-HEADER = "customer,article,stars,when,shop"
+HEADER = "kunde,ware,sterne,wann,laden"
 
 
 @pytest.mark.parametrize(
     ("words", "missing", "flags"),
     [
         ([], "no column 'userId', 'movieId' among", "the right ones with --user-column, --item-column"),
-        (["--user-column", "customer"], "no column 'movieId' among", "the right one with --item-column"),
+        (["--user-column", "kunde"], "no column 'movieId' among", "the right one with --item-column"),
         (
-            ["--user-column", "customer", "--item-column", "article", "--rating-column", "rating"],
+            ["--user-column", "kunde", "--item-column", "ware", "--rating-column", "rating"],
             "no column 'rating' among",
             "the right one with --rating-column",
         ),
         (
-            ["--user-column", "customer", "--item-column", "article", "--time-column", "at"],
+            ["--user-column", "kunde", "--item-column", "ware", "--time-column", "at"],
             "no column 'at' among",
             "the right one with --time-column",
         ),
@@ -79,7 +79,7 @@ def test_an_unknown_column(name: str, words: list[str], missing: str, flags: str
     else:
         pd.DataFrame([[1, 2, 3.0, 4, 5]], columns=HEADER.split(",")).to_parquet(path)
     message = refuse(name, "--raw", path, *words)
-    assert f"{missing} 'customer', 'article', 'stars', 'when', 'shop'; " in message
+    assert f"{missing} 'kunde', 'ware', 'sterne', 'wann', 'laden'; " in message
     assert message.endswith(flags)
 
 
@@ -100,5 +100,5 @@ def test_a_known_data_set_names_its_own_columns(refuse: Any, tmp_path: Path) -> 
     """--user-column has no effect there, so it is not proposed for it."""
     (tmp_path / "ratings.csv").write_text(HEADER + "\n1,2,3,4,5\n")
     message = refuse("ml-20m", "--raw", tmp_path / "ratings.csv")
-    assert "no column 'userId', 'movieId', 'rating' among 'customer', 'article', 'stars', 'when', 'shop'" in message
-    assert "expected those of ml-20m; a file of your own is read with: python -m data_prep csv --raw FILE" in message
+    assert "no column 'userId', 'movieId', 'rating', 'timestamp' among 'kunde', 'ware', " in message
+    assert "expected those of ml-20m; a file of your own is read with: python -m data_prep table --raw FILE" in message
