@@ -62,13 +62,18 @@ def _asked(args: argparse.Namespace) -> Asked:
     )
 
 
+def _first(*values: int | None) -> int:
+    """The first that is given."""
+    return next(value for value in values if value is not None)
+
+
 def _rules(args: argparse.Namespace, entry: Entry | None) -> SplitRules:
     protocol = RENAMED.get(args.protocol, args.protocol) or (entry.protocol if entry else DEFAULT)
     share = args.held_out_share
     return SplitRules(
         protocol=RENAMED.get(protocol, protocol),
-        min_user_items=args.min_user_items,
-        min_item_users=args.min_item_users,
+        min_user_items=_first(args.min_user_items, entry.min_user_items if entry else None, SplitRules.min_user_items),
+        min_item_users=_first(args.min_item_users, entry.min_item_users if entry else None, SplitRules.min_item_users),
         k_core=args.k_core,
         max_user_items=args.max_user_items,
         fold_out_share=args.fold_out_share,

@@ -178,12 +178,8 @@ def _add_rules(rules: _Flags) -> None:
         metavar="VALUE",
         help="positive if rating > this (default: 3.5; leave-one-out: every rating; others than ratings: 0)",
     )
-    rules.common(
-        "--min-user-items", type=int, default=5, metavar="N", help="drop users with fewer items (default: %(default)s)"
-    )
-    rules.common(
-        "--min-item-users", type=int, default=0, metavar="N", help="drop items with fewer users (default: %(default)s)"
-    )
+    rules.common("--min-user-items", type=int, metavar="N", help="drop users with fewer items (default: 5)")
+    rules.common("--min-item-users", type=int, metavar="N", help="drop items with fewer users (default: 0)")
     rules.rare(
         "--k-core",
         type=int,

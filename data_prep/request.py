@@ -209,6 +209,8 @@ class Request:
     def _columns(self) -> dict[str, Any]:
         """The columns and forms that were asked for; the usual names of earlier versions where none was."""
         asked = self.asked
+        if self.name == "table":
+            return _set_fields(asked, {"raw", "database"})
         chosen: dict[str, Any] = {
             "user": asked.user or "userId",
             "item": asked.item or "movieId",
@@ -219,11 +221,7 @@ class Request:
         if self.name == "csv":
             chosen["delimiter"] = asked.delimiter or ","
         seen = {"raw", "user", "item", "rating", "time", "database", *(("delimiter",) if self.name == "csv" else ())}
-        for one in fields(Asked):
-            value = getattr(asked, one.name)
-            if one.name not in seen and value:
-                chosen[one.name] = dict(value) if isinstance(value, Mapping) else value
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()}
+        return chosen | _set_fields(asked, seen)
 
     def follows_publication(self) -> bool:
         """Whether the rules are the paper's, so that the known counts must come out."""
@@ -234,3 +232,13 @@ class Request:
             and self.positive_above("rating") == 3.5
             and self.held_out is None
         )
+
+
+def _set_fields(asked: Asked, without: set[str]) -> dict[str, Any]:
+    """What was asked for, as plain values; "none" for a column that is not to be used."""
+    chosen: dict[str, Any] = {}
+    for one in fields(Asked):
+        value = getattr(asked, one.name)
+        if one.name not in without and value not in ("", (), {}):
+            chosen[one.name] = dict(value) if isinstance(value, Mapping) else "none" if value is None else value
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()}
