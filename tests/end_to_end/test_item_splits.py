@@ -93,12 +93,6 @@ def test_sampled_metrics_that_are_written_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_ncf_refuses_held_out_users_whatever_the_metric(tiny_data: Path, python: Any, tmp_path: Path) -> None:
-    done = python("ncf_tf.train", "--data", tiny_data, "--run-dir", tmp_path / "run", *NCF)
-    assert done.returncode == 2
-    assert "holds out users, and NCF knows only users that it trained on; prepare it with --protocol" in done.stderr
-
-
 def test_evaluate_gives_the_figures_of_the_run(vae: Path, ncf: tuple[Path, str], python: Any, tmp_path: Path) -> None:
     for module, run, note in (("vaecf", vae, 0), ("ncf_tf", ncf[0], 1)):
         done = python(f"{module}.evaluate", "--run-dir", run, "--json", tmp_path / f"{module}.json")

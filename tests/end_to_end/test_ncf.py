@@ -287,9 +287,9 @@ def test_bad_arguments(words: list[str], message: str, refuse: Refuse) -> None:
 
 
 def test_a_data_set_that_holds_out_users_is_refused(tiny_data: Path, refuse: Refuse) -> None:
-    assert "needs lists of candidates" in refuse(data=tiny_data)
-    whole = ("--metrics", "hr@10/all", "--primary", "hr@10/all")
-    assert "holds out users, and NCF knows only users that it trained on" in refuse(*whole, data=tiny_data)
+    for words in ((), ("--metrics", "hr@10/all", "--primary", "hr@10/all")):
+        assert "holds out users, and NCF knows only users that it trained on" in refuse(*words, data=tiny_data)
+    assert "hr@10/sampled needs lists of candidates" in refuse("--primary", "hr@10/sampled", data=tiny_data)
 
 
 def broken(tiny_pairs: Path, folder: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Path:
