@@ -63,10 +63,13 @@ class Block:
     offset: int
     """Where it begins in the text."""
     content: bytes
+    written: bytes | None = None
+    """The content as it is in the text, where it was changed without a change of its length."""
 
     def line(self, row: int = 0) -> int:
         """1-based number of the line in which a row (from 0) begins; the text is read again up to there."""
-        return _lines_before(self.text, self.offset) + self.content[: self.row_offset(row)].count(b"\n") + 1
+        written = self.content if self.written is None else self.written
+        return _lines_before(self.text, self.offset) + written.count(b"\n", 0, self.row_offset(row)) + 1
 
     def row_offset(self, row: int) -> int:
         """Where in the content a row begins; empty lines are no rows."""
