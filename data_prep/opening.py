@@ -13,7 +13,7 @@ from data_prep.given import he2017, transcode
 from data_prep.parallel import Ranks
 from data_prep.read import archive
 from data_prep.read.asked import Asked
-from data_prep.read.source import Source, open_source
+from data_prep.read.source import Source, open_netflix, open_source
 from data_prep.request import LISTS_GIVEN, ROLES, Request
 from data_prep.split.rules import GIVEN
 from data_prep.write import store
@@ -129,9 +129,7 @@ def _of_entry(request: Request, place: Path, ranks: Ranks) -> dict[str, Source]:
     entry = request.entry
     assert entry is not None
     if entry.reader == "netflix":
-        from data_prep.read.netflix import NetflixSource
-
-        return {RAW: NetflixSource(place)}
+        return {RAW: open_netflix(str(place))}
     files = {RAW: [place]} if place.is_file() else entry.files_in(place)
     try:
         return {

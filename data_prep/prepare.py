@@ -135,7 +135,8 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
         return _reused(request, ranks)
     with ExitStack() as stack:
         hasher = stack.enter_context(ThreadPoolExecutor(1))
-        digest = hasher.submit(source.digest if ranks.is_first else str)  # while the rows are read
+        # Files are hashed while they are read. A database is read once: its source hashes what it hands over.
+        digest = hasher.submit(source.digest) if ranks.is_first and not request.asked.sql else None
         if source.names:
             progress.step(f"reading {_named(source)}")
         found = _made(request, tables, ranks, stack)
@@ -148,7 +149,7 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
         about = {
             "files": list(source.names[:10]),
             "stamps": source.stamp(),
-            "sha256": digest.result(),
+            "sha256": source.digest() if digest is None else digest.result(),
             **found.divided.about,
         }
         store.write(request.out, found.divided.split, found.titles, request.parameters(), about, warnings)

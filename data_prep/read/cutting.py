@@ -63,10 +63,13 @@ class Block:
     offset: int
     """Where it begins in the text."""
     content: bytes
+    written: bytes | None = None
+    """The content as it is in the text, where it was changed without a change of its length."""
 
     def line(self, row: int = 0) -> int:
         """1-based number of the line in which a row (from 0) begins; the text is read again up to there."""
-        return lines_before(self.text, self.offset) + self.content[: self.row_offset(row)].count(b"\n") + 1
+        written = self.content if self.written is None else self.written
+        return _lines_before(self.text, self.offset) + written.count(b"\n", 0, self.row_offset(row)) + 1
 
     def row_offset(self, row: int) -> int:
         """Where in the content a row begins; empty lines are no rows."""
@@ -94,8 +97,7 @@ def _lines(content: bytes) -> Iterator[bytes]:
         start = end
 
 
-def lines_before(text: Text, offset: int) -> int:
-    """Line ends of a text before an offset."""
+def _lines_before(text: Text, offset: int) -> int:
     lines = 0
     with text.open() as stream:
         while offset > 0 and (block := stream.read(min(BLOCK_BYTES, offset))):

@@ -15,6 +15,7 @@ from data_prep.read.asked import Asked
 from data_prep.read.cutting import Block, Span, Text, blocks, shares
 from data_prep.read.encodings import encoding_of, mark_of
 from data_prep.read.formats import SHOWN, delimiter_of, fields, first_text, lines_of
+from data_prep.read.leading_zeros import has_leading_zero
 from data_prep.read.rows import Place
 from data_prep.read.schema import Schema
 from data_prep.read.streams import Entry
@@ -24,7 +25,6 @@ STAND_IN = "\x1f"
 """The character that a delimiter of several characters is replaced by, for a parser that knows only one."""
 PACKED = 4
 """About how much longer a text is than its compressed file."""
-_PART = 1 << 17
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?$")
 _CANONICAL = r"^[ \t]*(0|-?[1-9][0-9]*)[ \t]*$"
@@ -210,14 +210,7 @@ def parsed(block: Block, layout: Layout, types: dict[str, pa.DataType], schema: 
         content = content.replace(layout.delimiter.encode(), STAND_IN.encode())
     lines, rows = _counts(content, not layout.is_wide)
     spans_lines = rows != lines
-    try:
-        table = _table(content, layout, types, threads=schema is not None, spans_lines=spans_lines)
-    except pa.ArrowInvalid:
-        try:  # the sequential parser is the one that knows the row
-            _table(content, layout, types, threads=False, spans_lines=spans_lines)
-        except pa.ArrowInvalid as error:
-            raise _explained(error, block, layout, schema) from None
-        raise
+    table = columns_of(content, block, layout, types, schema, spans_lines=spans_lines)
     if table.num_rows not in (lines, rows) and table.num_rows != count_rows(content):
         raise ValueError(
             f"{block.text.shown}, from line {block.line()}: {lines} lines hold {table.num_rows} rows; "
@@ -226,6 +219,31 @@ def parsed(block: Block, layout: Layout, types: dict[str, pa.DataType], schema: 
     if schema is not None:
         _check_canonical(content, layout, types, schema, table)
     return table
+
+
+def columns_of(
+    content: bytes,
+    block: Block,
+    layout: Layout,
+    types: dict[str, pa.DataType],
+    schema: Schema | None,
+    *,
+    spans_lines: bool = False,
+) -> pa.Table:
+    """`parsed` without a look at the number of rows and at leading zeros.
+
+    Args:
+        content: that of the block, with a delimiter of one character.
+        spans_lines: whether there are line ends in quotes.
+    """
+    try:
+        return _table(content, layout, types, threads=schema is not None, spans_lines=spans_lines)
+    except pa.ArrowInvalid:
+        try:  # the sequential parser is the one that knows the row
+            _table(content, layout, types, threads=False, spans_lines=spans_lines)
+        except pa.ArrowInvalid as error:
+            raise _explained(error, block, layout, schema) from None
+        raise
 
 
 def _table(
@@ -285,33 +303,6 @@ def _check_canonical(
         wrong = pc.invert(pc.match_substring_regex(text[name], _CANONICAL))
         if pc.any(wrong).as_py():
             raise WiderType(name, [text[name].filter(wrong)[0].as_py()])
-
-
-def has_leading_zero(content: bytes, delimiter: str, negative: bool) -> bool:
-    """Whether a field may begin with a 0 that another digit or an x follows; looks at parts that fit the cache.
-
-    Args:
-        negative: look behind minus signs too, which dates have as well.
-    """
-    before = np.array([ord(delimiter), 10, 34, 32, 43, *((45,) if negative else ())], np.uint8)
-    raw = np.frombuffer(content, np.uint8)
-    if content[:1] == b"0" and content[1:2] in b"0123456789xX" and len(content) > 1:
-        return True
-    found, more = np.empty(_PART, bool), np.empty(_PART, bool)
-    for start in range(0, len(raw), _PART):
-        part = raw[start : start + _PART + 2]
-        first, zero, following = part[:-2], part[1:-1], part[2:]
-        is_so, other = found[: len(first)], more[: len(first)]
-        np.equal(zero, 48, out=is_so)
-        is_so &= np.greater(first - np.uint8(48), 9, out=other)  # no digit: wraps below "0"
-        is_so &= np.less(following - np.uint8(48), 75, out=other)  # a digit or a letter
-        if is_so.any():
-            places = np.flatnonzero(is_so)
-            follows = following[places]
-            may_be = (follows - np.uint8(48) < 10) | (follows | np.uint8(32) == 120)
-            if np.isin(first[places[may_be]], before).any():
-                return True
-    return False
 
 
 def _explained(error: pa.ArrowInvalid, block: Block, layout: Layout, schema: Schema | None) -> Exception:

@@ -1,51 +1,35 @@
 """The Netflix Prize format: a line ``movie:`` and then that movie's rows ``user,rating,date``.
 
 The same bytes come as four ``combined_data_*.txt`` files or as 17,770 ``mv_*.txt`` files, so one parser serves both.
-A block may begin in the middle of a movie; its first rows belong to the last header before it. Shape legend: R rows,
-H headers of a block.
+Shape legend: R rows, H headers of a block.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyarrow import csv
 
-from data_prep import progress
-from data_prep.read import paths
-from data_prep.read.cutting import BLOCK_BYTES, Block, Span, Text, blocks, lines_before, shares
-from data_prep.read.delimited import Layout, parsed
-from data_prep.read.rows import Ids, Rows
+from data_prep.read.cutting import BLOCK_BYTES, Block, Span, Text, blocks, shares
+from data_prep.read.delimited import Layout, columns_of
+from data_prep.read.rows import Place
 from data_prep.read.schema import Schema
 from data_prep.read.streams import Entry
-from data_prep.read.tables import WiderType
+from data_prep.read.tables import SAMPLE_ROWS, Piece, WiderType
 
-T = TypeVar("T")
 COLON, NEWLINE, RETURN = 58, 10, 13
 MOST_DIGITS = 9
-PARSERS = 2
-"""Blocks that are parsed at a time, while the next one is read."""
+NAMES = ("user", "item", "rating", "date")
 ROW_BYTES = 21
-"""About so many bytes has a row."""
-LAYOUT = Layout(delimiter=",", names=("user", "rating", "date"))
-TYPES = {"user": pa.int64(), "rating": pa.float32(), "date": pa.date32()}
-SCHEMA = Schema(
-    names=("movie", *LAYOUT.names),
-    user="user",
-    item="movie",
-    value="rating",
-    kind="rating",
-    time="date",
-    types={"movie": pa.int64(), **TYPES},
-    time_unit="D",
-)
+"""About how long a row is."""
+_LAYOUT = Layout(delimiter=",", names=("user", "rating", "date"))
+_BACK = 1 << 20
+SMALL_BYTES = BLOCK_BYTES // 4
+"""Smaller files are parsed together."""
+_TYPES = {"user": pa.int64(), "item": pa.int64(), "rating": pa.float32(), "date": pa.date32()}
 
 
 def split_headers(block: bytes) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -82,206 +66,134 @@ def split_headers(block: bytes) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArr
     return body.tobytes(), movies, line_of_header - np.arange(len(colons))
 
 
-class _Body(Block):
-    """A block whose header lines are blanked: every byte stands where it stands in the file."""
+class Netflix:
+    """The files of the Netflix Prize."""
 
-    def line(self, row: int = 0) -> int:
-        """1-based number of the line in which a row begins."""
-        return lines_before(self.text, self.offset + self.row_offset(row)) + 1
+    names = NAMES
+    typed = True
+    hint = ""
+    unit = "B"
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        """Read the first rows.
+
+        Raises:
+            ValueError: a file begins with rows, or there are none.
+        """
+        self.texts = [Text(entry=entry, quotes=False) for entry in entries]
+        span = Span(text=self.texts[0], start=0, end=None)
+        first = next(blocks(span, _BACK), None)
+        if first is None:
+            raise ValueError(f"{entries[0].shown} is empty, expected a line 'movie:' and rows")
+        fixed = Schema(names=NAMES, user="user", item="item", value="rating", kind="rating", types=_TYPES)
+        self.sample = _movies(first, -1, fixed, NAMES)[0].slice(0, SAMPLE_ROWS).select(list(NAMES))
+
+    def rows_estimate(self) -> int:
+        """From the sizes of the files."""
+        return sum(text.entry.length for text in self.texts) // ROW_BYTES
+
+    def total(self, rank: int, size: int) -> int:
+        """Bytes of the share of a rank; 0 where some of it is compressed."""
+        spans = shares(self.texts, rank, size)
+        return sum((s.end or 0) - s.start for s in spans) if all(s.end for s in spans) else 0
+
+    def check(self, schema: Schema) -> None:
+        """Nothing: all files have the same columns."""
+
+    def pieces(self, schema: Schema, rank: int, size: int, columns: Sequence[str]) -> Iterator[Piece]:
+        """The share of a rank in blocks; each is parsed with the movie that it begins in."""
+        small: list[Block] = []
+        held = 0
+        for span in shares(self.texts, rank, size):
+            movie = -1
+            for block in blocks(span):
+                if not block.offset and span.end == len(block.content) < SMALL_BYTES:
+                    small.append(block)
+                    held += len(block.content)
+                    if held >= BLOCK_BYTES:
+                        yield _together(small, schema, columns)
+                        small, held = [], 0
+                    continue
+                if small:
+                    yield _together(small, schema, columns)
+                    small, held = [], 0
+                if movie < 0 and block.offset:
+                    movie = _movie_before(block)
+
+                def parse(block: Block = block, movie: int = movie) -> tuple[pa.Table, Place]:
+                    return _movies(block, movie, schema, columns)
+
+                yield Piece(parse=parse, amount=len(block.content))
+                movie = _last_movie(block.content, movie)
+        if small:
+            yield _together(small, schema, columns)
 
 
-def parse_movies(block: Block, before: int | None) -> Rows:
-    """Parse whole lines of the format.
+def _together(files: Sequence[Block], schema: Schema, columns: Sequence[str]) -> Piece:
+    """Whole small files that are parsed together; one by one where a file is broken, to name it and its line."""
+
+    def parse() -> tuple[pa.Table, Place]:
+        contents = [file.content.rstrip() + b"\n" for file in files]
+        headed = all(content.split(b"\n", 1)[0].rstrip().endswith(b":") for content in contents)
+        if headed and len(files) > 1:
+            try:
+                return _movies(Block(text=files[0].text, offset=0, content=b"".join(contents)), -1, schema, columns)
+            except (ValueError, WiderType):
+                pass
+        tables = [_movies(file, -1, schema, columns) for file in files]
+        return pa.concat_tables([table for table, _ in tables]), tables[0][1]
+
+    return Piece(parse=parse, amount=sum(len(file.content) for file in files))
+
+
+def _last_movie(content: bytes, before: int) -> int:
+    """The movie of the last header of whole lines; `before` where there is none."""
+    colon = content.rfind(b":")
+    digits = content[content.rfind(b"\n", 0, max(colon, 0)) + 1 : max(colon, 0)]
+    return int(digits) if digits.isdigit() else before
+
+
+def _movie_before(block: Block) -> int:
+    """The movie in whose rows a block begins, looked for backwards in the file."""
+    content, start = b"", block.offset
+    with block.text.open() as stream:
+        while (start and (colon := content.rfind(b":")) < 0) or (start and b"\n" not in content[:colon]):
+            length = min(_BACK, start)
+            start -= length
+            stream.seek(start)
+            content = stream.read(length) + content
+    return _last_movie(content, -1)
+
+
+def _movies(block: Block, movie: int, schema: Schema, columns: Sequence[str]) -> tuple[pa.Table, Place]:
+    """The rows of a block with the movie of each.
 
     Args:
-        before: the movie of the last header before the block.
+        movie: that of the rows before the first header; -1: there may be none.
 
     Raises:
         ValueError: a broken header or row, with file and line.
     """
-    content = block.content.rstrip() + b"\n"
-    if before is None and not content.split(b"\n", 1)[0].rstrip().endswith(b":"):
-        raise ValueError(f"{block.text.shown} begins with rows, expected a line 'movie:' first")
+    shown = block.text.shown
+    block = replace(block, content=block.content.rstrip() + b"\n")
+    if movie < 0 and not block.content.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].rstrip().endswith(b":"):
+        raise ValueError(f"{shown} begins with rows, expected a line 'movie:' first")
     try:
-        body, movies, rows_before = split_headers(content)
+        body, movies, before = split_headers(block.content)
     except ValueError as error:
-        raise ValueError(f"{block.text.shown}: {error}") from None
-    rows = content.count(b"\n") - len(movies)
-    table = _table(_Body(text=block.text, offset=block.offset, content=body), rows)
-    counts = np.diff(np.append(rows_before, rows), prepend=0)
-    owner = np.repeat(np.append(0 if before is None else before, movies), counts)
-    return Rows(
-        users=Ids(keys=table["user"].to_numpy()),
-        items=Ids(keys=owner.astype(np.int32)),
-        values=table["rating"].to_numpy(),
-        times=table["date"].cast(pa.int32()).to_numpy().astype(np.int64),
-    )
-
-
-def _table(body: _Body, rows: int) -> pa.Table:
-    """The columns of the rows of a block.
-
-    Raises:
-        ValueError: there are more or fewer than `rows`, or one is broken.
-    """
-    options = csv.ConvertOptions(column_types=TYPES, strings_can_be_null=True)
-    names = csv.ReadOptions(column_names=list(LAYOUT.names), block_size=1 << 20)
-    if not rows:
-        return pa.table({name: pa.array([], kind) for name, kind in TYPES.items()})
-    try:
-        table = csv.read_csv(pa.BufferReader(body.content), read_options=names, convert_options=options)
-    except pa.ArrowInvalid:
-        _explain(body)
-        raise
-    for name in LAYOUT.names:
-        if table[name].null_count:
-            row = int(np.argmax(table[name].is_null().to_numpy()))
-            raise ValueError(f"{body.text.shown}, line {body.line(row)}: {name} is empty, every row needs one")
-    if table.num_rows != rows:
+        raise ValueError(f"{shown}: {error}") from None
+    blanked = Block(text=block.text, offset=block.offset, content=body, written=block.content)
+    types = {name: schema.types[name] for name in columns if name != "item"}
+    lines = block.content.count(b"\n") - len(movies)
+    if lines:
+        table = columns_of(body, blanked, _LAYOUT, types, schema)
+    else:
+        table = pa.table({name: pa.array([], kind) for name, kind in types.items()})
+    if table.num_rows != lines:
         raise ValueError(
-            f"{body.text.shown}, from line {body.line()}: {rows} lines hold {table.num_rows} rows; "
+            f"{shown}, from line {block.line()}: {lines} lines hold {table.num_rows} rows; "
             "an unbalanced quote or an empty line between rows?"
         )
-    return table
-
-
-def _explain(body: _Body) -> None:
-    """Raise ValueError with the place of what cannot be parsed."""
-    try:
-        parsed(body, LAYOUT, TYPES, SCHEMA)
-    except WiderType as error:
-        value = error.values[0]
-        line = lines_before(body.text, body.offset + body.content.index(value.encode())) + 1
-        raise ValueError(
-            f"{body.text.shown}, line {line}: {value[:40]!r} in column {error.column!r} is no {error.column}"
-        ) from None
-
-
-def parse_files(parts: Sequence[Block], before: int | None) -> Iterator[Rows]:
-    """The rows of one block, or of many small files, which are parsed together where all are sound."""
-    if len(parts) == 1:
-        yield parse_movies(parts[0], before)
-        return
-    contents = [part.content.rstrip() + b"\n" for part in parts]
-    headed = all(content.split(b"\n", 1)[0].rstrip().endswith(b":") for content in contents)
-    try:
-        together = Block(text=parts[0].text, offset=0, content=b"".join(contents))
-        found = parse_movies(together, None) if headed else None
-    except ValueError:
-        found = None
-    if found is not None:
-        yield found
-        return
-    for part in parts:  # one by one, to name the broken file and its line
-        yield parse_movies(part, None)
-
-
-def last_movie(content: bytes) -> int | None:
-    """The movie of the last header, None where there is none (or it is broken, which parsing finds)."""
-    end = content.rfind(b":")
-    start = content.rfind(b"\n", 0, max(end, 0)) + 1
-    text = content[start:end]
-    return int(text) if end >= 0 and text.isdigit() else None
-
-
-class NetflixSource:
-    """The files of the Netflix Prize."""
-
-    def __init__(self, place: Path) -> None:
-        """Find the files.
-
-        Raises:
-            ValueError: there are none.
-        """
-        self.schema = SCHEMA
-        found = sorted(place.rglob("combined_data_*.txt")) if place.is_dir() else [place]
-        found = found or sorted(place.rglob("mv_*.txt"))
-        if not found:
-            raise ValueError(f"{place} holds neither combined_data_*.txt nor mv_*.txt, the files of the Netflix Prize")
-        self._files = paths.find([str(path) for path in found])
-        self._texts = [Text(entry=Entry(file=f, length=f.size), quotes=False) for f in self._files if f.size]
-
-    @property
-    def files(self) -> Sequence[str]:
-        """The files."""
-        return [file.shown for file in self._files]
-
-    def stamp(self) -> str:
-        """A digest of names, sizes and times."""
-        return paths.stamps(self._files)
-
-    def digest(self) -> str:
-        """SHA-256 over the contents."""
-        return paths.contents(self._files)
-
-    def rows_estimate(self) -> int:
-        """From the sizes."""
-        return sum(file.size for file in self._files) // ROW_BYTES
-
-    def widen(self, column: str, values: Sequence[str]) -> None:
-        """Every type is as published.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(f"{values[0][:40]!r} in column {column!r} is not a number")
-
-    def read(self, rank: int, size: int, use: Callable[[Rows], T], *, with_times: bool = True) -> Iterator[T]:
-        """As `source.Source.read`."""
-        del with_times
-        spans = shares(self._texts, rank, size)
-        waiting: deque[Future[list[T]]] = deque()
-
-        def work(parts: Sequence[Block], before: int | None) -> list[T]:
-            return [use(rows) for rows in parse_files(parts, before)]
-
-        total = sum((span.end or 0) - span.start for span in spans)
-        with progress.bar("reading", total, "B") as bar, ThreadPoolExecutor(PARSERS) as parsers:
-            try:
-                for parts, before in _pieces(spans):
-                    waiting.append(parsers.submit(work, parts, before))
-                    if len(waiting) > PARSERS:
-                        yield from waiting.popleft().result()
-                    bar.update(sum(len(part.content) for part in parts))
-                while waiting:
-                    yield from waiting.popleft().result()
-            finally:
-                for one in waiting:
-                    one.cancel()
-
-
-def _pieces(spans: Sequence[Span]) -> Iterator[tuple[list[Block], int | None]]:
-    """Blocks that are parsed together, and the movie of the last header before them."""
-    small: list[Block] = []
-    held = 0
-    for span in spans:
-        before = _movie_before(span) if span.start else None
-        for block in blocks(span):
-            if not span.start and span.end is not None and span.end == len(block.content) < BLOCK_BYTES // 4:
-                small.append(block)
-                held += len(block.content)
-                if held >= BLOCK_BYTES:
-                    yield small, None
-                    small, held = [], 0
-                continue
-            yield [block], before
-            found = last_movie(block.content)
-            before = before if found is None else found
-    if small:
-        yield small, None
-
-
-def _movie_before(span: Span) -> int | None:
-    """The movie of the last header that begins before a span; looks back piece by piece."""
-    end, rest = span.start, b""
-    with span.text.open() as stream:
-        while end > 0:
-            start = max(0, end - (1 << 16))
-            stream.seek(start)
-            rest = stream.read(end - start) + rest[:64]
-            if (at := rest.rfind(b":")) >= 0:
-                line = rest.rfind(b"\n", 0, at)
-                if line >= 0 or start == 0:
-                    return int(rest[line + 1 : at]) if rest[line + 1 : at].isdigit() else None
-            end = start
-    return None
+    counts = np.diff(np.append(before, lines), prepend=0)
+    owners = np.repeat(np.append(np.int64(movie), movies), counts)
+    return table.append_column("item", pa.array(owners)), lambda row: f"{shown}, line {blanked.line(row)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from data_prep import progress
@@ -14,6 +15,7 @@ from data_prep.read.columnar import Columnar
 from data_prep.read.delimited import Delimited
 from data_prep.read.jsonl import JsonLines
 from data_prep.read.lists import Lists
+from data_prep.read.netflix import Netflix
 from data_prep.read.rows import Rows
 from data_prep.read.schema import Schema
 from data_prep.read.tables import Piece, Reader, WiderType
@@ -69,15 +71,18 @@ class Source(Protocol):
 class FileSource:
     """Files of one format."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, netflix: bool = False) -> None:
         """Find the files, recognise their format, and choose the columns.
+
+        Args:
+            netflix: the files are those of the Netflix Prize.
 
         Raises:
             ValueError: there are no files, they are damaged, or columns are missing, in one line.
         """
         self._asked = asked
         self._found, entries = streams.entries(asked.raw)
-        self._reader = _reader(entries, asked)
+        self._reader: Reader = Netflix(entries) if netflix else _reader(entries, asked)
         self.schema: Schema = columns.choose(
             self._reader.names,
             self._reader.sample,
@@ -176,6 +181,20 @@ def open_source(asked: Asked, rank: int = 0, size: int = 1) -> Source:
     if not asked.raw:
         raise ValueError("nothing to read: name files with --raw, or a database with --database and --sql")
     return FileSource(asked)
+
+
+def open_netflix(raw: str) -> FileSource:
+    """The files of the Netflix Prize: combined_data_*.txt or mv_*.txt of a folder, or a file of them.
+
+    Raises:
+        ValueError: there are none, or they are broken, in one line.
+    """
+    folder = Path(raw)
+    found = sorted(folder.rglob("combined_data_*.txt")) if folder.is_dir() else [folder]
+    found = found or sorted(folder.rglob("mv_*.txt"))
+    if not found:
+        raise ValueError(f"{raw} holds neither combined_data_*.txt nor mv_*.txt, the files of the Netflix Prize")
+    return FileSource(Asked(raw=tuple(map(str, found))), netflix=True)
 
 
 def read_all(

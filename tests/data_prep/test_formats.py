@@ -22,7 +22,6 @@ from data_prep.__main__ import main
 from data_prep.catalog import entries
 from data_prep.catalog.download import download
 from data_prep.catalog.entry import Download
-from data_prep.read.netflix import NetflixSource
 
 from .conftest import MATRICES, Prepared, Row, random_rows, write_csv
 
@@ -105,19 +104,6 @@ def test_netflix_forms_agree(form: str, prepare: Any, expected: Prepared, tmp_pa
                 tar.addfile(info, io.BytesIO(inner.getvalue()))
     assert same(prepare("netflix", "--raw", raw, "--held-out-users", "0.1", out="nf-out"), expected)
     assert not list(tmp_path.glob(".unpacked-*"))
-
-
-@pytest.mark.parametrize("block", [1, 7, 64, 1000])
-@pytest.mark.parametrize("ranks", [1, 2, 5])
-def test_blocks_and_shares_of_any_size_give_the_same_netflix_rows(
-    block: int, ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("data_prep.read.cutting.BLOCK_BYTES", block)
-    (tmp_path / "combined_data_1.txt").write_text(netflix_text(ROWS))
-    source = NetflixSource(tmp_path)
-    read = [rows for rank in range(ranks) for rows in source.read(rank, ranks, lambda rows: rows)]
-    found = [(u, i) for rows in read for u, i in zip(rows.users.keys.tolist(), rows.items.keys.tolist(), strict=True)]
-    assert found == sorted(((u, i) for u, i, _ in ROWS), key=lambda pair: pair[1])  # as in the file
 
 
 def test_a_zip_is_read_as_its_folder(prepare: Any, expected: Prepared, tmp_path: Path) -> None:

@@ -111,6 +111,6 @@ def test_recommendations_by_address_and_sku(
     address = orders["customer_email"].iloc[0]
     done = python("serving", "recommend", "--export", run, "--user", address, "-k", "5", "--json")
     assert done.returncode == 0, done.stderr
-    found = [row["item"] for row in json.loads(done.stdout)["recommendations"]]
+    found = [row["id"] for row in json.loads(done.stdout)["items"]]
     assert len(found) == 5
     assert set(found) <= set(orders["sku"]) - set(orders["sku"][orders["customer_email"] == address])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from data_prep.read import cutting, delimited
+from data_prep.read import cutting, delimited, leading_zeros
 from data_prep.read.cutting import Text
 from data_prep.read.streams import entries
 
@@ -139,14 +139,14 @@ def test_negative_and_large_ids_are_numbers(tmp_path: Path) -> None:
      (b'"01",2\n', True), (b"1,0x1\n", True), (b"1,2000-01-02\n", False), (b"1,0a\n", False), (b"0", False)],
 )  # fmt: skip
 def test_leading_zeros_are_seen_in_bytes(content: bytes, expected: bool) -> None:
-    assert delimited.has_leading_zero(content, ",", False) == expected
+    assert leading_zeros.has_leading_zero(content, ",", False) == expected
 
 
 @pytest.mark.parametrize("shift", range(4))
 def test_leading_zeros_are_seen_where_two_parts_meet(shift: int) -> None:
-    start = delimited._PART - shift
+    start = leading_zeros.PART_BYTES - shift
     content = b"1" * start + b",01\n"
-    assert delimited.has_leading_zero(content, ",", False)
+    assert leading_zeros.has_leading_zero(content, ",", False)
 
 
 def test_times_and_dates_do_not_make_ids_text(tmp_path: Path) -> None:
