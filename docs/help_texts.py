@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTH = "100"
 """Columns of a help text."""
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "data_prep": ("",),
+    "data_prep": ("", "describe"),
     "vaecf.train": ("",),
     "vaecf.evaluate": ("",),
     "ncf_tf.train": ("",),
