@@ -101,7 +101,7 @@ def _held_out(name: str, found: HeldOut) -> list[str]:
 def _conditions(parameters: Mapping[str, Any]) -> list[str]:
     """What a row, a user and an item had to fulfil."""
     found = []
-    if "threshold" in parameters:
+    if parameters.get("threshold") is not None:
         found.append(f"a value above {parameters['threshold']:g}, where there are values")
     for key, text in (
         ("min_user_items", "users with at least {} items"),
@@ -149,7 +149,11 @@ def as_text(found: Description) -> str:
         f"the most popular {_share(head.share_of_items)} ({head.items:,}) have {_share(head.share_of_interactions)}"
         for head in found.heads
     )
-    given = ", ".join(f"{key} {value}" for key, value in parameters.items() if not isinstance(value, Mapping))
+    given = ", ".join(
+        f"{key} {value}"
+        for key, value in parameters.items()
+        if value not in (None, "") and not isinstance(value, Mapping)
+    )
     lines = [
         f"{found.folder}: {name}{f', protocol {protocol}' if protocol else ''}",
         "",

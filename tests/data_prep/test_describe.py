@@ -247,3 +247,16 @@ def test_the_package_imports_no_library_of_numbers() -> None:
     line = [sys.executable, "-c", code]
     done = subprocess.run(line, cwd=ROOT, env=_environment(None), capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("protocol", ["default", "leave-one-out", "time", "per-user"])
+def test_a_data_set_of_every_protocol(protocol: str, prepare: Any, tmp_path: Path) -> None:
+    rows = [(u, i, 5.0 if (u + i) % 3 else 1.0) for u in range(1, 30) for i in range(1, 16)]
+    times = "".join(f"{u},{i},{r},{1_600_000_000 + 977 * ((u * 7 + i) % 31)}\n" for u, i, r in rows)
+    (tmp_path / "r.csv").write_text("userId,movieId,rating,timestamp\n" + times)
+    data = prepare("csv", "--raw", tmp_path / "r.csv", "--protocol", protocol, "--negatives", "2")
+    text = str(data_prep.describe(data.folder))
+    assert f"protocol {protocol}" in text
+    assert "435 rows read" in text
+    assert "None" not in text
+    assert ("a value above 3.5" in text) == (protocol != "leave-one-out")
