@@ -175,7 +175,6 @@ def _settled(part: Part, items: IdTable, place: Path, rule: str, threshold: floa
     names: Sequence[Names] = part.names.get("user", ())
     users, table = encoded(part.users, names, "user")
     columns = settle.Columns(users=users, items=items.codes(part.items), values=part.values, times=part.times)
-    values = part.values
     del part
     found = settle.settle(columns, len(table.ids), len(items.ids), threshold=threshold, rule=rule, order=order)
     block = found.block
@@ -189,11 +188,8 @@ def _settled(part: Part, items: IdTable, place: Path, rule: str, threshold: floa
     block.items.tofile(bucket.items)
     if block.times is not None and bucket.times is not None:
         block.times.tofile(bucket.times)
-    low = 0
-    if values is not None:
-        low = len(values) - int(np.count_nonzero(values if values.dtype == np.bool_ else values > threshold))
     return bucket, Facts(
-        rows_read=len(users), rows_overridden=found.overridden, rated_down=found.rated_down, rows_below=low
+        rows_read=len(users), rows_overridden=found.overridden, rated_down=found.rated_down, rows_below=found.rows_below
     )
 
 

@@ -153,16 +153,16 @@ def in_memory(held: list[Part], *, rule: str, threshold: float, order: str) -> E
     times = columns.pop("times")
     rows = settle.Columns(users=users, items=items, values=values, times=times)
     found = settle.settle(rows, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order)
-    high = None if values is None else values if values.dtype == np.bool_ else values > threshold
     facts = Facts(
         rows_read=len(users) + left_out,
         rows_overridden=found.overridden,
         rated_down=found.rated_down,
-        rows_below=0 if high is None else int(len(high) - np.count_nonzero(high)),
+        rows_below=found.rows_below,
         rows_left_out=left_out,
     )
     in_file = None
     if order == FILE:
+        high = settle.is_positive(values, threshold)
         in_file = (users, items) if high is None else (users[high], items[high])
     return EventsInMemory(
         block=found.block, user_ids=user_table.ids, item_ids=item_table.ids, facts=facts, in_file=in_file

@@ -60,7 +60,7 @@ def split(parts: Mapping[str, Given], rules: SplitRules, threshold: Mapping[str,
     lengths = np.bincount(events.block.rows()[role != DROPPED], minlength=len(events.user_ids))
     item_counts = np.bincount(events.block.items[role != DROPPED], minlength=len(events.item_ids))
     kept = Filtered(events=events, users=lengths > 0, items=item_counts > 0, lengths=lengths, item_counts=item_counts)
-    found = assemble(Chosen(kept=kept, chooser=lambda: lambda block: role), None, all_items=True).split
+    found = assemble(Chosen(kept=kept, chooser=lambda: lambda sifted: role), None, all_items=True).split
     if not found.test.fold_out.nnz:
         raise ValueError("no user of --test has a training interaction; do --train and --test name users alike?")
     counts, notes = dict(found.counts), list(found.notes)

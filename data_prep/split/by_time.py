@@ -152,7 +152,7 @@ def split(
             f"validation would be from {shown(borders.validation_from)} and the test from {shown(borders.test_from)}, "
             "expected validation to begin before the test; give --validation-from and --test-from other moments"
         )
-    found = assemble(Chosen(kept=kept, chooser=lambda: borders.roles), scratch).split
+    found = assemble(Chosen(kept=kept, chooser=lambda: lambda sifted: borders.roles(sifted.block)), scratch).split
     low, high, _ = _range(kept.blocks)
     parts = (("training", found.train.nnz), ("validation", found.valid.fold_out.nnz), ("test", found.test.fold_out.nnz))
     for name, count in parts:
