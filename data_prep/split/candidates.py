@@ -8,6 +8,9 @@ Shape legend: S lists, N negatives of each, I items.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
@@ -111,6 +114,25 @@ def lists_at_once(n_items: int) -> int:
     return max(LEAST_LISTS, BLOCK_CELLS // max(1, n_items))
 
 
+def drawn(
+    known: Matrix, count: int, *, kind: str, seed: int, purpose: str, users: npt.NDArray | None = None
+) -> Iterator[Ids]:
+    """Negatives for each list, a block of lists after another; arguments and errors as those of `draw`."""
+    users = np.arange(known.n_users) if users is None else users
+    free = known.n_items - np.diff(known.indptr)[users]
+    least = count if kind == "clean" else 1
+    if len(free) and free.min() < least:
+        raise ValueError(
+            f"--negatives is {count}, but a user has only {free.min()} of {known.n_items} items left to draw from; "
+            "lower --negatives or raise --min-item-users"
+        )
+    step = lists_at_once(known.n_items)
+    for block, start in enumerate(range(0, len(users), step)):
+        rng = generator(seed, f"negatives/{purpose}/{block}")
+        part = _Known(known.rows(users[start : start + step]))
+        yield _draw(part, known.n_items, count, kind == "clean", rng)
+
+
 def draw(known: Matrix, count: int, *, kind: str, seed: int, purpose: str, users: npt.NDArray | None = None) -> Ids:
     """Negatives for each list.
 
@@ -127,18 +149,29 @@ def draw(known: Matrix, count: int, *, kind: str, seed: int, purpose: str, users
     Raises:
         ValueError: somebody has too many items for so many negatives.
     """
-    users = np.arange(known.n_users) if users is None else users
-    free = known.n_items - np.diff(known.indptr)[users]
-    least = count if kind == "clean" else 1
-    if len(free) and free.min() < least:
-        raise ValueError(
-            f"--negatives is {count}, but a user has only {free.min()} of {known.n_items} items left to draw from; "
-            "lower --negatives or raise --min-item-users"
-        )
-    result = np.empty((len(users), count), np.int32)
-    step = lists_at_once(known.n_items)
-    for block, start in enumerate(range(0, len(users), step)):
-        rng = generator(seed, f"negatives/{purpose}/{block}")
-        part = _Known(known.rows(users[start : start + step]))
-        result[start : start + step] = _draw(part, known.n_items, count, kind == "clean", rng)
-    return result
+    blocks = drawn(known, count, kind=kind, seed=seed, purpose=purpose, users=users)
+    return np.concatenate([*blocks, np.empty((0, count), np.int32)])
+
+
+def with_positives(positives: Ids, blocks: Iterator[Ids], count: int, path: Path | None) -> Ids:
+    """[S, 1 + N] each positive, then its negatives.
+
+    Args:
+        positives: [S]
+        blocks: [..., N] negatives of consecutive lists.
+        path: of a file for lists that need not fit into memory; None: they do.
+    """
+    shape = (len(positives), 1 + count)
+    if path is None:
+        result, start = np.empty(shape, np.int32), 0
+        for part in blocks:
+            result[start : start + len(part), 0] = positives[start : start + len(part)]
+            result[start : start + len(part), 1:] = part
+            start += len(part)
+        return result
+    start = 0
+    with path.open("wb") as file:
+        for part in blocks:
+            file.write(np.column_stack([positives[start : start + len(part)], part]).data)
+            start += len(part)
+    return np.memmap(path, np.int32, "r", shape=shape) if shape[0] else np.empty(shape, np.int32)

@@ -62,16 +62,17 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
     result = found.split
     if not result.valid.fold_out.n_users or not result.test.fold_out.n_users:
         raise ValueError(NOT_ENOUGH)
-    result = with_candidates(result, found.everything, rules)
+    result = with_candidates(result, found.everything, rules, scratch)
     notes = () if kept.has_times else ("no column of times: the held-out items were drawn at random",)
     return replace(result, notes=(*notes, *result.notes))
 
 
-def with_candidates(split: Split, everything: Matrix, rules: SplitRules) -> Split:
+def with_candidates(split: Split, everything: Matrix, rules: SplitRules, scratch: Path | None = None) -> Split:
     """The split with lists of candidates: the item to be found, then sampled negatives.
 
     Args:
         everything: [U, I] all interactions of the training users.
+        scratch: folder for lists that do not fit into memory; None: they do.
 
     Raises:
         ValueError: too few items are left to draw negatives from.
@@ -80,9 +81,11 @@ def with_candidates(split: Split, everything: Matrix, rules: SplitRules) -> Spli
     def held_out(part: HeldOut, name: str) -> HeldOut:
         assert part.train_rows is not None
         known, users = (everything, part.train_rows) if rules.candidates == "clean" else (part.fold_in, None)
-        drawn = candidates.draw(
+        negatives = candidates.drawn(
             known, rules.negatives, kind=rules.candidates, seed=rules.seed, purpose=name, users=users
         )
-        return replace(part, candidates=np.column_stack([part.fold_out.indices, drawn]))
+        path = scratch and scratch / f"{name}.candidates"
+        lists = candidates.with_positives(part.fold_out.indices, negatives, rules.negatives, path)
+        return replace(part, candidates=lists)
 
     return replace(split, valid=held_out(split.valid, "valid"), test=held_out(split.test, "test"))
