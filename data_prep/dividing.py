@@ -207,13 +207,21 @@ def _given(request: Request, sources: Mapping[str, Source], ranks: Ranks) -> Div
                 found[role] = parts.Given(rows=rows, kind=source.schema.kind)
     if not ranks.is_first:
         return None
-    texts = {role: (bool(g.rows.names.get("user")), bool(g.rows.names.get("item"))) for role, g in found.items()}
-    if len(set(texts.values())) > 1:
-        raise ValueError(
-            "the ids of --train, --valid and --test are of several types (whole numbers and text); write them alike"
-        )
+    _check_types(found)
     split = parts.split(found, request.rules, threshold)
-    return Divided(split=split, notes=[*split.notes, *repeats_note(split.counts["duplicates_dropped"], 0, 0.0)])
+    repeated, down = (split.counts.get(name, 0) for name in ("duplicates_dropped", "pairs_rated_down"))
+    return Divided(split=split, notes=[*split.notes, *repeats_note(repeated, down, max(threshold.values()))])
+
+
+def _check_types(found: Mapping[str, parts.Given]) -> None:
+    """Raise ValueError if the ids of one part are whole numbers and those of another text."""
+    for kind in ("user", "item"):
+        is_text = {role: bool(given.rows.names.get(kind)) for role, given in found.items()}
+        if len(set(is_text.values())) > 1:
+            numbers, text = (" and ".join(f"--{role}" for role in is_text if is_text[role] is t) for t in (False, True))
+            raise ValueError(
+                f"the {kind} ids of {numbers} are whole numbers and those of {text} are text; write them alike"
+            )
 
 
 class Watch:

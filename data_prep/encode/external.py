@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from data_prep import progress
 from data_prep.encode import settle, spool
@@ -21,10 +22,10 @@ from data_prep.encode.on_disk import Bucket, EventsOnDisk
 from data_prep.parallel import Ranks
 from data_prep.read.source import read_all
 
-ROW_BYTES = 160
-"""Memory for a row of a bucket that is being settled."""
-EVENT_BYTES = 120
-"""Memory for an interaction of a block that is being divided."""
+ROW_BYTES, TEXT_BYTES = 80, 160
+"""Memory for a row of a bucket that is being settled; and more where users are texts."""
+EVENT_BYTES = 100
+"""Memory for an interaction of a block that is being divided, at the most of all protocols."""
 BASE_BYTES = 400 << 20
 """Memory of the program itself and of the blocks that are being read."""
 LEAST_MEMORY = 512 << 20
@@ -33,12 +34,16 @@ LEAST_EVENTS = 1 << 16
 """Interactions of a block at the least."""
 
 
-def bucket_count(rows: int, memory: int, ranks: int) -> int:
-    """Buckets, so that the rows of one fit into a rank's part of the memory twice over; 0 rows: not known."""
+def bucket_count(rows: int, row_bytes: int, memory: int, ranks: int) -> int:
+    """Buckets, so that the rows of one fit into a rank's part of the memory twice over.
+
+    Args:
+        rows: about how many there are; 0: not known.
+    """
     if not rows:
         return UNKNOWN_BUCKETS
     room = max(memory - BASE_BYTES * ranks, memory // 4) // ranks
-    return int(min(MOST_BUCKETS, max(ranks, -(-2 * rows * ROW_BYTES // room))))
+    return int(min(MOST_BUCKETS, max(ranks, -(-2 * rows * row_bytes // room))))
 
 
 def gather(
@@ -59,7 +64,8 @@ def gather(
     """
     rule = settle.RULES[source.schema.kind]
     expected = source.rows_estimate() if rows is None else rows
-    buckets = ranks.share(bucket_count(expected, memory, ranks.size))
+    row_bytes = ROW_BYTES + TEXT_BYTES * pa.types.is_string(source.schema.types[source.schema.user])
+    buckets = ranks.share(bucket_count(expected, row_bytes, memory, ranks.size))
     use = Use(rule=rule, threshold=threshold)
     spooled = read_all(source, lambda: _spooled(source, ranks, use, folder, buckets), ranks.agree)
     found = ranks.gather(spooled.items.found())

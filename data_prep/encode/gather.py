@@ -24,8 +24,8 @@ from data_prep.read.source import read_all
 
 T = TypeVar("T")
 COLUMNS = ("users", "items", "values", "times")
-ROW_BYTES = 45
-"""Memory for a row at the most: its columns, a key, and the keys in order."""
+ROW_BYTES = 70
+"""Memory for a row at the most: its columns, and what it takes to settle pairs that repeat."""
 TEXT_BYTES = 60
 """Memory for the text of a row's id, where few ids repeat."""
 

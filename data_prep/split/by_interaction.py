@@ -7,7 +7,7 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,3 +198,18 @@ def _new(sizes: _Sizes, all_items: bool) -> dict[str, int]:
         if not all_items:
             counts[f"events_of_new_users_or_items_in_{name}"] = sizes.dropped[name]
     return {name: count for name, count in counts.items() if count}
+
+
+def notes_on_new(counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each held-out set from which interactions of new users and items are left out."""
+    notes = []
+    for name in ("validation", "test"):
+        users, items = counts.get(f"new_users_in_{name}", 0), counts.get(f"new_items_in_{name}", 0)
+        left_out = counts.get(f"events_of_new_users_or_items_in_{name}", 0)
+        who = " and ".join(f"{count:,} {kind}" for count, kind in ((users, "users"), (items, "items")) if count)
+        if left_out:
+            notes.append(
+                f"{name}: {who} are new (they have no training interaction); {left_out:,} interactions of theirs are "
+                "left out"
+            )
+    return notes

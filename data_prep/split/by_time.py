@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.encode.events import Block
-from data_prep.split.by_interaction import Chosen, Roles, assemble
+from data_prep.split.by_interaction import Chosen, Roles, assemble, notes_on_new
 from data_prep.split.filters import Filtered
 from data_prep.split.result import Split
 from data_prep.split.rules import SplitRules
@@ -163,18 +163,4 @@ def split(
         "test_from": borders.test_from,
         "last": high,
     }
-    return replace(found, notes=(*_notes(found.counts), *found.notes), details={"times": details})
-
-
-def _notes(counts: dict[str, int]) -> list[str]:
-    """A sentence for each held-out set about users and items that are new in it."""
-    notes = []
-    for name in ("validation", "test"):
-        users, items = counts.get(f"new_users_in_{name}", 0), counts.get(f"new_items_in_{name}", 0)
-        left_out = counts.get(f"events_of_new_users_or_items_in_{name}", 0)
-        if left_out:
-            notes.append(
-                f"{name}: {users:,} users and {items:,} items are new (they have no training interaction); "
-                f"{left_out:,} interactions of theirs are left out"
-            )
-    return notes
+    return replace(found, notes=(*notes_on_new(found.counts), *found.notes), details={"times": details})

@@ -5,13 +5,14 @@ Shape legend: E interactions of a block.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.encode.events import Block
 from data_prep.split import segments
-from data_prep.split.by_interaction import TEST, TRAIN, VALID, Chooser, Chosen, Roles, assemble
+from data_prep.split.by_interaction import TEST, TRAIN, VALID, Chooser, Chosen, Roles, assemble, notes_on_new
 from data_prep.split.filters import Filtered, chance
 from data_prep.split.result import Split, generator
 from data_prep.split.rules import LATEST, SplitRules
@@ -66,4 +67,4 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
                 f"the {name} set would be empty: no user has enough items; raise {flag} "
                 f"({rules.validation_share if held_out is found.valid else rules.held_out_share:g})"
             )
-    return found
+    return replace(found, notes=(*notes_on_new(found.counts), *found.notes))
