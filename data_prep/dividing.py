@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +15,9 @@ import psutil
 
 from data_prep import progress
 from data_prep.encode import external, gather, settle
-from data_prep.encode.events import FILE, ITEM, TIME, Events
+from data_prep.encode.events import FILE, ITEM, TIME, EventsInMemory
 from data_prep.encode.gather import Use
+from data_prep.encode.on_disk import EventsOnDisk
 from data_prep.given import parts
 from data_prep.opening import RAW
 from data_prep.parallel import Ranks
@@ -25,6 +30,9 @@ from data_prep.split.result import Split
 
 SHARE_OF_FREE = 0.5
 """Part of the free memory that the preparation takes where --memory does not say."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +55,37 @@ def divide(request: Request, sources: Mapping[str, Source], ranks: Ranks, scratc
     Raises:
         ValueError: the sources are broken, or what is left of them cannot be divided.
     """
-    found = _of_table(request, sources[RAW], ranks, scratch) if RAW in sources else _given(request, sources, ranks)
+    try:
+        if RAW in sources:
+            found = _of_table(request, sources[RAW], ranks, scratch)
+        else:
+            found = _given(request, sources, ranks)
+    except BaseException as error:
+        if ranks.size > 1:  # the whole job is ended, also the rank that would remove the folder
+            _remove(scratch)
+        if isinstance(error, OSError) and error.errno in FULL and not error.filename:
+            raise ValueError(
+                f"cannot write in {scratch.parent}, where rows lie that do not fit into memory: {error.strerror}; "
+                "nothing was left behind; free some space, name another --out or raise --memory"
+            ) from None
+        raise
     if found is None:
         return None
     source = next(iter(sources.values()))
     notes = [*_notes_of(source, request), *found.notes]
     return replace(found, notes=notes, about=_about(source))
+
+
+def _remove(scratch: Path, seconds: float = 5.0) -> None:
+    """Remove the folder, although other ranks may be writing there or removing it too."""
+    gone, end = scratch.with_name(f"{scratch.name}-gone"), time.monotonic() + seconds
+    is_mine = scratch.exists()
+    with contextlib.suppress(OSError):
+        scratch.rename(gone)  # from now on nobody can open a file there
+    while gone.exists() and time.monotonic() < end:
+        shutil.rmtree(gone, ignore_errors=True)
+    if not is_mine:  # this rank failed because of the removal: the rank that failed before says why and ends the job
+        time.sleep(seconds)
 
 
 def _notes_of(source: Source, request: Request) -> list[str]:
@@ -89,20 +122,11 @@ def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> 
     watch = Watch(source)
     threshold = request.positive_above(source.schema.kind)
     memory = ranks.share(memory_of(request) if ranks.is_first else None)
-    needed = source.rows_estimate() * gather.ROW_BYTES + external.BASE_BYTES
-    on_disk = ranks.share(needed > memory)
-    if on_disk and order == FILE:
-        raise ValueError(
-            f"--protocol liang2018 keeps the order of the source and needs about {needed / 2**30:.1f} GiB of memory, "
-            f"it may take {memory / 2**30:.1f} GiB; raise --memory or use --protocol default"
-        )
-    if on_disk:
-        events: Events | None = external.gather(watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
-    else:
-        events = gather.gather(watch, ranks, threshold=threshold, order=order)
+    events = _events(watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
     suspicious = watch.notes(ranks)
     if events is None:
         return None
+    on_disk = isinstance(events, EventsOnDisk)
     progress.step(f"splitting {events.count:,} events ({request.rules.protocol})")
     notes = [*suspicious, *filters.of_threshold(events, threshold)]
     try:
@@ -115,6 +139,34 @@ def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> 
         notes.append("of repeated pairs the later row of the file decided: there is no column of times")
     notes += [*split.notes, *_dropped(request, threshold, facts.rows_below)]
     return Divided(split=split, notes=[*notes, *repeats_note(facts.rows_overridden, facts.rated_down, threshold)])
+
+
+def _events(
+    source: Watch, ranks: Ranks, scratch: Path, *, threshold: float, order: str, memory: int
+) -> EventsInMemory | EventsOnDisk | None:
+    """The interactions on rank 0, None elsewhere: in memory if they fit there."""
+    rows = ranks.share(source.rows_estimate())
+    most = max(0, memory - external.BASE_BYTES) // gather.row_bytes(source.schema)
+    if order == FILE:
+        _check_memory("--protocol liang2018 keeps the order of the source", rows, source, memory)
+        return gather.gather(source, ranks, threshold=threshold, order=order)
+    if rows <= most:
+        try:
+            return gather.gather(source, ranks, threshold=threshold, order=order, most_rows=most)
+        except gather.TooManyRows:
+            progress.step(f"reading again: there are more than {most:,} rows, which do not fit into the memory")
+            rows = 0
+    return external.gather(source, ranks, scratch, threshold=threshold, order=order, memory=memory, rows=rows)
+
+
+def _check_memory(why: str, rows: int, source: Watch | Source, memory: int) -> None:
+    """Raise ValueError if so many rows do not fit into memory, where they have to."""
+    needed = rows * gather.row_bytes(source.schema) + external.BASE_BYTES
+    if rows and needed > memory:
+        raise ValueError(
+            f"{why} and needs about {needed / 2**30:.1f} GiB of memory, it may take {memory / 2**30:.1f} GiB; raise "
+            "--memory" + ("" if "given" in why else " or use --protocol default")
+        )
 
 
 def _split(kept: filters.Filtered, limits: rules.SplitRules, source: Source, scratch: Path | None) -> Split:
@@ -142,6 +194,9 @@ def _split(kept: filters.Filtered, limits: rules.SplitRules, source: Source, scr
 def _given(request: Request, sources: Mapping[str, Source], ranks: Ranks) -> Divided | None:
     """Parts that are given."""
     found: dict[str, parts.Given] = {}
+    memory = ranks.share(memory_of(request) if ranks.is_first else None)
+    rows = ranks.share(sum(source.rows_estimate() for source in sources.values()))
+    _check_memory("--protocol given reads all parts at once", rows, next(iter(sources.values())), memory)
     threshold = {source.schema.kind: request.positive_above(source.schema.kind) for source in sources.values()}
     for role in ("train", "valid", "test"):
         if role in sources:
@@ -152,13 +207,21 @@ def _given(request: Request, sources: Mapping[str, Source], ranks: Ranks) -> Div
                 found[role] = parts.Given(rows=rows, kind=source.schema.kind)
     if not ranks.is_first:
         return None
-    texts = {role: (bool(g.rows.names.get("user")), bool(g.rows.names.get("item"))) for role, g in found.items()}
-    if len(set(texts.values())) > 1:
-        raise ValueError(
-            "the ids of --train, --valid and --test are of several types (whole numbers and text); write them alike"
-        )
+    _check_types(found)
     split = parts.split(found, request.rules, threshold)
-    return Divided(split=split, notes=[*split.notes, *repeats_note(split.counts["duplicates_dropped"], 0, 0.0)])
+    repeated, down = (split.counts.get(name, 0) for name in ("duplicates_dropped", "pairs_rated_down"))
+    return Divided(split=split, notes=[*split.notes, *repeats_note(repeated, down, max(threshold.values()))])
+
+
+def _check_types(found: Mapping[str, parts.Given]) -> None:
+    """Raise ValueError if the ids of one part are whole numbers and those of another text."""
+    for kind in ("user", "item"):
+        is_text = {role: bool(given.rows.names.get(kind)) for role, given in found.items()}
+        if len(set(is_text.values())) > 1:
+            numbers, text = (" and ".join(f"--{role}" for role in is_text if is_text[role] is t) for t in (False, True))
+            raise ValueError(
+                f"the {kind} ids of {numbers} are whole numbers and those of {text} are text; write them alike"
+            )
 
 
 class Watch:

@@ -47,9 +47,12 @@ class Block:
         """The same users with some of the interactions."""
         if chosen.all():
             return self
-        before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
+        before = np.zeros(len(chosen) + 1, np.int32 if len(chosen) < 2**31 else np.int64)
+        np.cumsum(chosen, out=before[1:])
+        indptr = before[self.indptr].astype(np.int64)
+        del before
         times = None if self.times is None else self.times[chosen]
-        return Block(first=self.first, indptr=before[self.indptr], items=self.items[chosen], times=times)
+        return Block(first=self.first, indptr=indptr, items=self.items[chosen], times=times)
 
 
 @dataclass(frozen=True, kw_only=True)

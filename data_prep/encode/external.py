@@ -6,119 +6,48 @@ the ids of users and items, and eight numbers for each user. Shape legend: U use
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_prep import progress
 from data_prep.encode import settle, spool
-from data_prep.encode.events import Block, Facts
-from data_prep.encode.gather import Part, Readable, Use
-from data_prep.encode.ids import IdTable, encoded
+from data_prep.encode.events import ITEM, Facts
+from data_prep.encode.gather import COLUMNS, Part, Readable, Use
+from data_prep.encode.ids import IdTable, encoded, factorized
+from data_prep.encode.on_disk import Bucket, EventsOnDisk
 from data_prep.parallel import Ranks
-from data_prep.read.rows import Names
 from data_prep.read.source import read_all
-from data_prep.split.matrix import offsets, take_rows
 
-ROW_BYTES = 160
-"""Memory for a row of a bucket that is being settled."""
-EVENT_BYTES = 120
-"""Memory for an interaction of a block that is being divided."""
+ROW_BYTES, TEXT_BYTES = 80, 160
+"""Memory for a row of a bucket that is being settled; and more where users are texts."""
+EVENT_BYTES = 100
+"""Memory for an interaction of a block that is being divided, at the most of all protocols."""
 BASE_BYTES = 400 << 20
 """Memory of the program itself and of the blocks that are being read."""
 LEAST_MEMORY = 512 << 20
-MOST_BUCKETS = 512
+MOST_BUCKETS, UNKNOWN_BUCKETS = 2048, 512
+LEAST_EVENTS = 1 << 16
+"""Interactions of a block at the least."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Bucket:
-    """The interactions of the users of one bucket, on disk."""
+def bucket_count(rows: int, row_bytes: int, memory: int, ranks: int) -> int:
+    """Buckets, so that the rows of one fit into a rank's part of the memory twice over.
 
-    users: pa.Array
-    """[B] ids, ascending."""
-    indptr: npt.NDArray[np.int64]
-    """[B + 1]"""
-    items: Path
-    times: Path | None
-    times_type: str
-
-    def some(self, start: int, end: int) -> tuple[npt.NDArray[np.int32], npt.NDArray | None]:
-        """Items and times of some users."""
-        first, count = int(self.indptr[start]), int(self.indptr[end] - self.indptr[start])
-        items = np.fromfile(self.items, np.int32, count, offset=4 * first)
-        if self.times is None:
-            return items, None
-        kind = np.dtype(self.times_type)
-        return items, np.fromfile(self.times, kind, count, offset=kind.itemsize * first)
-
-
-class EventsOnDisk:
-    """`Events` whose interactions lie in buckets on disk."""
-
-    def __init__(self, buckets: Sequence[_Bucket], items: IdTable, facts: Facts, block_events: int) -> None:
-        self.item_ids, self.facts = items.ids, facts
-        self._buckets, self._block_events = buckets, block_events
-        self.has_times = any(b.times is not None for b in buckets)
-        every = pa.chunked_array([b.users for b in buckets]).combine_chunks()
-        order = pc.sort_indices(every).to_numpy()
-        self.user_ids = every.take(pa.array(order))
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        self._places = np.split(place, np.cumsum([len(b.users) for b in buckets])[:-1])
-        lengths = np.concatenate([np.diff(b.indptr) for b in buckets])[order]
-        self._indptr = offsets(lengths)
-
-    @property
-    def count(self) -> int:
-        """Interactions."""
-        return int(self._indptr[-1])
-
-    def blocks(self) -> Iterator[Block]:
-        """All users in order, by blocks of at most `block_events` interactions (or one user)."""
-        first, users = 0, len(self._indptr) - 1
-        while first < users:
-            end = int(np.searchsorted(self._indptr, self._indptr[first] + self._block_events, side="right")) - 1
-            end = max(end, first + 1)
-            yield self._block(first, end)
-            first = end
-
-    def _block(self, first: int, end: int) -> Block:
-        places, lengths, items, times = [], [], [], []
-        for bucket, mine in zip(self._buckets, self._places, strict=True):
-            low, high = np.searchsorted(mine, [first, end])
-            if low == high:
-                continue
-            own_items, own_times = bucket.some(int(low), int(high))
-            places.append(mine[low:high])
-            lengths.append(np.diff(bucket.indptr[low : high + 1]))
-            items.append(own_items)
-            times.append(own_times)
-        order = np.argsort(np.concatenate(places))
-        starts = offsets(np.concatenate(lengths))
-        known = [t for t in times if t is not None]
-        return Block(
-            first=first,
-            indptr=self._indptr[first : end + 1] - self._indptr[first],
-            items=take_rows(starts, np.concatenate(items), order),
-            times=take_rows(starts, np.concatenate(known), order) if known else None,
-        )
-
-
-def bucket_count(rows: int, memory: int, ranks: int) -> int:
-    """Buckets, so that the rows of one fit into a rank's part of the memory twice over; 0 rows: not known."""
-    room = max(memory - BASE_BYTES * ranks, memory // 4) // ranks
+    Args:
+        rows: about how many there are; 0: not known.
+    """
     if not rows:
-        return 128
-    return int(min(MOST_BUCKETS, max(ranks, -(-2 * rows * ROW_BYTES // room))))
+        return UNKNOWN_BUCKETS
+    room = max(memory - BASE_BYTES * ranks, memory // 4) // ranks
+    return int(min(MOST_BUCKETS, max(ranks, -(-2 * rows * row_bytes // room))))
 
 
 def gather(
-    source: Readable, ranks: Ranks, folder: Path, *, threshold: float, order: str, memory: int
+    source: Readable, ranks: Ranks, folder: Path, *, threshold: float, order: str, memory: int, rows: int | None = None
 ) -> EventsOnDisk | None:
     """The interactions of a source on rank 0, None elsewhere.
 
@@ -127,16 +56,22 @@ def gather(
         threshold: rows with a value above it are positive.
         order: one of `events.ORDERS`, not FILE.
         memory: bytes that all ranks together may take.
+        rows: about how many there are (0: not known); by default as the source estimates.
 
     Raises:
         ValueError: the source is broken.
+        OSError: the disk is full.
     """
     rule = settle.RULES[source.schema.kind]
-    buckets = ranks.share(bucket_count(source.rows_estimate(), memory, ranks.size))
+    expected = source.rows_estimate() if rows is None else rows
+    row_bytes = ROW_BYTES + TEXT_BYTES * pa.types.is_string(source.schema.types[source.schema.user])
+    buckets = ranks.share(bucket_count(expected, row_bytes, memory, ranks.size))
     use = Use(rule=rule, threshold=threshold)
-    rows = read_all(source, lambda: _spooled(source, ranks, use, folder, buckets), ranks.agree)
-    found = ranks.gather(rows.items.found())
+    spooled = read_all(source, lambda: _spooled(source, ranks, use, folder, buckets), ranks.agree)
+    found = ranks.gather(spooled.items.found())
     items: IdTable = ranks.share(spool.item_table(found) if ranks.is_first else None)
+    read, left_out = spooled.rows, spooled.left_out
+    del found, spooled
     mine, facts = [], []
     numbers = range(ranks.rank, buckets, ranks.size)
     with progress.bar("sorting", len(numbers), "bucket") as bar:
@@ -144,56 +79,56 @@ def gather(
             part = spool.rows_of(folder, number, ranks.size)
             bar.update(1)
             if len(part.users):
-                bucket, found_out = _settled(part, items, folder / f"bucket-{number:04d}", rule, threshold, order)
+                held = [part]
+                del part
+                bucket, found_out = _settled(held, items, folder / f"bucket-{number:04d}", rule, threshold, order)
                 mine.append((number, bucket))
                 facts.append(found_out)
-    every = ranks.gather((mine, facts, rows.rows, rows.left_out))
+    every = ranks.gather((mine, facts, read, left_out))
     if not ranks.is_first:
         return None
-    read, left_out = sum(r for *_, r, _ in every), sum(n for *_, n in every)
+    rows_left_out = sum(n for *_, n in every)
+    rows_read = sum(count for *_, count, _ in every) + rows_left_out
     return EventsOnDisk(
+        folder,
         [b for _, b in sorted((b for own, *_ in every for b in own), key=lambda pair: pair[0])],
-        items,
-        _sum([f for _, own, *_ in every for f in own], read + left_out, left_out),
-        max(1 << 16, max(memory - BASE_BYTES, memory // 4) // EVENT_BYTES),
+        items=items,
+        facts=_sum([f for _, own, *_ in every for f in own], rows_read, rows_left_out),
+        block_events=max(LEAST_EVENTS, max(memory - BASE_BYTES, memory // 4) // EVENT_BYTES),
+        has_times=source.schema.time is not None and order != ITEM,
     )
 
 
 def _spooled(source: Readable, ranks: Ranks, use: Use, folder: Path, buckets: int) -> spool.Spool:
     """The rows of this rank, in buckets on disk."""
     rows = spool.Spool(folder, buckets, ranks.rank)
-    try:
-        for part in source.read(ranks.rank, ranks.size, use):
-            rows.append(part)
-    finally:
-        rows.close()
+    for part in source.read(ranks.rank, ranks.size, use):
+        rows.append(part)
+    rows.flush()
     return rows
 
 
-def _settled(part: Part, items: IdTable, place: Path, rule: str, threshold: float, order: str) -> tuple[_Bucket, Facts]:
-    """The interactions of a bucket, written to disk, and what was found about its rows."""
-    names: Sequence[Names] = part.names.get("user", ())
-    users, table = encoded(part.users, names, "user")
-    columns = settle.Columns(users=users, items=items.codes(part.items), values=part.values, times=part.times)
-    values = part.values
+def _settled(
+    held: list[Part], items: IdTable, place: Path, rule: str, threshold: float, order: str
+) -> tuple[Bucket, Facts]:
+    """The interactions of a bucket, written to disk, and what was found about its rows.
+
+    Args:
+        held: the rows of the bucket; the list is emptied, so that their ids are freed when they are encoded.
+    """
+    part = held.pop()
+    columns, names = {name: getattr(part, name) for name in COLUMNS}, part.names.get("user", ())
     del part
-    found = settle.settle(columns, len(table.ids), len(items.ids), threshold=threshold, rule=rule, order=order)
-    block = found.block
-    bucket = _Bucket(
-        users=table.ids,
-        indptr=block.indptr,
-        items=place.with_suffix(".items"),
-        times=None if block.times is None else place.with_suffix(".times"),
-        times_type="" if block.times is None else block.times.dtype.str,
-    )
-    block.items.tofile(bucket.items)
-    if block.times is not None and bucket.times is not None:
-        block.times.tofile(bucket.times)
-    low = 0
-    if values is not None:
-        low = len(values) - int(np.count_nonzero(values if values.dtype == np.bool_ else values > threshold))
+    users, table = encoded(columns.pop("users"), names, "user")
+    own, known = factorized(items.codes(columns.pop("items")))  # a bucket has few of the items
+    rows = settle.Columns(users=users, items=own, **columns)
+    del columns
+    found = settle.settle(rows, len(table.ids), len(known), threshold=threshold, rule=rule, order=order)
+    block = replace(found.block, items=known.astype(np.int32)[found.block.items])
+    bucket = Bucket(place=place, times_type="" if block.times is None else block.times.dtype.str)
+    bucket.write(table.ids, block)
     return bucket, Facts(
-        rows_read=len(users), rows_overridden=found.overridden, rated_down=found.rated_down, rows_below=low
+        rows_read=len(users), rows_overridden=found.overridden, rated_down=found.rated_down, rows_below=found.rows_below
     )
 
 

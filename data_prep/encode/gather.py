@@ -5,16 +5,18 @@ Shape legend: R rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from data_prep.encode import settle
 from data_prep.encode.events import FILE, EventsInMemory, Facts
-from data_prep.encode.ids import encoded
+from data_prep.encode.ids import NamesSeen, encoded
 from data_prep.parallel import Ranks
 from data_prep.read.rows import Ids, Keys, Names, Rows, Times
 from data_prep.read.schema import Schema
@@ -22,8 +24,10 @@ from data_prep.read.source import read_all
 
 T = TypeVar("T")
 COLUMNS = ("users", "items", "values", "times")
-ROW_BYTES = 45
-"""Memory for a row at the most: its columns, a key, and the keys in order."""
+ROW_BYTES = 70
+"""Memory for a row at the most: its columns, and what it takes to settle pairs that repeat."""
+TEXT_BYTES = 60
+"""Memory for the text of a row's id, where few ids repeat."""
 
 
 class Readable(Protocol):
@@ -112,24 +116,47 @@ def _names(parts: Sequence[Part]) -> dict[str, list[Names]]:
     return {kind: [n for p in parts for n in p.names.get(kind, ())] for kind in kinds}
 
 
-def gather(source: Readable, ranks: Ranks, *, threshold: float, order: str) -> EventsInMemory | None:
+class TooManyRows(Exception):
+    """There are more rows than the memory takes; more than were expected."""
+
+
+def row_bytes(schema: Schema) -> int:
+    """Memory for a row at the most."""
+    texts = sum(pa.types.is_string(schema.types[column]) for column in (schema.user, schema.item))
+    return ROW_BYTES + texts * TEXT_BYTES
+
+
+def gather(
+    source: Readable, ranks: Ranks, *, threshold: float, order: str, most_rows: int | None = None
+) -> EventsInMemory | None:
     """The interactions of a source on rank 0, None elsewhere.
 
     Args:
         threshold: rows with a value above it are positive.
         order: one of `events.ORDERS`.
+        most_rows: of all ranks together.
 
     Raises:
         ValueError: the source is broken.
+        TooManyRows: it has more than `most_rows`.
     """
     rule = settle.RULES[source.schema.kind]
-    rows = [read(source, ranks, Use(rule=rule, threshold=threshold))]
+    rows = [read(source, ranks, Use(rule=rule, threshold=threshold), most_rows)]
     return None if rows[0] is None else in_memory(rows, rule=rule, threshold=threshold, order=order)  # type: ignore[arg-type]
 
 
-def read(source: Readable, ranks: Ranks, use: Use) -> Part | None:
-    """The rows of all ranks on rank 0, None elsewhere."""
-    mine = read_all(source, lambda: joined(list(source.read(ranks.rank, ranks.size, use))), ranks.agree)
+def read(source: Readable, ranks: Ranks, use: Use, most_rows: int | None = None) -> Part | None:
+    """The rows of all ranks on rank 0, None elsewhere.
+
+    Raises:
+        ValueError: the source is broken.
+        TooManyRows: it has more than `most_rows`.
+    """
+    most = math.inf if most_rows is None else most_rows / ranks.size
+    mine = read_all(source, lambda: _read_mine(source, ranks, use, most), ranks.agree)
+    if ranks.agree(True if mine is None else None):
+        raise TooManyRows
+    assert mine is not None
     if ranks.size == 1:
         return mine
     columns: list[dict[str, Any]] = ranks.gather_arrays({name: getattr(mine, name) for name in COLUMNS})
@@ -138,6 +165,20 @@ def read(source: Readable, ranks: Ranks, use: Use) -> Part | None:
     parts = [Part(**own, names=names, left_out=count) for own, (names, count) in zip(columns, others, strict=True)]
     columns.clear()
     return joined(parts) if ranks.is_first else None
+
+
+def _read_mine(source: Readable, ranks: Ranks, use: Use, most: float) -> Part | None:
+    """The rows of this rank; None if they are more than `most`."""
+    parts, seen, rows = list[Part](), {kind: NamesSeen(kind) for kind in ("user", "item")}, 0
+    for part in source.read(ranks.rank, ranks.size, use):
+        for kind, of_part in part.names.items():
+            seen[kind].add(of_part)
+        parts.append(replace(part, names={}))
+        rows += len(part.users)
+        if rows > most:
+            return None
+    names = {kind: found for kind, of_kind in seen.items() if (found := of_kind.found())}
+    return replace(joined(parts), names=names)
 
 
 def in_memory(held: list[Part], *, rule: str, threshold: float, order: str) -> EventsInMemory:
@@ -153,16 +194,16 @@ def in_memory(held: list[Part], *, rule: str, threshold: float, order: str) -> E
     times = columns.pop("times")
     rows = settle.Columns(users=users, items=items, values=values, times=times)
     found = settle.settle(rows, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order)
-    high = None if values is None else values if values.dtype == np.bool_ else values > threshold
     facts = Facts(
         rows_read=len(users) + left_out,
         rows_overridden=found.overridden,
         rated_down=found.rated_down,
-        rows_below=0 if high is None else int(len(high) - np.count_nonzero(high)),
+        rows_below=found.rows_below,
         rows_left_out=left_out,
     )
     in_file = None
     if order == FILE:
+        high = settle.is_positive(values, threshold)
         in_file = (users, items) if high is None else (users[high], items[high])
     return EventsInMemory(
         block=found.block, user_ids=user_table.ids, item_ids=item_table.ids, facts=facts, in_file=in_file

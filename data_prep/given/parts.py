@@ -60,7 +60,7 @@ def split(parts: Mapping[str, Given], rules: SplitRules, threshold: Mapping[str,
     lengths = np.bincount(events.block.rows()[role != DROPPED], minlength=len(events.user_ids))
     item_counts = np.bincount(events.block.items[role != DROPPED], minlength=len(events.item_ids))
     kept = Filtered(events=events, users=lengths > 0, items=item_counts > 0, lengths=lengths, item_counts=item_counts)
-    found = assemble(Chosen(kept=kept, chooser=lambda: lambda block: role), None, all_items=True).split
+    found = assemble(Chosen(kept=kept, chooser=lambda: lambda sifted: role), None, all_items=True).split
     if not found.test.fold_out.nnz:
         raise ValueError("no user of --test has a training interaction; do --train and --test name users alike?")
     counts, notes = dict(found.counts), list(found.notes)
@@ -84,7 +84,7 @@ def _joined(parts: Mapping[str, Given], threshold: Mapping[str, float]) -> tuple
         ids[kind] = (np.split(codes, ends[:-1]), table)
     (users, user_table), (items, item_table) = ids["user"], ids["item"]
     shape = (len(user_table.ids), len(item_table.ids))
-    keys_of, overridden, before, left_out = [], 0, np.empty(0, np.int64), {}
+    keys_of, settled, before, left_out = [], [], np.empty(0, np.int64), {}
     for k, name in enumerate(names):
         given = parts[name]
         columns = settle.Columns(users=users[k], items=items[k], values=given.rows.values, times=given.rows.times)
@@ -97,13 +97,19 @@ def _joined(parts: Mapping[str, Given], threshold: Mapping[str, float]) -> tuple
             left_out[name] = count
         keys_of.append(keys[is_new])
         before = np.concatenate([before, keys[is_new]])
-        overridden += found.overridden
+        settled.append(found)
     order = np.argsort(before)
     role = np.repeat([ROLES[name] for name in names], [len(keys) for keys in keys_of]).astype(np.int8)[order]
     rows, columns_of = np.divmod(before[order], shape[1])
     block = Block(first=0, indptr=offsets(np.bincount(rows, minlength=shape[0])), items=columns_of.astype(np.int32))
     read = sum(len(given.rows.users) + given.rows.left_out for given in parts.values())
-    facts = Facts(rows_read=read, rows_overridden=overridden)
+    facts = Facts(
+        rows_read=read,
+        rows_overridden=sum(found.overridden for found in settled),
+        rated_down=sum(found.rated_down for found in settled),
+        rows_below=sum(found.rows_below for found in settled),
+        rows_left_out=sum(given.rows.left_out for given in parts.values()),
+    )
     events = EventsInMemory(block=block, user_ids=user_table.ids, item_ids=item_table.ids, facts=facts)
     return events, role, left_out
 

@@ -7,7 +7,7 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_prep.encode.events import Block
-from data_prep.split.filters import Filtered, renumbered
-from data_prep.split.matrix import Builder, Matrix, sort_rows
+from data_prep.split import segments
+from data_prep.split.filters import Filtered, Sifted, renumbered
+from data_prep.split.matrix import Builder, Matrix
 from data_prep.split.result import HeldOut, Split
 
 TRAIN, VALID, TEST, DROPPED = 0, 1, 2, 3
 Roles = npt.NDArray[np.int8]
-Chooser = Callable[[Block], Roles]
-"""TRAIN, VALID, TEST or DROPPED for each interaction [E] of a block. Called for the blocks in order, in each pass."""
+Chooser = Callable[[Sifted], Roles]
+"""TRAIN, VALID, TEST or DROPPED for each interaction [E] that is kept. Called for the blocks in order, in each pass."""
 FOLLOWS = {
     "valid": ((TRAIN,), VALID),
     "test": ((TRAIN, VALID), TEST),
@@ -40,9 +41,10 @@ class Chosen:
     """Makes a chooser for one pass over the blocks, so that each pass draws the same random numbers."""
 
     def blocks(self) -> Iterator[tuple[Block, Roles]]:
+        """Each block, and the roles of its interactions."""
         chooser = self.chooser()
-        for block in self.kept.blocks():
-            yield block, chooser(block)
+        for sifted in self.kept.sifted():
+            yield sifted.block, chooser(sifted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ def _sizes(chosen: Chosen) -> _Sizes:
             items[role, block.items[roles == role]] = True
     names = {VALID: "validation", TEST: "test"}
     dropped = dict.fromkeys(names.values(), 0)
-    for block, roles in chosen.blocks():
+    is_new = np.any(users[1:] & ~users[TRAIN]) or np.any(items[1:] & ~items[TRAIN])
+    for block, roles in chosen.blocks() if is_new else ():
         known = users[TRAIN, block.rows() + block.first] & items[TRAIN, block.items]
         for role, name in names.items():
             dropped[name] += int(np.count_nonzero((roles == role) & ~known))
@@ -86,7 +89,6 @@ class _Rows:
 
     def __init__(self, name: str, n_items: int, scratch: Path | None) -> None:
         self._shown, self._wanted = FOLLOWS[name]
-        self._n_items = n_items
         self._parts = [Builder(n_items, scratch and scratch / f"{name}.{part}") for part in ("fold_in", "fold_out")]
         self._users: list[npt.NDArray[np.int64]] = []
 
@@ -94,15 +96,18 @@ class _Rows:
         """Add a block.
 
         Args:
+            block: items are columns, ascending for each user.
             rows: [B] the row in the training matrix of each user.
         """
-        wanted = roles == self._wanted
-        asked = np.bincount(block.rows()[wanted], minlength=len(rows)) > 0
+        fold_in, fold_out = self._parts
+        own = block.kept(roles == self._wanted)
+        asked = own.lengths > 0
         self._users.append(rows[asked].astype(np.int64))
-        of_asked = np.repeat(asked, block.lengths)
-        for builder, mine in zip(self._parts, (np.isin(roles, self._shown) & of_asked, wanted), strict=True):
-            own = block.kept(mine)
-            builder.append(own.lengths[asked], sort_rows(own.indptr, own.items, self._n_items))
+        fold_out.append(own.lengths[asked], own.items)
+        shown = np.repeat(asked, block.lengths)
+        shown &= np.logical_or.reduce([roles == role for role in self._shown])
+        own = block.kept(shown)
+        fold_in.append(own.lengths[asked], own.items)
 
     def finished(self, ids: pa.Array) -> HeldOut:
         """The set.
@@ -146,14 +151,13 @@ def assemble(
     for block, roles in chosen.blocks():
         mine = slice(block.first, block.first + len(block.lengths))
         known = (roles != DROPPED) & columns[block.items] & np.repeat(sizes.trained[mine], block.lengths)
-        own = block.kept(known)
-        own = Block(first=block.first, indptr=own.indptr, items=column[own.items])
-        roles = roles[known]
+        own, roles = _by_column(block.kept(known), column, roles[known])
         trained = own.kept(roles == TRAIN)
         is_row = sizes.trained[mine]
-        train.append(trained.lengths[is_row], sort_rows(trained.indptr, trained.items, n_items))
+        train.append(trained.lengths[is_row], trained.items)
+        del trained
         if everything is not None:
-            everything.append(own.lengths[is_row], sort_rows(own.indptr, own.items, n_items))
+            everything.append(own.lengths[is_row], own.items)
         for rows in held_out.values():
             rows.append(own, roles, row[mine])
     ids = kept.user_ids.take(pa.array(np.flatnonzero(sizes.trained)))
@@ -178,6 +182,13 @@ def assemble(
     return Assembled(split=split, everything=None if everything is None else everything.finished())
 
 
+def _by_column(block: Block, column: npt.NDArray[np.int32], roles: Roles) -> tuple[Block, Roles]:
+    """The block with columns in place of items, ascending for each user; and the roles in that order."""
+    items, ordered = segments.sorted_within(block.indptr, column[block.items], roles)
+    assert ordered is not None
+    return Block(first=block.first, indptr=block.indptr, items=items), ordered
+
+
 def _new(sizes: _Sizes, all_items: bool) -> dict[str, int]:
     """Counts of users and items that are in a held-out set and not in training."""
     counts = {}
@@ -187,3 +198,18 @@ def _new(sizes: _Sizes, all_items: bool) -> dict[str, int]:
         if not all_items:
             counts[f"events_of_new_users_or_items_in_{name}"] = sizes.dropped[name]
     return {name: count for name, count in counts.items() if count}
+
+
+def notes_on_new(counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each held-out set from which interactions of new users and items are left out."""
+    notes = []
+    for name in ("validation", "test"):
+        users, items = counts.get(f"new_users_in_{name}", 0), counts.get(f"new_items_in_{name}", 0)
+        left_out = counts.get(f"events_of_new_users_or_items_in_{name}", 0)
+        who = " and ".join(f"{count:,} {kind}" for count, kind in ((users, "users"), (items, "items")) if count)
+        if left_out:
+            notes.append(
+                f"{name}: {who} are new (they have no training interaction); {left_out:,} interactions of theirs are "
+                "left out"
+            )
+    return notes

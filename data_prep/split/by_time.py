@@ -7,7 +7,6 @@ left out. Shape legend: E interactions of a block.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.encode.events import Block
-from data_prep.split.by_interaction import Chosen, Roles, assemble
+from data_prep.split.by_interaction import Chosen, Roles, assemble, notes_on_new
 from data_prep.split.filters import Filtered
 from data_prep.split.result import Split
 from data_prep.split.rules import SplitRules
 
 BINS = 1 << 16
-FEW = 1 << 20
-"""Times that are sorted at once when a moment is looked for."""
+"""Bins in which times are counted at once."""
+ROUNDING = 1e-6
+"""Added to a share of a number, so that 0.29 of 100 is 29."""
 Moment = float | int
 
 
@@ -41,73 +41,69 @@ class Moments:
         return np.asarray(later, np.int8)
 
 
-def moment_of_share(blocks: Callable[[], Iterator[Block]], share: float) -> Moment:
-    """The earliest moment from which at most that share of all interactions is.
+def moment_of_share(blocks: Callable[[], Iterator[Block]], share: float, more: int = 0) -> Moment:
+    """The earliest moment from which at most that share of all interactions is, and `more` interactions.
 
-    Interactions of one moment stay together. Times are counted in bins, in one pass for each, until few are left.
+    Interactions of one moment stay together. Times are counted in bins; each pass looks into one bin of the pass
+    before, until that is a single moment. It is the time of an interaction, or later than all of them.
 
     Args:
         blocks: gives all blocks, as often as it is called.
     """
-    low, high, total = _range(blocks)
-    above, wanted = 0, int(share * total)
-    while True:
-        edges = _edges(low, high)
-        counts = np.zeros(len(edges) - 1, np.int64)
+    first, last, total = _range(blocks)
+    is_float = isinstance(first, float)
+    low, high = (int(_sortable(np.array([moment]))[0]) for moment in (first, last))
+    end, above, wanted = high + 1, 0, more + int(share * total + ROUNDING)
+    if total <= wanted:
+        return first
+    while low < high:
+        starts = _starts(low, high)
+        counts = np.zeros(len(starts), np.int64)
         for times in _times(blocks, low, high):
-            counts += np.bincount(np.searchsorted(edges, times, side="right") - 1, minlength=len(counts))[: len(counts)]
+            counts += np.bincount(np.searchsorted(starts, times, side="right") - 1, minlength=len(starts))
         from_end = above + np.cumsum(counts[::-1])
-        place = int(np.searchsorted(from_end, wanted, side="right"))
-        if place == len(counts):  # all of them are few enough
-            return low
-        inside = len(counts) - 1 - place
-        above = int(from_end[place] - counts[inside])
-        narrower = edges[inside].item(), edges[inside + 1].item()
-        is_last = counts[inside] <= FEW or len(edges) - 1 < BINS or narrower == (low, high)
-        low, high = narrower
-        if is_last:
-            return _exact(_times(blocks, low, high), above, wanted, high)
+        fitting = int(np.searchsorted(from_end, wanted, side="right"))
+        above = int(from_end[fitting - 1]) if fitting else above
+        inside = len(starts) - 1 - fitting
+        low, high = int(starts[inside]), int(starts[inside + 1]) - 1 if fitting else high
+    later = [times.min() for times in _times(blocks, low + 1, end - 1) if len(times)]
+    return _moment(int(min(later)) if later else end, is_float)
 
 
-def _exact(times: Iterator[npt.NDArray], above: int, wanted: int, otherwise: Moment) -> Moment:
-    """The earliest of some times from which at most `wanted` interactions are, of which `above` are later."""
-    found: Counter[Moment] = Counter()
-    for part in times:
-        found.update(dict(zip(*(a.tolist() for a in np.unique(part, return_counts=True)), strict=True)))
-    distinct = np.array(sorted(found))
-    counts = np.array([found[moment] for moment in distinct.tolist()])
-    from_end = above + np.cumsum(counts[::-1])
-    enough = int(np.searchsorted(from_end, wanted, side="right"))
-    return otherwise if enough == 0 else distinct[::-1][enough - 1].item()
+def _sortable(times: npt.NDArray) -> npt.NDArray[np.int64]:
+    """[E] whole numbers in the order of the times, equal ones for equal times."""
+    if times.dtype.kind != "f":
+        return times.astype(np.int64, copy=False)
+    bits = (times.astype(np.float64) + 0.0).view(np.int64)  # -0.0 becomes 0.0
+    return bits ^ ((bits >> 63) & np.int64(2**63 - 1))
 
 
-def _edges(low: Moment, high: Moment) -> npt.NDArray:
-    """Borders of bins from `low` to below `high`."""
-    if isinstance(low, int) and high - low <= BINS:
-        return np.arange(low, int(high) + 1)
-    if isinstance(low, int):
-        return np.array([low + (int(high) - low) * k // BINS for k in range(BINS + 1)], np.int64)
-    return np.linspace(low, high, BINS + 1)
+def _moment(number: int, is_float: bool) -> Moment:
+    """The time of a number that `_sortable` made."""
+    if not is_float:
+        return number
+    return float(np.array(number if number >= 0 else number ^ (2**63 - 1), np.int64).view(np.float64))
+
+
+def _starts(low: int, high: int) -> npt.NDArray[np.int64]:
+    """Where bins begin that cover all numbers from `low` to `high`."""
+    bins, size = min(BINS, high - low + 1), high - low + 1
+    return np.array([low + size * k // bins for k in range(bins)], np.int64)
 
 
 def _range(blocks: Callable[[], Iterator[Block]]) -> tuple[Moment, Moment, int]:
-    """The first time, one above the last time, and the number of interactions."""
-    lows, highs, total = [], [], 0
-    for block in blocks():
-        if block.times is not None and len(block.times):
-            lows.append(block.times.min())
-            highs.append(block.times.max())
-            total += len(block.times)
-    low, high = min(lows), max(highs)
-    if low.dtype.kind == "f":
-        return float(low), float(np.nextafter(high, np.inf)), total
-    return int(low), int(high) + 1, total
+    """The first and the last time, and the number of interactions."""
+    found = [(b.times.min(), b.times.max(), len(b.times)) for b in blocks() if b.times is not None and len(b.times)]
+    lows, highs, counts = zip(*found, strict=True)
+    return min(lows).item(), max(highs).item(), sum(counts)
 
 
-def _times(blocks: Callable[[], Iterator[Block]], low: Moment, high: Moment) -> Iterator[npt.NDArray]:
+def _times(blocks: Callable[[], Iterator[Block]], low: int, high: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The times from `low` to `high` of each block, as `_sortable` makes them."""
     for block in blocks():
         assert block.times is not None
-        yield block.times[(block.times >= low) & (block.times < high)]
+        times = _sortable(block.times)
+        yield times[(times >= low) & (times <= high)]
 
 
 def moments(kept: Filtered, rules: SplitRules, validation_from: Moment | None, test_from: Moment | None) -> Moments:
@@ -123,8 +119,7 @@ def moments(kept: Filtered, rules: SplitRules, validation_from: Moment | None, t
         test_from = moment_of_share(kept.blocks, rules.held_out_share)
     if validation_from is None:
         later = sum(int(np.count_nonzero(b.times >= test_from)) for b in kept.blocks() if b.times is not None)
-        total = int(kept.lengths.sum())
-        validation_from = moment_of_share(kept.blocks, later / total + rules.validation_share)
+        validation_from = moment_of_share(kept.blocks, rules.validation_share, later)
     return Moments(validation_from=validation_from, test_from=test_from)
 
 
@@ -152,7 +147,7 @@ def split(
             f"validation would be from {shown(borders.validation_from)} and the test from {shown(borders.test_from)}, "
             "expected validation to begin before the test; give --validation-from and --test-from other moments"
         )
-    found = assemble(Chosen(kept=kept, chooser=lambda: borders.roles), scratch).split
+    found = assemble(Chosen(kept=kept, chooser=lambda: lambda sifted: borders.roles(sifted.block)), scratch).split
     low, high, _ = _range(kept.blocks)
     parts = (("training", found.train.nnz), ("validation", found.valid.fold_out.nnz), ("test", found.test.fold_out.nnz))
     for name, count in parts:
@@ -166,20 +161,6 @@ def split(
         "first": low,
         "validation_from": borders.validation_from,
         "test_from": borders.test_from,
-        "last": high - 1 if isinstance(high, int) else high,
+        "last": high,
     }
-    return replace(found, notes=(*_notes(found.counts), *found.notes), details={"times": details})
-
-
-def _notes(counts: dict[str, int]) -> list[str]:
-    """A sentence for each held-out set about users and items that are new in it."""
-    notes = []
-    for name in ("validation", "test"):
-        users, items = counts.get(f"new_users_in_{name}", 0), counts.get(f"new_items_in_{name}", 0)
-        left_out = counts.get(f"events_of_new_users_or_items_in_{name}", 0)
-        if left_out:
-            notes.append(
-                f"{name}: {users:,} users and {items:,} items are new (they have no training interaction); "
-                f"{left_out:,} interactions of theirs are left out"
-            )
-    return notes
+    return replace(found, notes=(*notes_on_new(found.counts), *found.notes), details={"times": details})

@@ -8,6 +8,9 @@ Shape legend: S lists, N negatives of each, I items.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,13 +25,36 @@ LEAST_LISTS = 1 << 10
 Ids = npt.NDArray[np.int32]
 
 
-def _repeats(drawn: Ids) -> npt.NDArray[np.bool_]:
-    """[S, N] True where an entry stands earlier in its row already."""
-    order = np.argsort(drawn, axis=1, kind="stable")
-    ascending = np.take_along_axis(drawn, order, axis=1)
-    again = np.zeros(drawn.shape, bool)
-    np.put_along_axis(again, order[:, 1:], ascending[:, 1:] == ascending[:, :-1], axis=1)
-    return again
+class _Sorted:
+    """Some lists with their entries in ascending order, for look-ups in the order of memory."""
+
+    def __init__(self, drawn: Ids) -> None:
+        """Sort each list.
+
+        Args:
+            drawn: [S, N]
+        """
+        bits = (drawn.shape[1] - 1).bit_length()
+        keys = drawn.astype(np.int64) << bits
+        keys |= np.arange(drawn.shape[1])
+        keys.sort(axis=1)
+        self.places = keys & ((1 << bits) - 1)
+        """[S, N] where each entry stands in its list; equal ones in their order."""
+        keys >>= bits
+        self.items = keys
+        """[S, N]"""
+
+    def unsorted(self, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """[S, N] flags of the sorted entries, at the places of these."""
+        result = np.empty(flags.shape, bool)
+        np.put_along_axis(result, self.places, flags, axis=1)
+        return result
+
+    def repeats(self) -> npt.NDArray[np.bool_]:
+        """[S, N] whether a sorted entry stands earlier in its list already."""
+        again = np.zeros(self.items.shape, bool)
+        again[:, 1:] = self.items[:, 1:] == self.items[:, :-1]
+        return again
 
 
 class _Known:
@@ -44,11 +70,11 @@ class _Known:
         """[S] items that may be drawn."""
         return self._matrix.n_items - np.diff(self._matrix.indptr)
 
-    def holds(self, rows: npt.NDArray[np.int64], items: Ids) -> npt.NDArray[np.bool_]:
-        """[P, N] whether each item is known to its row [P]."""
+    def holds(self, rows: npt.NDArray[np.int64], items: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """[...] whether each item is known to its row; fast where both ascend."""
         if not len(self._keys):
             return np.zeros(items.shape, bool)
-        wanted = rows[:, None] * self._matrix.n_items + items
+        wanted = rows * self._matrix.n_items + items
         return self._keys[np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)] == wanted
 
     def others(self, row: int) -> npt.NDArray[np.int64]:
@@ -64,21 +90,47 @@ def _draw(known: _Known, n_items: int, count: int, distinct: bool, rng: np.rando
     if distinct:  # where little is left to draw from, chance would take long
         for row in np.flatnonzero(known.free < 2 * count):
             drawn[row] = rng.permutation(known.others(row))[:count]
-    pending = rows
-    while len(pending):
-        part = drawn[pending]
-        wrong = known.holds(pending, part)
-        if distinct:
-            wrong |= _repeats(part)
+    in_order = _Sorted(drawn)
+    wrong = known.holds(rows[:, None], in_order.items)
+    if distinct:
+        wrong |= in_order.repeats()
+    wrong = in_order.unsorted(wrong)
+    del in_order
+    while len(pending := np.flatnonzero(wrong.any(axis=1))):
+        rows, wrong, part = rows[pending], wrong[pending], drawn[rows[pending]]
         part[wrong] = rng.integers(0, n_items, int(wrong.sum()), dtype=np.int32)
-        drawn[pending] = part
-        pending = pending[wrong.any(axis=1)]
+        drawn[rows] = part
+        again = np.zeros(wrong.shape, bool)
+        again[wrong] = known.holds(rows[np.nonzero(wrong)[0]], part[wrong])  # the others were looked up before
+        wrong = again
+        if distinct:
+            in_order = _Sorted(part)
+            wrong |= in_order.unsorted(in_order.repeats())
     return drawn
 
 
 def lists_at_once(n_items: int) -> int:
     """Lists of a block."""
     return max(LEAST_LISTS, BLOCK_CELLS // max(1, n_items))
+
+
+def drawn(
+    known: Matrix, count: int, *, kind: str, seed: int, purpose: str, users: npt.NDArray | None = None
+) -> Iterator[Ids]:
+    """Negatives for each list, a block of lists after another; arguments and errors as those of `draw`."""
+    users = np.arange(known.n_users) if users is None else users
+    free = known.n_items - np.diff(known.indptr)[users]
+    least = count if kind == "clean" else 1
+    if len(free) and free.min() < least:
+        raise ValueError(
+            f"--negatives is {count}, but a user has only {free.min()} of {known.n_items} items left to draw from; "
+            "lower --negatives or raise --min-item-users"
+        )
+    step = lists_at_once(known.n_items)
+    for block, start in enumerate(range(0, len(users), step)):
+        rng = generator(seed, f"negatives/{purpose}/{block}")
+        part = _Known(known.rows(users[start : start + step]))
+        yield _draw(part, known.n_items, count, kind == "clean", rng)
 
 
 def draw(known: Matrix, count: int, *, kind: str, seed: int, purpose: str, users: npt.NDArray | None = None) -> Ids:
@@ -97,18 +149,29 @@ def draw(known: Matrix, count: int, *, kind: str, seed: int, purpose: str, users
     Raises:
         ValueError: somebody has too many items for so many negatives.
     """
-    users = np.arange(known.n_users) if users is None else users
-    free = known.n_items - np.diff(known.indptr)[users]
-    least = count if kind == "clean" else 1
-    if len(free) and free.min() < least:
-        raise ValueError(
-            f"--negatives is {count}, but a user has only {free.min()} of {known.n_items} items left to draw from; "
-            "lower --negatives or raise --min-item-users"
-        )
-    result = np.empty((len(users), count), np.int32)
-    step = lists_at_once(known.n_items)
-    for block, start in enumerate(range(0, len(users), step)):
-        rng = generator(seed, f"negatives/{purpose}/{block}")
-        part = _Known(known.rows(users[start : start + step]))
-        result[start : start + step] = _draw(part, known.n_items, count, kind == "clean", rng)
-    return result
+    blocks = drawn(known, count, kind=kind, seed=seed, purpose=purpose, users=users)
+    return np.concatenate([*blocks, np.empty((0, count), np.int32)])
+
+
+def with_positives(positives: Ids, blocks: Iterator[Ids], count: int, path: Path | None) -> Ids:
+    """[S, 1 + N] each positive, then its negatives.
+
+    Args:
+        positives: [S]
+        blocks: [..., N] negatives of consecutive lists.
+        path: of a file for lists that need not fit into memory; None: they do.
+    """
+    shape = (len(positives), 1 + count)
+    if path is None:
+        result, start = np.empty(shape, np.int32), 0
+        for part in blocks:
+            result[start : start + len(part), 0] = positives[start : start + len(part)]
+            result[start : start + len(part), 1:] = part
+            start += len(part)
+        return result
+    start = 0
+    with path.open("wb") as file:
+        for part in blocks:
+            file.write(np.column_stack([positives[start : start + len(part)], part]).data)
+            start += len(part)
+    return np.memmap(path, np.int32, "r", shape=shape) if shape[0] else np.empty(shape, np.int32)

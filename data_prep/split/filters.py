@@ -13,10 +13,21 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_prep.encode.events import Block, Events, Facts
+from data_prep.split import segments
 from data_prep.split.result import generator
 from data_prep.split.rules import SplitRules
 
 Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sifted:
+    """The interactions of a block that are kept, and all of it."""
+
+    block: Block
+    whole: Block
+    chosen: Flags | None
+    """[E of the whole] which of them are kept; None: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +72,11 @@ class Filtered:
 
     def blocks(self) -> Iterator[Block]:
         """All users in order; those that are not kept have no interactions."""
-        for block in capped(self.events, self.cap, self.seed):
-            yield _kept(block, self.users, self.items)
+        return (one.block for one in self.sifted())
+
+    def sifted(self) -> Iterator[Sifted]:
+        """As `blocks`, each with the block that it is of."""
+        return _sifted(self.events, self.users, self.items, self.cap, self.seed)
 
     def counts(self) -> dict[str, int]:
         """What every split reports."""
@@ -82,37 +96,45 @@ class Filtered:
         return counts | {name: count for name, count in more.items() if count}
 
 
-def _kept(block: Block, users: Flags, items: Flags) -> Block:
-    """A block without the users and items that are not kept."""
-    chosen = items[block.items] if not items.all() else None
-    mine = users[block.first : block.first + len(block.lengths)]
-    if not mine.all():
-        wanted = np.repeat(mine, block.lengths)
-        chosen = wanted if chosen is None else chosen & wanted
-    return block if chosen is None else block.kept(chosen)
+def _sifted(events: Events, users: Flags, items: Flags, cap: int, seed: int) -> Iterator[Sifted]:
+    """Blocks without the users and items that are not kept, and with at most `cap` interactions of each user (0: all).
+
+    The cap keeps a user's latest, without times random ones; it comes before the other filters.
+    """
+    rng, every_item = generator(seed, "cap"), bool(items.all())
+    for whole in events.blocks():
+        masks = [_capped(whole, cap, rng)] if cap else []
+        if not every_item:
+            masks.append(items[whole.items])
+        mine = users[whole.first : whole.first + len(whole.lengths)]
+        if not mine.all():
+            masks.append(np.repeat(mine, whole.lengths))
+        chosen = np.logical_and.reduce(masks) if masks else None
+        yield Sifted(block=whole if chosen is None else whole.kept(chosen), whole=whole, chosen=chosen)
 
 
-def capped(events: Events, cap: int, seed: int) -> Iterator[Block]:
-    """Blocks with at most `cap` interactions of each user (0: all): the latest, without times random ones."""
-    rng = generator(seed, "cap")
-    for block in events.blocks():
-        if not cap or not (block.lengths > cap).any():
-            yield block
-            continue
-        rows = block.rows()
-        rank: npt.NDArray = rng.random(len(rows)) if block.times is None else block.times
-        order = np.lexsort((rank, rows))  # stable
-        from_end = np.repeat(block.indptr[1:], block.lengths) - 1 - np.arange(len(rows))
-        chosen = np.empty(len(rows), bool)
-        chosen[order] = from_end < cap
-        yield block.kept(chosen)
+def _capped(block: Block, cap: int, rng: np.random.Generator) -> Flags:
+    """[E] the interactions that a cap keeps."""
+    rank = block.times if block.times is not None else chance(block, rng)
+    return segments.from_last(block.indptr, rank) < cap
+
+
+def chance(block: Block, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """[E] random numbers; those of the next user follow, and those of a user are drawn by ascending item."""
+    drawn = rng.random(len(block.items))
+    if segments.ascends(block.indptr, block.items):
+        return drawn
+    result = np.empty_like(drawn)
+    for place, order in segments.orders(block.indptr, block.items):
+        result[place][order] = drawn[place]
+    return result
 
 
 def _counted(events: Events, users: Flags, items: Flags, cap: int, seed: int) -> tuple[npt.NDArray, npt.NDArray]:
     """Interactions of each user [U] and of each item [I] among those kept."""
     lengths, counts = np.zeros(len(users), np.int64), np.zeros(len(items), np.int64)
-    for block in capped(events, cap, seed):
-        block = _kept(block, users, items)
+    for one in _sifted(events, users, items, cap, seed):
+        block = one.block
         lengths[block.first : block.first + len(block.lengths)] = block.lengths
         counts += np.bincount(block.items, minlength=len(items))
     return lengths, counts

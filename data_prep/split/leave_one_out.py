@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.encode.events import Block
-from data_prep.split import candidates
+from data_prep.split import candidates, segments
 from data_prep.split.by_interaction import TEST, TRAIN, VALID, Chooser, Chosen, Roles, assemble
-from data_prep.split.filters import Filtered
+from data_prep.split.filters import Filtered, Sifted, chance
 from data_prep.split.matrix import Matrix
 from data_prep.split.result import HeldOut, Split, generator
 from data_prep.split.rules import SplitRules
@@ -24,25 +24,10 @@ from data_prep.split.rules import SplitRules
 NOT_ENOUGH = "no user has three items: one to train on, one for validation, one for the test"
 
 
-def from_last(block: Block, rank: npt.NDArray | None) -> npt.NDArray[np.int64]:
-    """[E] the place of each interaction among those of its user, the last one being 0.
-
-    Args:
-        rank: [E] what orders them; None: they are in order.
-    """
-    rows = block.rows()
-    from_end = np.repeat(block.indptr[1:], block.lengths) - 1 - np.arange(len(rows))
-    if rank is None:
-        return from_end
-    place = np.empty(len(rows), np.int64)
-    place[np.lexsort((rank, rows))] = from_end
-    return place
-
-
 def roles(block: Block, rank: npt.NDArray | None) -> Roles:
     """[E] TRAIN, VALID or TEST: the last of a user's is the test, where another is left to train on; the one before it
     the validation, where again another is left."""
-    place, many = from_last(block, rank), np.repeat(block.lengths, block.lengths)
+    place, many = segments.from_last(block.indptr, rank), np.repeat(block.lengths, block.lengths)
     return np.select([(place == 0) & (many >= 2), (place == 1) & (many >= 3)], [TEST, VALID], TRAIN).astype(np.int8)
 
 
@@ -52,18 +37,12 @@ class _ByChance:
     It draws for all interactions, also those that the filters drop.
     """
 
-    def __init__(self, kept: Filtered, seed: int) -> None:
+    def __init__(self, seed: int) -> None:
         self._rng = generator(seed, "leave-one-out")
-        self._all = kept.events.blocks()
-        self._kept = kept
 
-    def __call__(self, block: Block) -> Roles:
-        whole = next(self._all)
-        chance = self._rng.random(len(whole.items))
-        if len(whole.items) != len(block.items):
-            mine = self._kept.users[whole.first : whole.first + len(whole.lengths)]
-            chance = chance[np.repeat(mine, whole.lengths) & self._kept.items[whole.items]]
-        return roles(block, chance)
+    def __call__(self, sifted: Sifted) -> Roles:
+        rank = chance(sifted.whole, self._rng)
+        return roles(sifted.block, rank if sifted.chosen is None else rank[sifted.chosen])
 
 
 def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Split:
@@ -75,24 +54,25 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
 
     def chooser() -> Chooser:
         if kept.has_times:
-            return lambda block: roles(block, None)
-        return _ByChance(kept, rules.seed)
+            return lambda sifted: roles(sifted.block, None)
+        return _ByChance(rules.seed)
 
     found = assemble(Chosen(kept=kept, chooser=chooser), scratch, all_items=True, with_everything=True)
     assert found.everything is not None
     result = found.split
     if not result.valid.fold_out.n_users or not result.test.fold_out.n_users:
         raise ValueError(NOT_ENOUGH)
-    result = with_candidates(result, found.everything, rules)
+    result = with_candidates(result, found.everything, rules, scratch)
     notes = () if kept.has_times else ("no column of times: the held-out items were drawn at random",)
     return replace(result, notes=(*notes, *result.notes))
 
 
-def with_candidates(split: Split, everything: Matrix, rules: SplitRules) -> Split:
+def with_candidates(split: Split, everything: Matrix, rules: SplitRules, scratch: Path | None = None) -> Split:
     """The split with lists of candidates: the item to be found, then sampled negatives.
 
     Args:
         everything: [U, I] all interactions of the training users.
+        scratch: folder for lists that do not fit into memory; None: they do.
 
     Raises:
         ValueError: too few items are left to draw negatives from.
@@ -101,9 +81,11 @@ def with_candidates(split: Split, everything: Matrix, rules: SplitRules) -> Spli
     def held_out(part: HeldOut, name: str) -> HeldOut:
         assert part.train_rows is not None
         known, users = (everything, part.train_rows) if rules.candidates == "clean" else (part.fold_in, None)
-        drawn = candidates.draw(
+        negatives = candidates.drawn(
             known, rules.negatives, kind=rules.candidates, seed=rules.seed, purpose=name, users=users
         )
-        return replace(part, candidates=np.column_stack([part.fold_out.indices, drawn]))
+        path = scratch and scratch / f"{name}.candidates"
+        lists = candidates.with_positives(part.fold_out.indices, negatives, rules.negatives, path)
+        return replace(part, candidates=lists)
 
     return replace(split, valid=held_out(split.valid, "valid"), test=held_out(split.test, "test"))

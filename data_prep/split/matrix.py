@@ -14,6 +14,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from data_prep.split import segments
+
 IntArray = npt.NDArray[np.integer]
 CHUNK = 1 << 24
 """Entries that are handled at a time where a matrix lies in a file."""
@@ -65,16 +67,14 @@ def take_rows(indptr: IntArray, values: npt.NDArray, wanted: IntArray) -> npt.ND
     return values[places]
 
 
-def sort_rows(indptr: IntArray, items: npt.NDArray[np.int32], n_items: int) -> npt.NDArray[np.int32]:
-    """[E] the items of each row in ascending order."""
-    ascends = items[1:] > items[:-1]
-    ascends[indptr[1:-1][(indptr[1:-1] > 0) & (indptr[1:-1] < len(items))] - 1] = True
-    if ascends.all():
-        return items
-    rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
-    keys = rows * n_items + items
-    keys.sort()
-    return (keys - rows * n_items).astype(np.int32)
+def sort_rows(indptr: IntArray, items: npt.NDArray[np.int32], n_items: int = 0) -> npt.NDArray[np.int32]:
+    """[E] the items of each row in ascending order.
+
+    Args:
+        n_items: not used; earlier versions needed it.
+    """
+    del n_items
+    return segments.sorted_within(indptr, items)[0]
 
 
 def from_pairs(rows: IntArray, items: IntArray, shape: tuple[int, int]) -> Matrix:

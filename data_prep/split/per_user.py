@@ -5,14 +5,15 @@ Shape legend: E interactions of a block.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.encode.events import Block
-from data_prep.split.by_interaction import TEST, TRAIN, VALID, Chooser, Chosen, Roles, assemble
-from data_prep.split.filters import Filtered
-from data_prep.split.leave_one_out import from_last
+from data_prep.split import segments
+from data_prep.split.by_interaction import TEST, TRAIN, VALID, Chooser, Chosen, Roles, assemble, notes_on_new
+from data_prep.split.filters import Filtered, chance
 from data_prep.split.result import Split, generator
 from data_prep.split.rules import LATEST, SplitRules
 
@@ -24,7 +25,7 @@ def roles(block: Block, rank: np.ndarray | None, test_share: float, validation_s
     Args:
         rank: [E] what orders them; None: they are in order.
     """
-    place, many = from_last(block, rank), np.repeat(block.lengths, block.lengths)
+    place, many = segments.from_last(block.indptr, rank), np.repeat(block.lengths, block.lengths)
     for_test = np.minimum((test_share * many + 1e-9).astype(np.int64), many - 1)
     for_validation = np.minimum((validation_share * many + 1e-9).astype(np.int64), many - 1 - for_test)
     return np.select([place < for_test, place < for_test + for_validation], [TEST, VALID], TRAIN).astype(np.int8)
@@ -38,9 +39,7 @@ class Random:
         self._shares = test_share, validation_share
 
     def __call__(self, block: Block) -> Roles:
-        chance = np.empty(len(block.items))
-        chance[np.lexsort((block.items, block.rows()))] = self._rng.random(len(block.items))
-        return roles(block, chance, *self._shares)
+        return roles(block, chance(block, self._rng), *self._shares)
 
 
 def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Split:
@@ -54,8 +53,9 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
 
     def chooser() -> Chooser:
         if rules.choice == LATEST:
-            return lambda block: roles(block, None, rules.held_out_share, rules.validation_share)
-        return Random(rules.seed, "per-user", rules.held_out_share, rules.validation_share)
+            return lambda sifted: roles(sifted.block, None, rules.held_out_share, rules.validation_share)
+        by_chance = Random(rules.seed, "per-user", rules.held_out_share, rules.validation_share)
+        return lambda sifted: by_chance(sifted.block)
 
     found = assemble(Chosen(kept=kept, chooser=chooser), scratch).split
     for name, flag, held_out in (
@@ -67,4 +67,4 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
                 f"the {name} set would be empty: no user has enough items; raise {flag} "
                 f"({rules.validation_share if held_out is found.valid else rules.held_out_share:g})"
             )
-    return found
+    return replace(found, notes=(*notes_on_new(found.counts), *found.notes))

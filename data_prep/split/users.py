@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_prep.encode.events import Block, EventsInMemory
-from data_prep.split import filters
+from data_prep.split import filters, segments
 from data_prep.split.filters import Filtered
 from data_prep.split.matrix import Builder, IntArray, offsets, sort_rows, take_rows
 from data_prep.split.result import HeldOut, Split, generator
@@ -63,7 +63,7 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
     for block in kept.blocks():
         mine = role[block.first : block.first + len(block.lengths)]
         own = _with_columns(block, mine == TRAIN, columns)
-        train.append(own.lengths, sort_rows(own.indptr, own.items, len(columns.old)))
+        train.append(own.lengths, sort_rows(own.indptr, own.items))
         for number, collected in enumerate(held_out, start=VALID):
             collected.append(_with_columns(block, mine == number, columns))
     trained = train.finished()
@@ -161,12 +161,12 @@ class _HeldOutUsers:
         if self._rules.protocol == LIANG2018:
             chosen = _fold_out_liang2018(block, self._rules.fold_out_share, self._legacy)
         else:
-            items = sort_rows(block.indptr, block.items, self._n_items)
+            items = sort_rows(block.indptr, block.items)
             block = Block(first=0, indptr=block.indptr, items=items)
             chosen = _fold_out(block, self._rules.fold_out_share, self._rng)
         for builder, wanted in zip(self._parts, (~chosen, chosen), strict=True):
             own = block.kept(wanted)
-            builder.append(own.lengths, sort_rows(own.indptr, own.items, self._n_items))
+            builder.append(own.lengths, sort_rows(own.indptr, own.items))
 
     def finished(self, ids: pa.Array, users: IntArray, drawn: IntArray | None = None) -> HeldOut:
         """The set.
@@ -184,13 +184,10 @@ class _HeldOutUsers:
 def _fold_out(block: Block, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """[E] True for items to be found: in each row the int(share * n) ones with the smallest random keys."""
     lengths = block.lengths
-    rows = block.rows()
-    order = np.lexsort((rng.random(len(rows)), rows))
-    place = np.arange(len(rows)) - np.repeat(block.indptr[:-1], lengths)
+    from_end = segments.from_last(block.indptr, rng.random(len(block.items)))
+    place = np.repeat(lengths, lengths) - 1 - from_end
     out_per_row = np.where(lengths >= MIN_ITEMS_TO_SPLIT, (share * lengths).astype(np.int64), 0)
-    chosen = np.zeros(len(rows), bool)
-    chosen[order] = place < np.repeat(out_per_row, lengths)
-    return chosen
+    return place < np.repeat(out_per_row, lengths)
 
 
 def _fold_out_liang2018(block: Block, share: float, rng: np.random.RandomState) -> npt.NDArray[np.bool_]:
