@@ -22,11 +22,11 @@ from data_prep.given import parts
 from data_prep.opening import RAW
 from data_prep.parallel import Ranks
 from data_prep.read import moments
-from data_prep.read.rows import Rows
 from data_prep.read.source import Source
 from data_prep.request import Request
 from data_prep.split import by_time, filters, leave_one_out, per_user, rules, users
 from data_prep.split.result import Split
+from data_prep.watch import Watch
 
 SHARE_OF_FREE = 0.5
 """Part of the free memory that the preparation takes where --memory does not say."""
@@ -123,7 +123,7 @@ def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> 
     threshold = request.positive_above(source.schema.kind)
     memory = ranks.share(memory_of(request) if ranks.is_first else None)
     events = _events(watch, ranks, scratch, threshold=threshold, order=order, memory=memory)
-    suspicious = watch.notes(ranks)
+    suspicious, times = watch.notes(ranks), watch.times(ranks)
     if events is None:
         return None
     on_disk = isinstance(events, EventsOnDisk)
@@ -134,6 +134,8 @@ def _of_table(request: Request, source: Source, ranks: Ranks, scratch: Path) -> 
         split = _split(kept, limits, source, scratch if on_disk else None)
     except ValueError as error:
         raise ValueError("; ".join([str(error), *notes])) from None
+    if times:
+        split = replace(split, details={"times": times} | dict(split.details))
     facts = events.facts
     if facts.rows_overridden and facts.rows_below and not events.has_times and source.schema.time is None:
         notes.append("of repeated pairs the later row of the file decided: there is no column of times")
@@ -222,42 +224,6 @@ def _check_types(found: Mapping[str, parts.Given]) -> None:
             raise ValueError(
                 f"the {kind} ids of {numbers} are whole numbers and those of {text} are text; write them alike"
             )
-
-
-class Watch:
-    """A source whose times are looked at while it is read."""
-
-    def __init__(self, source: Source) -> None:
-        self._source, self._seen = source, list[tuple[int, int]]()
-
-    @property
-    def schema(self) -> Any:
-        return self._source.schema
-
-    def rows_estimate(self) -> int:
-        """As the source's."""
-        return self._source.rows_estimate()
-
-    def widen(self, column: str, values: Sequence[str]) -> None:
-        """As the source's."""
-        self._source.widen(column, values)
-
-    def read(self, rank: int, size: int, use: Any, **options: Any) -> Any:
-        """As the source's."""
-        self._seen.clear()
-        unit = self._source.schema.time_unit
-
-        def watched(rows: Rows) -> Any:
-            if rows.times is not None:
-                self._seen.append(moments.outside(rows.times, unit))
-            return use(rows)
-
-        return self._source.read(rank, size, watched, **options)
-
-    def notes(self, ranks: Ranks) -> list[str]:
-        """Sentences on times before 1970 and in the future, on rank 0."""
-        found = [pair for mine in ranks.gather(self._seen) for pair in mine]
-        return moments.warnings(found, self._source.schema) if found else []
 
 
 def _dropped(request: Request, threshold: float, rows_below: int) -> list[str]:
