@@ -130,7 +130,7 @@ def drawn(
     for block, start in enumerate(range(0, len(users), step)):
         rng = generator(seed, f"negatives/{purpose}/{block}")
         part = _Known(known.rows(users[start : start + step]))
-        if block % 64 == 63:
+        if block % 16 == 15:
             release(known.indices)
         yield _draw(part, known.n_items, count, kind == "clean", rng)
 
