@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.split.matrix import Matrix
+from data_prep.split.matrix import Matrix, release
 from data_prep.split.result import generator
 
 KINDS = ("clean", "mlperf")
@@ -130,6 +130,8 @@ def drawn(
     for block, start in enumerate(range(0, len(users), step)):
         rng = generator(seed, f"negatives/{purpose}/{block}")
         part = _Known(known.rows(users[start : start + step]))
+        if block % 16 == 15:
+            release(known.indices)
         yield _draw(part, known.n_items, count, kind == "clean", rng)
 
 

@@ -5,6 +5,7 @@ Shape legend: U rows (users), I columns (items), E entries.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,12 +45,22 @@ class Matrix:
         counts = np.zeros(self.n_items, np.int64)
         for start in range(0, self.nnz, CHUNK):
             counts += np.bincount(self.indices[start : start + CHUNK], minlength=self.n_items)
+            release(self.indices)
         return counts
 
     def rows(self, wanted: IntArray) -> Matrix:
         """Some rows, in the order of `wanted` [B]."""
         indptr = offsets(np.diff(self.indptr)[wanted])
         return Matrix(indptr=indptr, indices=take_rows(self.indptr, self.indices, wanted), n_items=self.n_items)
+
+
+def release(array: npt.NDArray) -> None:
+    """Drop the pages of a memory map that were read, which count as memory of the process; nothing for other arrays."""
+    base: object = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def offsets(lengths: IntArray) -> npt.NDArray[np.int64]:

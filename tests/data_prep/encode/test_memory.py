@@ -14,7 +14,7 @@ import pytest
 from data_prep.encode import external, gather, ids, on_disk, settle
 from data_prep.encode.events import FILE, ORDERS, TIME, Block, Facts
 from data_prep.encode.gather import Part
-from data_prep.split import by_time, filters, leave_one_out, per_user, segments, users
+from data_prep.split import by_time, filters, leave_one_out, matrix, per_user, segments, users
 from data_prep.split.matrix import offsets
 from data_prep.split.rules import SplitRules
 
@@ -122,3 +122,25 @@ def test_a_rank_has_its_part_of_the_memory() -> None:
         assert ranks * (base + rows / buckets * row) <= memory
     assert external.bucket_count(0, row, 1 << 30, 1) == external.UNKNOWN_BUCKETS
     assert external.bucket_count(10**12, row, 1 << 30, 1) == external.MOST_BUCKETS
+
+
+def _mapped() -> int:
+    """Bytes of files that are mapped into this process and in memory."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssFile:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_pages_of_a_matrix_in_a_file_are_released(tmp_path: Path) -> None:
+    builder = matrix.Builder(ITEMS, tmp_path / "m")
+    builder.append(np.array([10_000_000]), np.resize(np.arange(ITEMS, dtype=np.int32), 10_000_000))
+    built = builder.finished()
+    before = _mapped()
+    assert built.indices.sum() > 0
+    assert _mapped() - before > 30 << 20
+    counts = built.item_counts()
+    assert _mapped() - before < 10 << 20
+    assert counts.tolist() == [5000] * ITEMS
+    matrix.release(np.arange(3))

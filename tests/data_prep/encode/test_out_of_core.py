@@ -243,6 +243,25 @@ def test_ranks(form: str, protocol: str, ranks: int, raw: Write, prepare: Any, c
 
 
 @pytest.mark.ranks
+@pytest.mark.parametrize("source", ["synthetic", "events"])
+def test_ranks_without_rows(source: str, prepare: Any, command: Any, tmp_path: Path) -> None:
+    """Synthetic rows are all of the first rank; the events that count are all of the last, with ids of text."""
+    if source == "synthetic":
+        words: list[Any] = ["synthetic", "--like", "tiny", "--protocol", "leave-one-out", "--negatives", "5"]
+    else:
+        rows = [(f"u{k % 20}", (k // 20 + k) % 10, "buy" if k >= 800 else "view", 1e9 + k / 4) for k in range(1000)]
+        (tmp_path / "r.csv").write_text("user,item,event,time\n" + "".join(f"{u},{i},{e},{t}\n" for u, i, e, t in rows))
+        words = ["table", "--raw", tmp_path / "r.csv", "--positive-events", "buy", "--protocol", "time"]
+    whole = prepare(*words, out="whole")
+    for memory in (30_000, 10**9):
+        out = tmp_path / f"ranks-{memory}"
+        mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", 3, "python", "-m"]
+        done = command([*mpirun, "tests.data_prep.encode.small_memory", memory, *words, "--out", out])
+        assert done.returncode == 0, done.stderr
+        assert Prepared(out).content() == whole.content()
+
+
+@pytest.mark.ranks
 def test_bad_input_on_another_rank_leaves_nothing(raw: Write, command: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text(raw("numbers").read_text() + "12,cut")
