@@ -132,6 +132,8 @@ class Request:
             return
         if self.download and (self.entry is None or not self.entry.may_be_downloaded):
             raise ValueError(f"{self.name} cannot be downloaded{self._how()}")
+        if self.parts and self.asked.raw:
+            raise ValueError("--raw does not go with --train, --valid and --test; name every part by its own flag")
         if self.parts and self.rules.protocol != GIVEN:
             raise ValueError(f"--train, --valid and --test go with --protocol given, it is {self.rules.protocol}")
         if self.parts and not {"train", "test"} <= self.parts.keys():

@@ -35,7 +35,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.split.matrix import CHUNK, Matrix
+from data_prep.split.matrix import CHUNK, Matrix, release
 from data_prep.split.result import Split
 from data_prep.write import feature_spec
 
@@ -146,8 +146,10 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     array = np.ascontiguousarray(array)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        for start in range(0, len(array), CHUNK):  # a memory map is copied piece by piece
-            file.write(array[start : start + CHUNK].data)
+        step = max(1, CHUNK // max(1, array[:1].size))
+        for start in range(0, len(array), step):  # a memory map is copied piece by piece
+            file.write(array[start : start + step].data)
+            release(array)
         file.flush()
         os.fsync(file.fileno())
 

@@ -59,7 +59,7 @@ def test_a_broken_csv(content: str, message: str, refuse: Any, tmp_path: Path) -
         (["--k-core", "-1"], "--k-core is -1, expected 0 or more"),
         (["--k-core", "99"], "--k-core 99 leaves no user"),
         (["--memory", "1MiB"], "--memory is 1 MiB, expected 512 MiB or more"),
-        (["--train", "x"], "--train, --valid and --test go with --protocol given, it is default"),
+        (["--train", "x"], "--raw does not go with --train, --valid and --test; name every part by its own flag"),
         (["--database", "sqlite:///x.db"], "--database needs --sql 'SELECT ...' or --sql TABLE"),
         (["--titles", "nowhere.csv"], "nowhere.csv does not exist"),
         (["--threshold", "9"], "no events left"),

@@ -320,7 +320,11 @@ def test_a_file_that_changed_on_the_server_is_fetched_anew(server: str, tmp_path
 @pytest.mark.parametrize(
     ("name", "body", "expected"),
     [
-        ("rows.csv.gz", gzip.compress(b"1,2\n" * 99, mtime=0)[:-9], r"no whole gzip file \(Compressed file ended before"),
+        (
+            "rows.csv.gz",
+            gzip.compress(b"1,2\n" * 99, mtime=0)[:-9],
+            r"no whole gzip file \(Compressed file ended before",
+        ),
         ("rows.csv.gz", b"1,2\n", r"no whole gzip file \(Not a gzipped file"),
         ("rows.zip", b"PK\x03\x04 and no end", "no whole zip archive"),
         ("rows.csv", b"\n<!DOCTYPE html><html>log in</html>", "sent a web page instead of the file"),
