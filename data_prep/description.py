@@ -12,13 +12,15 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from data_prep.description_facts import Facts, Head, HeldOut, Lengths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,72 +35,8 @@ CURVE_POINTS = 200
 MATRICES = ("train", "valid.fold_in", "valid.fold_out", "test.fold_in", "test.fold_out")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lengths:
-    """How many items the rows of a matrix have."""
-
-    rows: int
-    interactions: int
-    least: int
-    mean: float
-    quantiles: Mapping[str, int]
-    """Share of the rows, as "0.5" -> the smallest length that at least so many rows do not exceed."""
-    largest: int
-    bins: Sequence[tuple[int, int, int]]
-    """(shortest, longest, rows) for lengths 0, 1, 2 to 3, 4 to 7, 8 to 15, ... from the least to the largest."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """The most popular items."""
-
-    share_of_items: float
-    items: int
-    """That share of all items, rounded up."""
-    share_of_interactions: float
-    """Of the training interactions."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """The validation or the test."""
-
-    of_training_users: bool
-    """Whether its rows are lists of users who are in the training too."""
-    shown: Lengths
-    """The items that a model is shown (fold-in)."""
-    to_be_found: Lengths
-    candidates: int = 0
-    """Length of every list of candidates with the item to be found, 0 where the whole catalogue is ranked."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Description:
+class Description(Facts):
     """What `describe` returns; printing it gives the text."""
-
-    folder: str
-    users: int
-    """Training users."""
-    items: int
-    interactions: int
-    """Training interactions."""
-    density: float
-    """Share of all pairs of a training user and an item that are interactions."""
-    lengths: Lengths
-    """Items of a training user."""
-    heads: Sequence[Head]
-    unseen_items: int
-    """Items without a training interaction."""
-    popularity: Sequence[tuple[int, int]]
-    """(rank from 1, training interactions) of every item, or of 200 ranks at equal distances on a logarithmic scale."""
-    held_out: Mapping[str, HeldOut]
-    """"valid" and "test", where they are there."""
-    times: Mapping[str, Any] = field(default_factory=dict)
-    """As the manifest has it; empty without times."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    source_files: Sequence[str] = ()
-    warnings: Sequence[str] = ()
 
     def __str__(self) -> str:
         return self.as_text()
@@ -110,7 +48,7 @@ class Description:
         return description_text.as_text(self)
 
     def as_json(self) -> str:
-        """One JSON object with the fields of this class."""
+        """One JSON object with the fields of `Facts`."""
         return json.dumps(asdict(self), indent=2)
 
     def draw(self) -> Figure:

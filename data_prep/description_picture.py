@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from data_prep.description import Description
+    from data_prep.description_facts import Facts
 
 BLUE, RED = "#4878a8", "#c85a4a"
 WIDTH, HEIGHT = 4.0, 3.6
@@ -27,7 +27,7 @@ def _plain(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _draw_lengths(axes: Axes, found: Description) -> None:
+def _draw_lengths(axes: Axes, found: Facts) -> None:
     bins = found.lengths.bins
     labels = [f"{low:,}" if low == high else f"{low:,}-{high:,}" for low, high, _ in bins]
     axes.bar(range(len(bins)), [rows for _, _, rows in bins], color=BLUE)
@@ -38,7 +38,7 @@ def _draw_lengths(axes: Axes, found: Description) -> None:
     axes.set_ylabel("users (number)")
 
 
-def _draw_popularity(axes: Axes, found: Description) -> None:
+def _draw_popularity(axes: Axes, found: Facts) -> None:
     ranks, counts = zip(*found.popularity, strict=True) if found.popularity else ((), ())
     axes.loglog(ranks, counts, color=BLUE)
     for head in found.heads:
@@ -52,7 +52,7 @@ def _draw_popularity(axes: Axes, found: Description) -> None:
     axes.set_ylabel("training interactions (number)")
 
 
-def _draw_times(axes: Axes, found: Description) -> None:
+def _draw_times(axes: Axes, found: Facts) -> None:
     histogram, unit = found.times["histogram"], found.times.get("unit", "")
     edges = histogram["edges"]
     axes.stairs(histogram["counts"], edges, fill=True, color=BLUE)
@@ -64,7 +64,7 @@ def _draw_times(axes: Axes, found: Description) -> None:
     axes.set_ylabel("interactions (number)")
 
 
-def draw(found: Description) -> Figure:
+def draw(found: Facts) -> Figure:
     """See `Description.draw`."""
     from matplotlib.figure import Figure
 
@@ -79,7 +79,7 @@ def draw(found: Description) -> Figure:
     return figure
 
 
-def save(found: Description, path: Path) -> None:
+def save(found: Facts, path: Path) -> None:
     """See `Description.save_picture`."""
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--picture {path}: the suffix is {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")

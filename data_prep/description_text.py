@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from data_prep.description import Description, HeldOut, Lengths
+    from data_prep.description_facts import Facts, HeldOut, Lengths
 
 BAR = 40
 """Characters of the longest bar."""
@@ -114,7 +114,7 @@ def _conditions(parameters: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _left_out(found: Description) -> list[str]:
+def _left_out(found: Facts) -> list[str]:
     counts, lines = found.counts, []
     if "rows_read" in counts:
         events = f", {counts['events']:,} interactions kept" if "events" in counts else ""
@@ -140,7 +140,7 @@ def _titled(title: str, lines: list[str]) -> list[str]:
     return [f"{title if not k else '':13} {line}" for k, line in enumerate(lines)]
 
 
-def as_text(found: Description) -> str:
+def as_text(found: Facts) -> str:
     """See `Description.as_text`."""
     parameters = dict(found.parameters)
     name, protocol = parameters.pop("name", "interactions"), parameters.pop("protocol", "")
