@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_prep import progress
 from data_prep.arguments import build_parser
 from data_prep.catalog import entries
 from data_prep.catalog.shapes import LIKE, Shape
+from data_prep.parallel import INTERRUPTED
 from data_prep.read.asked import Asked
 from data_prep.split.rules import DEFAULT, HELD_OUT_SHARES, RENAMED, SplitRules
 
@@ -134,8 +139,9 @@ def _first_line(args: argparse.Namespace, out: Path) -> str:
         return f"generating ratings in {args.write_csv}"
     named = [*args.raw, *(args.train or ()), *(args.test or ())]
     more = f" and {len(named) - 1} more" if len(named) > 1 else ""
-    source = f"from {named[0]}{more}" if named else "by download" if args.download else "from a seed"
-    return f"preparing {args.name} {'from a database' if args.sql else source} in {out}"
+    others = {"by download": args.download, "from a database": args.sql, "from a seed": args.name == "synthetic"}
+    source = f"from {named[0]}{more} " if named else next((f"{how} " for how, is_so in others.items() if is_so), "")
+    return f"preparing {args.name} {source}in {out}"
 
 
 def _write_csv(args: argparse.Namespace) -> None:
@@ -147,6 +153,44 @@ def _write_csv(args: argparse.Namespace) -> None:
     print(f"{synthetic.write_csv(shape, args.seed, args.write_csv):,} rows in {args.write_csv}")
 
 
+class _Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, which cleans up in the same way."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.status = 128 + number
+
+
+def _raise(number: int, _: Any) -> None:
+    raise _Stopped(number)
+
+
+@contextlib.contextmanager
+def _on_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Call the handler for SIGINT and SIGTERM, unless they are ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}
+    for number, old in before.items():
+        if old is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _prepare() -> Callable[[Request], Mapping[str, Any] | None]:
+    """`prepare.prepare`, imported late because it imports much. Signals wait: inside of an import they are lost."""
+    waiting: list[int] = []
+    with _on_signals(lambda number, _: waiting.append(number)):
+        from data_prep.prepare import prepare
+    if waiting:
+        raise _Stopped(waiting[0])
+    return prepare
+
+
 def _run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     with progress.shown():
@@ -154,12 +198,16 @@ def _run(args: argparse.Namespace) -> None:
         if args.write_csv is not None:
             _write_csv(args)
             return
-        from data_prep.prepare import prepare  # late: imports much
-
+        prepare = _prepare()
         request = _request(args)
         manifest = prepare(request)
     if manifest is not None:
         _report(dict(manifest), request.out, time.perf_counter() - start)
+
+
+def _say(text: str) -> None:
+    if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
+        print(text, file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -170,13 +218,17 @@ def main(argv: list[str] | None = None) -> int:
         return description.main(words[1:])
     args = build_parser().parse_args(words)
     try:
-        _run(args)
+        with _on_signals(_raise):
+            _run(args)
+    except KeyboardInterrupt as stopped:
+        _say("\ninterrupted; nothing was left behind")
+        return stopped.status if isinstance(stopped, _Stopped) else INTERRUPTED
+    except MemoryError:
+        _say("error: the memory was not enough; bound it with --memory, as 4GiB, or stop other programs")
+        return 2
     except (ValueError, OSError) as error:
-        if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
-            text = (
-                f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-            )
-            print(f"error: {text}", file=sys.stderr)
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        _say(f"error: {text}")
         return 2
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -113,9 +114,22 @@ def weights(text: str) -> dict[str, float]:
     """Weights of events, as "view=1,buy=5"."""
     try:
         pairs = [pair.rsplit("=", 1) for pair in text.split(",")]
-        return {name.strip(): float(weight) for name, weight in pairs}
+        found = [(name.strip(), float(weight)) for name, weight in pairs]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of events and weights, as view=1,buy=5") from None
+    for name, weight in found:
+        if not math.isfinite(weight):
+            raise argparse.ArgumentTypeError(f"the weight of {name!r} is {weight}, expected a number")
+    if len(dict(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} has an event twice, every event has one weight")
+    return dict(found)
+
+
+def path(text: str) -> Path:
+    """A path that is not empty, which would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
 
 
 def _add_files(files: _Flags) -> None:
@@ -133,9 +147,9 @@ def _add_files(files: _Flags) -> None:
     files.common("--sql", default="", metavar="QUERY", help="the SELECT whose rows are read, or the name of a table")
     for part in ("train", "valid", "test"):
         files.rare(f"--{part}", nargs="+", metavar="PATH", help=f"protocol given: the files of the {part} part")
-    files.common("--out", type=Path, metavar="DIR", help="data set folder to write (default: data/NAME)")
+    files.common("--out", type=path, metavar="DIR", help="data set folder to write (default: data/NAME)")
     files.common(
-        "--titles", type=Path, metavar="FILE", help="item titles, for any NAME: CSV with id and title first, movies.dat"
+        "--titles", type=path, metavar="FILE", help="item titles, for any NAME: CSV with id and title first, movies.dat"
     )
     files.common("--overwrite", action="store_true", help="replace another data set in --out")
     files.rare(
@@ -252,4 +266,4 @@ def _add_synthetic(drawn: _Flags) -> None:
     drawn.rare("--items", type=int, metavar="N", help="number of items")
     drawn.rare("--interactions", type=int, metavar="N", help="number of rows")
     drawn.rare("--no-ratings", action="store_true", help="every row is positive")
-    drawn.rare("--write-csv", type=Path, metavar="FILE", help="write the raw rows there and prepare nothing")
+    drawn.rare("--write-csv", type=path, metavar="FILE", help="write the raw rows there and prepare nothing")

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 T = TypeVar("T")
+INTERRUPTED = 130
+"""The shell's status for Ctrl-C."""
 
 
 class Ranks:
@@ -79,5 +81,7 @@ class Ranks:
         if isinstance(error, ValueError | OSError):
             print(f"error: {error}", file=sys.stderr, flush=True)
             self._comm.Abort(2)
+        if isinstance(error, KeyboardInterrupt):
+            self._comm.Abort(INTERRUPTED)
         traceback.print_exception(error)
         self._comm.Abort(1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from data_prep.read.source import Source
 from data_prep.read.titles import find_titles, read_titles
 from data_prep.request import OWN_TABLES, Request
 from data_prep.split.result import Split
+from data_prep.split.rules import TIME
 from data_prep.write import store
 
 
@@ -134,9 +137,8 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
     if _already_there(request, source):
         return _reused(request, ranks)
     with ExitStack() as stack:
-        hasher = stack.enter_context(ThreadPoolExecutor(1))
         # Files are hashed while they are read. A database is read once: its source hashes what it hands over.
-        digest = hasher.submit(source.digest) if ranks.is_first and not request.asked.sql else None
+        digest = _in_background(source.digest) if ranks.is_first and not request.asked.sql else None
         if source.names:
             progress.step(f"reading {_named(source)}")
         found = _made(request, tables, ranks, stack)
@@ -154,6 +156,20 @@ def _prepare(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
         }
         store.write(request.out, found.divided.split, found.titles, request.parameters(), about, warnings)
     return store.prepared_with(request.out)
+
+
+def _in_background(work: Callable[[], str]) -> Future[str]:
+    """The result of `work`, in a thread for which nobody waits after an error or Ctrl-C."""
+    result: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except Exception as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +195,21 @@ def _made(request: Request, tables: Mapping[str, Source], ranks: Ranks, stack: E
     for line in _described(request, sources):
         progress.tell(line)
     scratch = Path(ranks.share(_scratch(request, stack) if ranks.is_first else None))
-    divided = dividing.divide(request, sources, ranks, scratch)
+    try:
+        divided = dividing.divide(request, sources, ranks, scratch)
+    except ValueError as error:
+        raise ValueError("; ".join([str(error), *_reasons(request, sources)])) from None
     if divided is None:
         return None
     notes = _published_differences(request, divided.split)
     return _Made(divided=divided, titles=titles, notes=notes)
+
+
+def _reasons(request: Request, sources: Mapping[str, Source]) -> list[str]:
+    """Notes of the sources that may explain why nothing is left: unusable times, events that do not occur."""
+    notes = [note for source in sources.values() for note in source.schema.notes]
+    needs_times = request.rules.protocol == TIME
+    return [n for n in notes if n.startswith("none of the first") or (needs_times and ": it was not used" in n)]
 
 
 def _described(request: Request, sources: Mapping[str, Source]) -> Sequence[str]:
@@ -195,10 +221,25 @@ def _described(request: Request, sources: Mapping[str, Source]) -> Sequence[str]
 
 def _scratch(request: Request, stack: ExitStack) -> str:
     """A folder beside the data set for what does not fit into memory; it goes when the data set is written."""
+    parent = request.out.parent
     store.remove_leftovers(request.out)
-    request.out.parent.mkdir(parents=True, exist_ok=True)
+    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     name = store.working_name(request.out, "rows")
-    return stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-", dir=request.out.parent))
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        stack.callback(_remove_empty, missing)
+        return stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parent))
+    except OSError as error:
+        raise ValueError(
+            f"--out {request.out} cannot be written: {error.strerror or error}; choose a folder that can"
+        ) from None
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove the folders that are empty, the innermost first."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _of_lists(request: Request) -> Divided:

@@ -79,7 +79,12 @@ class Request:
         self._check_rules()
         self._check_sizes()
         if self.titles is not None and not self.titles.is_file():
-            raise ValueError(f"--titles {self.titles} does not exist, expected a file of item titles")
+            state = (
+                "is a folder" if self.titles.is_dir() else "is no file" if self.titles.exists() else "does not exist"
+            )
+            raise ValueError(f"--titles {self.titles} {state}, expected a file of item titles")
+        if self.threshold is not None and math.isnan(self.threshold):
+            raise ValueError("--threshold is nan, expected a number")
         self._check_source()
 
     def _check_rules(self) -> None:
@@ -140,6 +145,8 @@ class Request:
             raise ValueError(f"--protocol given needs --train FILE and --test FILE, got {', '.join(self.parts)} only")
         if self.rules.protocol == GIVEN and self.entry is None and not self.parts:
             raise ValueError("--protocol given needs --train FILE and --test FILE (--valid FILE if there is one)")
+        if self.asked.event_weights and self.asked.positive_events:
+            raise ValueError("--event-weights and --positive-events both say which events count, give one of them")
         if self.asked.sql and not self.asked.database:
             raise ValueError("--sql needs --database, as postgresql://user@host/name or sqlite:///file.db")
         if self.asked.database and not self.asked.sql:

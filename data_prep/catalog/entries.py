@@ -13,6 +13,8 @@ from data_prep.catalog.entry import Entry
 from data_prep.catalog.entry_file import SUFFIXES, read_entry
 
 FOLDER = Path(__file__).parent
+OWN = ("table", "he2017", "transcode", "synthetic")
+"""Names of the command that are no known data sets: forms of one's own data."""
 
 
 @cache
@@ -61,11 +63,11 @@ def load(name_or_path: str | Path) -> Entry:
         return read_entry(Path(text))
     name, _, part = text.partition("/")
     if name not in names():
-        close = difflib.get_close_matches(name, names(), 1)
+        close = difflib.get_close_matches(name, (*OWN, *names()), 1)
         hint = f" (is {close[0]!r} meant?)" if close else ""
         raise ValueError(
-            f"unknown data set {text!r}{hint}, known are: {', '.join(names())}; a data set of your own is described in "
-            "a YAML file, and NAME is its path (NAME.yaml)"
+            f"unknown data set {text!r}{hint}, known are: {', '.join((*OWN, *names()))}; a data set of your "
+            "own is described in a YAML file, and NAME is its path (NAME.yaml)"
         )
     entry = read_entry(FOLDER / f"{name}.yaml")
     return entry.of_part(part) if part else entry

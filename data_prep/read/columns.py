@@ -18,7 +18,7 @@ FLAGS = {
     "time": "--time-column",
     "event": "--event-column",
 }
-MOST_LISTED = 1000
+MOST_LISTED = 500
 """Characters of the columns that an error lists."""
 _PLURAL = {"user": "users", "item": "items", "value": "ratings", "time": "times", "event": "events"}
 
@@ -145,6 +145,7 @@ def _schema(table: _Table, roles: dict[str, str | None], asked: Asked) -> Schema
     elif value is not None:
         form = _value_form(table, value)
         kind, types[value] = form.kind, form.type
+        notes += form.notes
     if event is None and asked.rating == "":
         notes += _unused_events(table, set(types))
     if time is not None:
@@ -231,7 +232,13 @@ def widened(schema: Schema, column: str, found: Sequence[str]) -> Schema:
         if all(value.strip().lower() in (*values.TRUE, *values.FALSE) for value in found):
             return _with_type(schema, column, pa.string())
         raise ValueError(f"{first[:40]!r} in column {column!r} is not true or false")
+    elif column == schema.value and pa.types.is_floating(kind) and values.has_decimal_commas(_as_column(found)):
+        return replace(_with_type(schema, column, pa.string()), notes=(*schema.notes, values.comma_note(column, first)))
     raise ValueError(f"{first[:40]!r} in column {column!r} is not a number that can be read")
+
+
+def _as_column(texts: Sequence[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _with_type(schema: Schema, column: str, kind: pa.DataType) -> Schema:

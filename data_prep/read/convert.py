@@ -44,7 +44,8 @@ def rows(table: pa.Table, schema: Schema, place: Place, asked: Asked, *, with_ti
     users = ids.convert(table[schema.user], schema.types[schema.user], schema.user, "user", where)
     items = ids.convert(table[schema.item], schema.types[schema.item], schema.item, "item", where)
     if schema.value is not None and schema.kind != "event":
-        numbers = values.convert(table[schema.value], schema.kind, schema.value, where)
+        commas = pa.types.is_string(schema.types[schema.value])
+        numbers = values.convert(table[schema.value], schema.kind, schema.value, where, commas=commas)
         _check_numbers(numbers, schema.kind, users, items, where)
     when = times.convert(table[schema.time], schema, where) if with_times and schema.time is not None else None
     return Rows(users=users, items=items, values=numbers, times=when, left_out=count - table.num_rows)

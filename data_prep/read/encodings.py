@@ -30,7 +30,8 @@ def encoding_of(entry: Entry, asked: str) -> str:
         ValueError: the encoding is not known.
     """
     with entry.open() as stream:
-        _, found = mark_of(stream.read(4))
+        head = stream.read(4)
+    _, found = mark_of(head)
     name = found or asked or "utf-8"
     try:
         known = codecs.lookup(name)
@@ -39,6 +40,10 @@ def encoding_of(entry: Entry, asked: str) -> str:
         raise ValueError(f"--encoding is {asked!r}, expected a name that Python knows, as latin-1 or utf-16") from None
     if not getattr(known, "_is_text_encoding", True):
         raise ValueError(f"--encoding is {asked!r}, which is no encoding of text; latin-1 and utf-16 are examples")
+    if not found and head and known.name in ("utf-16", "utf-32"):
+        ends = " or ".join(f"--encoding {known.name}-{order}" for order in ("le", "be"))
+        reason = f"say which of its two forms it has: {ends}" if 0 in head else "leave --encoding out if it is UTF-8"
+        raise ValueError(f"{entry.shown} is --encoding {asked} without a byte order mark; {reason}")
     return "" if known.name in ("utf-8", "utf-8-sig", "ascii") else known.name
 
 

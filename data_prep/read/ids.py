@@ -203,9 +203,9 @@ def _texts(column: pa.ChunkedArray, what: str, place: Place) -> Ids:
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     whole = coded.unify_dictionaries().combine_chunks()
     texts, codes = _used(whole.dictionary.cast(pa.string()), whole.indices.to_numpy())
-    empty = pc.index(texts, "").as_py()
-    if empty >= 0:
-        rows = codes == empty
+    blank = pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))
+    if pc.any(blank).as_py():
+        rows = blank.to_numpy(zero_copy_only=False)[codes]
         raise _missing(int(rows.sum()), int(np.argmax(rows)), what, place)
     keys = hashed(texts)
     return Ids(keys=keys[codes], names=Names(keys=keys, texts=texts))

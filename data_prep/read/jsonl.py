@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as python_json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import json
@@ -32,6 +33,7 @@ class JsonLines:
             ValueError: a file is no JSON, or there are no rows.
         """
         self.texts = [_text(entry, asked) for entry in entries]
+        self._mixed: dict[str, str] = {}  # column with values of several types -> the error, if it is used
         self.sample, self._row_bytes = self._sampled()
         self.names = tuple(self.sample.column_names)
         if not self.sample.num_rows:
@@ -44,7 +46,7 @@ class JsonLines:
             head = next(blocks(Span(text=text, start=text.skip, end=None), 1 << 20), None)
             if head is None or not head.content.strip():
                 continue
-            table = as_strings(head, _parsed(head, None))
+            table = as_strings(head, self._first_rows(head))
             size += len(head.content)
             rows += table.num_rows
             tables.append(with_partition(table.slice(0, SAMPLE_ROWS), text.entry, {}, list(text.entry.partition)))
@@ -60,6 +62,22 @@ class JsonLines:
             ) from None
         return joined.slice(0, SAMPLE_ROWS), size / max(rows, 1)
 
+    def _first_rows(self, head: Block) -> pa.Table:
+        """All columns of a block; one with values of several types is empty, since it may be a column that is not used.
+
+        Raises:
+            ValueError: a line is no object.
+        """
+        try:
+            return _parsed(head, None)
+        except ValueError as error:
+            table, mixed = _by_column(head)
+            if not mixed:
+                raise
+            problem = str(error)
+        self._mixed |= {name: _several_types(head, name) or problem for name in mixed}
+        return table
+
     def rows_estimate(self) -> int:
         """From the length of the first rows."""
         size = sum(t.entry.length * (8 if t.entry.compression else 1) for t in self.texts)
@@ -71,13 +89,17 @@ class JsonLines:
         return sum((s.end or 0) - s.start for s in spans) if all(s.end for s in spans) else 0
 
     def check(self, schema: Schema) -> None:
-        """Nothing: what a line holds is known when it is read."""
+        """Raise ValueError if a column that is used has values of several types in the first rows."""
+        for name in schema.types:
+            if name in self._mixed:
+                raise ValueError(self._mixed[name])
 
     def pieces(self, schema: Schema, rank: int, size: int, columns: Sequence[str]) -> Iterator[Piece]:
         """The share of a rank in blocks."""
         for span in shares(self.texts, rank, size):
             for block in blocks(span):
-                types = {name: schema.types[name] for name in columns if name not in block.text.entry.partition}
+                partition = block.text.entry.partition
+                types = {name: self._read_type(name, schema) for name in columns if name not in partition}
 
                 def parse(block: Block = block, types: dict[str, pa.DataType] = types) -> tuple[pa.Table, Place]:
                     table = _parsed(block, types)
@@ -85,6 +107,13 @@ class JsonLines:
                     return table, lambda row: f"{block.text.shown}, line {block.line(row)}"
 
                 yield Piece(parse=parse, amount=len(block.content))
+
+    def _read_type(self, name: str, schema: Schema) -> pa.DataType:
+        """The type in which a column is read: that of the schema, or the one in which the file writes its numbers."""
+        kind, written = schema.types[name], self.sample.schema.field(name).type
+        if pa.types.is_integer(kind) and pa.types.is_floating(written):
+            return written
+        return written if pa.types.is_string(written) else kind
 
 
 def _text(entry: Entry, asked: Asked) -> Text:
@@ -132,6 +161,43 @@ def _parsed(block: Block, types: dict[str, pa.DataType] | None) -> pa.Table:
         raise _explained(error, block, types) from None
 
 
+def _objects(block: Block) -> list[dict[str, Any]]:
+    """The objects of a block; none where one of its lines is no object."""
+    try:
+        found = [python_json.loads(line) for line in block.content.split(b"\n") if line.strip()]
+    except ValueError:
+        return []
+    return found if all(isinstance(one, dict) for one in found) else []
+
+
+def _by_column(block: Block) -> tuple[pa.Table, list[str]]:
+    """The table of a block, and the columns of it whose values are of several types, which are empty in it."""
+    objects = _objects(block)
+    columns, mixed = dict[str, pa.Array](), list[str]()
+    for name in dict.fromkeys(key for one in objects for key in one):
+        column = _of_one_type([one.get(name) for one in objects])
+        columns[name] = pa.nulls(len(objects)) if column is None else column
+        if column is None:
+            mixed.append(name)
+    return pa.table(columns), mixed
+
+
+def _of_one_type(found: list[Any]) -> pa.Array | None:
+    try:
+        return pa.array(found)
+    except (pa.ArrowException, OverflowError):
+        return None
+
+
+def _several_types(block: Block, name: str) -> str:
+    """The first row whose value is of another type than those before, for an error."""
+    seen: dict[str, type] = {}
+    for row, one in enumerate(_objects(block)):
+        if problem := _other_type(name, one.get(name), seen):
+            return f"{block.text.shown}, line {block.line(row)}: {problem}: {block.line_text(row)!r}"
+    return ""
+
+
 def _as_written(kind: pa.DataType) -> pa.DataType:
     """The type in which Arrow reads a value: times that are texts stay texts."""
     return pa.string() if pa.types.is_timestamp(kind) or pa.types.is_date(kind) else kind
@@ -165,10 +231,17 @@ def _problem(line: bytes, types: dict[str, pa.DataType] | None, seen: dict[str, 
             continue
         if types is not None and (reason := _unfit(types[name], found)):
             return f"column {name!r} is {found!r}, {reason}"
-        kind = float if type(found) is int else type(found)
-        if seen.setdefault(name, kind) is not kind:
-            return f"column {name!r} is {found!r}, and {_word(seen[name])} before; every row needs the same type"
+        if reason := _other_type(name, found, seen):
+            return reason
     return ""
+
+
+def _other_type(name: str, found: object, seen: dict[str, type]) -> str:
+    """Why a value is of another type than those before, "" if it is not; its type is added to `seen`."""
+    kind = float if type(found) is int else type(found)
+    if found is None or seen.setdefault(name, kind) is kind:
+        return ""
+    return f"column {name!r} is {found!r}, and {_word(seen[name])} before; every row needs the same type"
 
 
 def _word(kind: type) -> str:

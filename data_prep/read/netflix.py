@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_prep.read.cutting import BLOCK_BYTES, Block, Span, Text, blocks, shares
-from data_prep.read.delimited import Layout, columns_of
+from data_prep.read.delimited_rows import Layout, columns_of
 from data_prep.read.rows import Place
 from data_prep.read.schema import Schema
 from data_prep.read.streams import Entry

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -35,6 +36,8 @@ class File:
     """What changes when the file changes."""
     partition: Mapping[str, str | None] = field(default_factory=dict)
     """Columns that stand in the names of folders ("year=2020"); None: the value is missing."""
+    node: tuple[int, int] | None = None
+    """The same for all links to a file; None where it is not known."""
 
     @property
     def shown(self) -> str:
@@ -69,13 +72,21 @@ def find(raw: Sequence[str]) -> list[File]:
     files: list[File] = []
     for one in raw:
         files += _found_at_address(one) if addresses.is_address(one) else _found_locally(one)
-    named: set[str] = set()
-    for file in files:
-        if file.path in named:
-            raise ValueError(f"{file.shown} is named twice, every file is read once")
-        named.add(file.path)
+    _check_once(files)
     _check_partitions(files)
     return files
+
+
+def _check_once(files: Sequence[File]) -> None:
+    """Raise ValueError if a file is there twice, by name or as a link."""
+    named: dict[object, File] = {}
+    for file in files:
+        for key in (file.path, file.node):
+            if key is None:
+                continue
+            if (other := named.setdefault(key, file)) is not file:
+                link = "" if other.path == file.path else f" and is the same file as {other.shown}"
+                raise ValueError(f"{file.shown} is named twice{link}, every file is read once; leave one out")
 
 
 def _found_at_address(raw: str) -> list[File]:
@@ -103,23 +114,67 @@ def _before_wildcards(raw: str) -> str:
 def _local(path: Path, name: str) -> File:
     state = path.stat()
     return File(
-        path=str(path), name=name, size=state.st_size, stamp=str(state.st_mtime_ns), partition=partition_of(name)
+        path=str(path),
+        name=name,
+        size=state.st_size,
+        stamp=str(state.st_mtime_ns),
+        partition=partition_of(name),
+        node=(state.st_dev, state.st_ino) if state.st_ino else None,
     )
 
 
+def _inside(folder: Path) -> list[Path]:
+    """All files below a folder, by their paths; links to folders are followed once.
+
+    Raises:
+        ValueError: a folder cannot be read, so that its files would be missing.
+    """
+    return sorted(_walked(folder, frozenset()))
+
+
+def _walked(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:  # a link to a folder above: it would never end
+        return
+    try:
+        found = list(folder.iterdir())
+        for path in found:
+            if path.is_dir():
+                yield from _walked(path, above | {real})
+            elif path.is_file():
+                yield path
+    except PermissionError as error:
+        raise ValueError(
+            f"{error.filename or folder} cannot be read: {error.strerror}; allow it, or leave the folder out"
+        ) from None
+
+
+def _check_readable_twice(raw: str, path: Path) -> None:
+    """Raise ValueError if a name stands for a pipe or a device: a source is read several times."""
+    is_standard = raw in ("-", "/dev/stdin", "/dev/fd/0")
+    if (raw == "-" and not path.exists()) or (path.exists() and not path.is_file() and not path.is_dir()):
+        what = "the standard input" if is_standard else "a pipe or a device"
+        raise ValueError(
+            f"--raw {raw} is {what}, which can be read only once, and a source is read several times; write it to a "
+            "file first and name that"
+        )
+
+
 def _found_locally(raw: str) -> list[File]:
+    if not raw.strip():
+        raise ValueError("--raw is an empty name; name the file, the folder, a glob or an address with --raw")
     path = Path(raw)
+    _check_readable_twice(raw, path)
     if path.is_file():
         return [_local(path, path.name)]
     if path.is_dir():
-        inside = [p for p in sorted(path.rglob("*")) if p.is_file()]
-        return _parts([_local(p, p.relative_to(path).as_posix()) for p in inside], raw)
+        return _parts([_local(p, p.relative_to(path).as_posix()) for p in _inside(path)], raw)
     if not _GLOB.search(raw):
         raise ValueError(f"{raw} does not exist; name the file, the folder, a glob or an address with --raw")
     base = Path(_before_wildcards(raw))
     matched: list[File] = []
     for one in sorted(Path(p) for p in glob.glob(raw, recursive=True)):  # noqa: PTH207 - an absolute pattern too
-        inside = sorted(p for p in one.rglob("*") if p.is_file()) if one.is_dir() else [one]
+        inside = _inside(one) if one.is_dir() else [one]
         matched += [_local(p, p.relative_to(base).as_posix()) for p in inside]
     unique = {file.path: file for file in matched}  # "**" matches a folder and its files
     return _parts(list(unique.values()), raw)

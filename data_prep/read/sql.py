@@ -28,6 +28,7 @@ from data_prep.read.sqlite import SQLite
 T = TypeVar("T")
 EXPECTED = "expected postgresql://user@host/name or sqlite:///file.db"
 _TABLE = re.compile(r'([\w$]+|"[^"]+")(\.([\w$]+|"[^"]+"))*')
+_SELECT = re.compile(r"\s*\(*\s*(SELECT|WITH|VALUES|TABLE)\b", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*(--[^\n]*\n|/\*.*?\*/)", re.DOTALL)
 
 
@@ -96,6 +97,13 @@ def _parts(address: str) -> tuple[str, str, str]:
     return f"postgresql://{login}{host}{parts.path}?{'&'.join(options)}", password or secret, shown
 
 
+def _is_query(sql: str) -> bool:
+    """Whether a text is a SELECT, behind comments; else it may be the name of a table."""
+    while comment := _COMMENT.match(sql):
+        sql = sql[comment.end() :]
+    return _SELECT.match(sql) is not None
+
+
 def quoted(name: str) -> str:
     """A name in SQL, as it is written."""
     return '"' + name.replace('"', '""') + '"'
@@ -114,9 +122,9 @@ class SqlSource:
         database, address = opened(asked.database)
         self._database, self._asked, self._address = database, asked, address
         self._query, sample = self._sampled(asked.sql)
-        where = f"{address}, {'table ' + asked.sql.strip() if _TABLE.fullmatch(asked.sql.strip()) else 'the query'}"
+        where = f"{address}, {'the query' if _is_query(asked.sql) else 'table ' + asked.sql.strip()}"
         if not sample.num_rows:
-            raise ValueError(f"{where} holds no rows")
+            raise ValueError(f"{where} holds no rows, expected a row for each interaction")
         self.schema: Schema = choose(sample.column_names, sample, asked, where, typed=True)
         self.files: tuple[str, ...] = (address,)
         self._digest = ""
@@ -136,10 +144,10 @@ class SqlSource:
                 return query, database.sample(query, SAMPLE_ROWS)
             there = listed(database.tables()) or "none"
             raise ValueError(f"{self._address} has no table {sql!r}, its tables: {there}")
-        bare = sql
-        while comment := _COMMENT.match(bare):
-            bare = bare[comment.end() :]
-        if not re.match(r"\s*\(*\s*(SELECT|WITH|VALUES|TABLE)\b", bare, re.IGNORECASE):
+        if not _is_query(sql) and sql in database.tables():  # a name with blanks
+            query = f"SELECT * FROM {quoted(sql)}"
+            return query, database.sample(query, SAMPLE_ROWS)
+        if not _is_query(sql):
             raise ValueError(f"--sql is {sql[:60]!r}, expected a SELECT or the name of a table")
         return sql, database.sample(sql, SAMPLE_ROWS)
 

@@ -6,6 +6,7 @@ import lzma
 import tarfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -25,7 +26,18 @@ MAGIC = {
 }
 """First bytes of a file -> its compression; all but xz are names of Arrow's codecs."""
 _TAR_AT = 257
-_BROKEN = (pa.ArrowException, EOFError, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, OSError, RuntimeError)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""The first bytes of a zip, and of an empty one."""
+_BROKEN = (
+    pa.ArrowException,
+    EOFError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tarfile.TarError,
+    OSError,
+    RuntimeError,
+)
 
 
 class Unreadable(ValueError):
@@ -180,7 +192,7 @@ class _Archive:
             with self._lock:
                 return self._of_tar(member)
         except _BROKEN as error:
-            raise ValueError(f"{self._shown}: {member} cannot be read ({_first_line(error)})") from None
+            raise ValueError(f"{self._shown}: {member} cannot be read ({_first_line(error)}); get it again") from None
 
     def _of_tar(self, member: str) -> Any:
         if self._tar is None or member in self._passed:
@@ -212,7 +224,7 @@ def _entries_of(file: File) -> list[Entry]:
         head = stream.read(HEAD_BYTES)
     compression = compression_of(head)
     length = max(1, file.size)
-    kind = "zip" if head.startswith(b"PK\x03\x04") else "tar" if _is_tar(head) else ""
+    kind = "zip" if head.startswith(_ZIP) else "tar" if _is_tar(head) else ""
     if compression and not kind:
         with _decompressed(_opened(file), compression, file.shown) as inner:
             kind = "tar" if _is_tar(inner.read(HEAD_BYTES)) else ""

@@ -20,6 +20,7 @@ from data_prep.read.schema import Schema
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Unit -> how many are a second."""
+_WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 EXPECTED = "expected seconds or milliseconds since 1970, or ISO 8601 as 2020-01-31T23:59:59Z"
 NO_ZONE = "times without a zone were taken as UTC"
 _SECONDS_FROM = 10**8
@@ -27,6 +28,8 @@ _SECONDS_FROM = 10**8
 _INTEGER = r"^[ \t]*-?[0-9]+[ \t]*$"
 _NUMBER = r"^[ \t]*-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*$"
 _COMPACT = r"^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])$"
+_COMPACT_TIME = _COMPACT[:-1] + r"([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]$"
+"""Digits of a date and a time: 20200131235959."""
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _TIME = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([ T][0-9]{{2}}(:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]+)?)?)?{_ZONE}?)?$"
@@ -34,6 +37,10 @@ _ZONED = rf"[ T][0-9.:]+{_ZONE}$"
 _FINE = r"\.[0-9]{7}"
 _REWRITTEN = (
     (r"^([0-9]{4})/([0-9]{2})/([0-9]{2})", r"\1-\2-\3"),
+    (r"^([0-9]{8})([0-9]{6})$", r"\1T\2"),
+    (r"^([0-9])\.", r"0\1."),
+    (r"^([0-9]{2})\.([0-9])\.", r"\1.0\2."),
+    (r"^([0-9]{2})\.([0-9]{2})\.([0-9]{4})", r"\3-\2-\1"),
     (r"^([0-9]{4})([0-9]{2})([0-9]{2})($|T)", r"\1-\2-\3\4"),
     (r"T([0-9]{2})([0-9]{2})([0-9]{2})", r"T\1:\2:\3"),
     (r" ?(UTC|GMT)$", "Z"),
@@ -90,9 +97,16 @@ def _compact(name: str, texts: pa.ChunkedArray) -> str:
 
 def _form_of_integers(column: pa.ChunkedArray, name: str) -> Form:
     texts = column.drop_null().cast(pa.string())
+    return _form_of_digits(texts, name) or Form(pa.int64(), *_magnitude(column, name))
+
+
+def _form_of_digits(texts: pa.ChunkedArray, name: str) -> Form | None:
+    """The form of numbers whose digits are those of dates, or of dates and times; None of others."""
     if len(texts) and _share(texts, _COMPACT) == 1:
         return Form(pa.string(), "D", (_compact(name, texts),))
-    return Form(pa.int64(), *_magnitude(column, name))
+    if len(texts) and _share(texts, _COMPACT_TIME) == 1:
+        return Form(pa.string(), "us", (_compact(name, texts),))
+    return None
 
 
 def _magnitude(column: pa.ChunkedArray, name: str) -> tuple[str, tuple[str, ...]]:
@@ -101,8 +115,21 @@ def _magnitude(column: pa.ChunkedArray, name: str) -> tuple[str, tuple[str, ...]
     values = values[np.isfinite(values)]
     middle = float(np.median(values)) if len(values) else 0.0
     if unit := magnitude(middle):
-        return unit, ()
+        return unit, _mixed_units(values, unit, name)
     return "number", (f"column {name!r}: numbers as {middle:.15g} give the order, and are no times since 1970",)
+
+
+def _mixed_units(values: npt.NDArray[np.float64], unit: str, name: str) -> tuple[str, ...]:
+    """A note on times that are as large as those of another unit."""
+    notes = list[str]()
+    for other, each in UNITS.items():
+        is_other = (values >= _SECONDS_FROM * each) & (values < 1000 * _SECONDS_FROM * each)
+        if other != unit and (count := int(np.count_nonzero(is_other))):
+            notes.append(
+                f"column {name!r}: {count:,} of the first {len(values):,} times are as large as {_WORDS[other]}, most "
+                f"as {_WORDS[unit]}; they were used as they are, write all in one unit"
+            )
+    return tuple(notes)
 
 
 def magnitude(value: float) -> str:
@@ -118,8 +145,8 @@ def _share(texts: pa.ChunkedArray, pattern: str) -> float:
 def _form_of_texts(texts: pa.ChunkedArray, name: str) -> Form:
     if not len(texts):
         raise ValueError(f"column {name!r} holds no times, {EXPECTED}")
-    if _share(texts, _COMPACT) == 1:
-        return Form(pa.string(), "D", (_compact(name, texts),))
+    if digits := _form_of_digits(texts, name):
+        return digits
     if _share(texts, _NUMBER) > 0.5:
         numbers = texts.filter(pc.match_substring_regex(texts, _NUMBER))
         kind = pa.int64() if _share(numbers, _INTEGER) == 1 else pa.float64()
@@ -196,7 +223,10 @@ def convert(column: pa.ChunkedArray, schema: Schema, place: Place) -> Times:
     column, kind = plain(column), schema.types[str(schema.time)]
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy()))
-        raise ValueError(f"{place(row)}: {column.null_count} rows have an empty time, every row needs one")
+        raise ValueError(
+            f"{place(row)}: {column.null_count} rows have an empty time, every row needs one; --time-column none "
+            "leaves times out"
+        )
     if is_text(column.type) and pa.types.is_temporal(kind) and _casts(column, kind):
         return (
             column.cast(kind)

@@ -17,12 +17,16 @@ from data_prep.read.asked import Asked
 from data_prep.read.ids import is_text, plain
 from data_prep.read.rows import Place
 
-TRUE = ("true", "t", "yes", "y", "1")
-FALSE = ("false", "f", "no", "n", "0")
+TRUE = ("true", "t", "yes", "y", "on", "1")
+FALSE = ("false", "f", "no", "n", "off", "0")
 _OF_ARROW = ("true", "True", "TRUE", "false", "False", "FALSE", "1", "0")
 """Words that Arrow's parser of text takes as boolean."""
 _NUMBER = r"^[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*$|^[ \t]*(?i:[+-]?nan|[+-]?inf)[ \t]*$"
 EXPECTED = "expected numbers, or true and false"
+_COMMA = r"^[ \t]*[+-]?[0-9]+,[0-9]+[ \t]*$"
+"""A number with a decimal comma, as programs of many countries write it."""
+_THOUSANDS = r"^[ \t]*[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+[ \t]*$"
+"""What may be a whole number with commas between its thousands."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Form:
     """rating, boolean or count."""
     type: pa.DataType
     """float32, bool, or string where texts need more than Arrow's parser."""
+    notes: tuple[str, ...] = ()
 
 
 def form(column: pa.ChunkedArray, name: str, usual: str) -> Form:
@@ -73,14 +78,42 @@ def _form_of_texts(texts: pa.ChunkedArray, name: str, usual: str) -> Form:
     if words and words <= {*TRUE, *FALSE} and not numbers_only:
         return Form("boolean", pa.bool_() if found <= set(_OF_ARROW) else pa.string())
     numbers = pc.match_substring_regex(texts, _NUMBER)
+    if has_decimal_commas(texts):
+        example = texts.filter(pc.match_substring_regex(texts, _COMMA))[0].as_py()
+        return Form(_of(usual), pa.string(), (comma_note(name, example),))
     if len(texts) and pc.mean(numbers.cast(pa.int8())).as_py() <= 0.5:
-        wrong = texts.filter(pc.invert(numbers))[0].as_py()
-        raise ValueError(f"column {name!r} holds {wrong[:40]!r}, {EXPECTED}")
+        labels = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(texts)), pa.array([*TRUE, *FALSE]))
+        are_labels = pc.mean(labels.cast(pa.int8())).as_py() > 0.5
+        wrong = texts.filter(pc.invert(labels if are_labels else numbers))[0].as_py()
+        expected = "expected true or false, as in other rows" if are_labels else EXPECTED
+        raise ValueError(f"column {name!r} holds {wrong[:40]!r}, {expected}")
     return Form(_of(usual), pa.float32())
 
 
-def convert(column: pa.ChunkedArray, kind: str, name: str, place: Place) -> npt.NDArray[np.float32]:
+def comma_note(name: str, example: str) -> str:
+    return f"column {name!r}: numbers as {example.strip()} were read with a decimal comma"
+
+
+def has_decimal_commas(texts: pa.ChunkedArray) -> bool:
+    """Whether some of the texts have a decimal comma, and all others are numbers without a point.
+
+    Commas that all may stand between thousands (1,000) are none: that is a number in one country and a thousand times
+    as much in another.
+    """
+    commas = texts.filter(pc.match_substring_regex(texts, _COMMA))
+    if not len(commas) or pc.all(pc.match_substring_regex(commas, _THOUSANDS)).as_py():
+        return False
+    others = texts.filter(pc.invert(pc.match_substring_regex(texts, _COMMA)))
+    return pc.all(pc.match_substring_regex(others, r"^[ \t]*([+-]?[0-9]+)?[ \t]*$")).as_py() in (True, None)
+
+
+def convert(
+    column: pa.ChunkedArray, kind: str, name: str, place: Place, *, commas: bool = False
+) -> npt.NDArray[np.float32]:
     """[R] ratings, labels (0 or 1) or counts; NaN where there is none.
+
+    Args:
+        commas: whether numbers have a decimal comma; one with a point is an error then.
 
     Raises:
         ValueError: one is no such value.
@@ -93,6 +126,9 @@ def convert(column: pa.ChunkedArray, kind: str, name: str, place: Place) -> npt.
     if is_text(column.type):
         column = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+        if commas:
+            _check_no_points(column, name, place)
+            column = pc.replace_substring(column, ",", ".")
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
     try:
@@ -100,6 +136,12 @@ def convert(column: pa.ChunkedArray, kind: str, name: str, place: Place) -> npt.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         row = next((r for r in range(len(column)) if not _is_number(column[r].as_py())), 0)
         raise _no_value(row, column, name, place, "a number") from None
+
+
+def _check_no_points(column: pa.ChunkedArray, name: str, place: Place) -> None:
+    points = pc.match_substring(column, ".").fill_null(False).to_numpy()
+    if points.any():
+        raise _no_value(int(np.argmax(points)), column, name, place, "a number with a decimal comma, as those before")
 
 
 def _is_number(value: object) -> bool:

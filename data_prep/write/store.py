@@ -94,9 +94,15 @@ def is_complete(folder: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """'name: old, now new' for each parameter that differs."""
-    names = sorted(old.keys() | new.keys())
-    return [f"{n}: {old.get(n)!r} there, {new.get(n)!r} asked" for n in names if old.get(n) != new.get(n)]
+    """'name: old there, new asked' for each parameter that differs; of another protocol, of those that both have."""
+    is_other = old.get("protocol") != new.get("protocol")
+    names = sorted(old.keys() & new.keys() if is_other else old.keys() | new.keys())
+    changed = [n for n in names if old.get(n) != new.get(n)]
+    return [f"{n}: {_given(old.get(n))} there, {_given(new.get(n))} asked" for n in changed]
+
+
+def _given(value: object) -> str:
+    return "none" if value in (None, "", [], {}) else repr(value)
 
 
 def _matrices(split: Split) -> dict[str, Matrix]:
@@ -181,7 +187,7 @@ def write(
         ValueError: the disk is full or the place cannot be written.
     """
     remove_leftovers(folder)
-    working = folder.with_name(working_name(folder, "writing"))
+    working, aside = (folder.with_name(working_name(folder, purpose)) for purpose in ("writing", "replaced"))
     try:
         working.mkdir(parents=True)
         _write_all(working, split, titles)
@@ -199,12 +205,13 @@ def write(
             json.dump(manifest, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
-        aside = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
         if folder.exists():  # only reached when empty, or a data set to be overwritten
             folder.rename(aside)
         working.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise ValueError(f"cannot write {folder}: {error.strerror or error}; nothing was left behind") from error
     finally:
+        if aside.exists() and not folder.exists():  # stopped between the two
+            aside.rename(folder)
         shutil.rmtree(working, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
