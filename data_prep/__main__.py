@@ -17,7 +17,6 @@ from data_prep import progress
 from data_prep.arguments import build_parser
 from data_prep.catalog import entries
 from data_prep.catalog.shapes import LIKE, Shape
-from data_prep.parallel import INTERRUPTED
 from data_prep.read.asked import Asked
 from data_prep.split.rules import DEFAULT, HELD_OUT_SHARES, RENAMED, SplitRules
 
@@ -40,6 +39,8 @@ def _shape(args: argparse.Namespace) -> Shape | None:
     return Shape(users=users, items=items, interactions=interactions, ratings=base.ratings and not args.no_ratings)
 
 
+INTERRUPTED = 130
+"""The shell's status for Ctrl-C."""
 NONE = "none"
 """A column that is not to be used."""
 

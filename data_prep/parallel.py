@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
@@ -12,8 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 T = TypeVar("T")
-INTERRUPTED = 130
-"""The shell's status for Ctrl-C."""
 
 
 class Ranks:
@@ -82,6 +81,6 @@ class Ranks:
             print(f"error: {error}", file=sys.stderr, flush=True)
             self._comm.Abort(2)
         if isinstance(error, KeyboardInterrupt):
-            self._comm.Abort(INTERRUPTED)
+            self._comm.Abort(128 + signal.SIGINT)
         traceback.print_exception(error)
         self._comm.Abort(1)

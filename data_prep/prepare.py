@@ -230,9 +230,8 @@ def _scratch(request: Request, stack: ExitStack) -> str:
         stack.callback(_remove_empty, missing)
         return stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parent))
     except OSError as error:
-        raise ValueError(
-            f"--out {request.out} cannot be written: {error.strerror or error}; choose a folder that can"
-        ) from None
+        reason = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        raise ValueError(f"--out {request.out} cannot be written: {reason}; choose a folder that can") from None
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -141,7 +141,7 @@ def convert(
 def _check_no_points(column: pa.ChunkedArray, name: str, place: Place) -> None:
     points = pc.match_substring(column, ".").fill_null(False).to_numpy()
     if points.any():
-        raise _no_value(int(np.argmax(points)), column, name, place, "a number with a decimal comma, as those before")
+        raise _no_value(int(np.argmax(points)), column, name, place, "a number with a decimal comma, as in other rows")
 
 
 def _is_number(value: object) -> bool:

@@ -102,6 +102,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _given(value: object) -> str:
+    """A parameter for a message; of a digest, its beginning."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
+        return f"SHA-256 {value[:8]}..."
     return "none" if value in (None, "", [], {}) else repr(value)
 
 

@@ -201,7 +201,7 @@ def test_other_titles_are_another_data_set(prepare: Any, refuse: Any, tmp_path: 
     raw = write_csv(tmp_path / "r.csv", ROWS)
     prepare("csv", "--raw", raw)
     (tmp_path / "t.csv").write_text("id,title\n1,NA\n2,Ångström\n")
-    assert "titles: None there" in refuse("csv", "--raw", raw, "--titles", tmp_path / "t.csv", out=("out",))
+    assert "titles: none there" in refuse("csv", "--raw", raw, "--titles", tmp_path / "t.csv", out=("out",))
     items = prepare("csv", "--raw", raw, "--titles", tmp_path / "t.csv", out="b").items.set_index("item_id")["title"]
     assert (items[1], items[2]) == ("NA", "Ångström")
 

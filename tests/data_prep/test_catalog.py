@@ -183,7 +183,7 @@ def test_what_is_wrong_in_a_file(text: str, expected: str, tmp_path: Path) -> No
 
 def test_names_that_are_not_known(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"unknown data set 'gowala' \(is 'gowalla' meant\?\), known are: amazon-book, .*YAML"
+        ValueError, match=r"unknown data set 'gowala' \(is 'gowalla' meant\?\), known are: table, .*amazon-book, .*YAML"
     ):
         entries.load("gowala")
     with pytest.raises(ValueError, match="amazon-2014 has no part 'Boks', known are: Amazon_Instant_Video, .*"):

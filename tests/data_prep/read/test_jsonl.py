@@ -103,3 +103,25 @@ def test_a_broken_file(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(content)
     with pytest.raises(ValueError, match=message):
         read(tmp_path / "r.json")
+
+
+def test_numbers_as_other_programs_write_them(tmp_path: Path) -> None:
+    """pandas writes whole numbers with a point where a value of the column is missing, and others write texts."""
+    lines: list[Object | str] = ['{"user": 7.0, "item": 8, "rating": "4.5", "time": "1400000000"}',
+                                 '{"user": 9, "item": 8, "rating": "3", "time": "1400000001"}']  # fmt: skip
+    path = write(tmp_path / "r.json", lines)
+    assert read(path) == [(7, 8, 4.5, 1400000000), (9, 8, 3.0, 1400000001)]
+    with pytest.raises(ValueError, match=r"r\.json, line 1: user id 7\.5 in column 'user' is not a whole number up to"):
+        read(write(tmp_path / "r.json", ['{"user": 7.5, "item": 8}']))
+
+
+def test_several_types_only_matter_in_columns_that_are_used(tmp_path: Path) -> None:
+    lines: list[Object | str] = [{"user": "a", "item": 1, "more": 5}, {"user": "b", "item": 2, "more": "six"},
+                                 {"user": "c", "item": 3, "more": {"x": [1]}}]  # fmt: skip
+    path = write(tmp_path / "r.json", lines)
+    assert read(path) == [("a", 1), ("b", 2), ("c", 3)]
+    told = r"r\.json, line 2: column 'more' is 'six', and a number before; every row needs the same type"
+    with pytest.raises(ValueError, match=told):
+        read(path, rating="more")
+    with pytest.raises(ValueError, match=told):
+        read(path, user="more")

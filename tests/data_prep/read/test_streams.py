@@ -157,3 +157,17 @@ def test_the_line_of_an_error_in_a_compressed_file(tmp_path: Path) -> None:
     (tmp_path / "r.zip").write_bytes(zipped({"r.csv": content}))
     with pytest.raises(ValueError, match=r"r\.zip: r\.csv, line 20002: 2 columns instead of 3"):
         read(tmp_path / "r.zip")
+
+
+def test_archives_without_files_and_with_damaged_members(tmp_path: Path) -> None:
+    (tmp_path / "empty.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    with pytest.raises(ValueError, match=r"empty\.zip holds no files to read"):
+        read(tmp_path / "empty.zip")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("a.csv", CONTENT)
+    damaged = bytearray(packed.getvalue())
+    damaged[3000:3020] = bytes(20)
+    (tmp_path / "damaged.zip").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"damaged\.zip: a\.csv is damaged zip data \(.*\), so rows are missing; copy"):
+        read(tmp_path / "damaged.zip")

@@ -272,3 +272,21 @@ def test_suspicious_times_are_counted() -> None:
         "1 rows have a time in the future (column 'at'; they were used as they are)",
     ]
     assert moments.warnings([(0, 0)], schema(times.Form(pa.int64(), "s"))) == []
+
+
+def test_times_of_two_units_in_one_column() -> None:
+    seconds = [1_600_000_000 + k for k in range(6)]
+    column = pa.chunked_array([[*(1000 * s for s in seconds), *seconds[:4]]])
+    assert times.form(column, "t").notes == (
+        "column 't': 4 of the first 10 times are as large as seconds, most as milliseconds; they were used as they "
+        "are, write all in one unit",
+    )
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_digits_of_dates_and_times(kind: pa.DataType) -> None:
+    column = pa.chunked_array([["20200131235959", "20200201000000"]]).cast(kind)
+    form = times.form(column, "t")
+    assert (form.type, form.unit) == (pa.string(), "us")
+    found = times.parse(column.cast(pa.string()), "us", str, "t")
+    assert found.tolist() == [1580515199_000000, 1580515200_000000]
