@@ -16,7 +16,7 @@ from data_prep.read import ids
 from data_prep.read.rows import Ids
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: bool(text.strip()))
 
 
 def place(row: int) -> str:
