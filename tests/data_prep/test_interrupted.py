@@ -69,7 +69,12 @@ def test_stopped_while_libraries_are_imported(tmp_path: Path) -> None:
         f"sys.exit(command.main(['table', '--raw', {str(raw)!r}, '--out', 'out']))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=_environment(None), capture_output=True, text=True, timeout=LIMIT_S
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=_environment(None),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
     )
     assert (done.returncode, done.stderr.strip()) == (130, "interrupted; nothing was left behind")
     assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
