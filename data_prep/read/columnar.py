@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -172,7 +171,11 @@ class Columnar:
             if self._kind == "parquet":
                 as_dictionary = [n for n in texts if n in part.schema.names and _is_text(part.schema.field(n).type)]
                 found = pq.ParquetFile(file, read_dictionary=as_dictionary)
-                batches: Iterator[pa.RecordBatch] = found.iter_batches(rows, row_groups=list(groups), columns=columns)
+                # several threads that read a file of Python can wait for one another (apache/arrow#50482)
+                threads = not isinstance(file, pa.PythonFile)
+                batches: Iterator[pa.RecordBatch] = found.iter_batches(
+                    rows, row_groups=list(groups), columns=columns, use_threads=threads
+                )
             else:
                 reader = _arrow_reader(file)
                 is_file = isinstance(reader, pa.ipc.RecordBatchFileReader)
@@ -234,7 +237,7 @@ def _opened(entry: Entry) -> Any:
     if entry.can_seek:
         return pa.PythonFile(entry.file.open(), mode="r")
     with entry.open() as stream:
-        return pa.PythonFile(io.BytesIO(stream.read()), mode="r")
+        return pa.BufferReader(stream.read())
 
 
 class _explained:

@@ -189,7 +189,7 @@ class _Cutter:
                     f"{self._span.text.shown}: a line of more than {LONGEST_LINE >> 20} MiB; is it text with a row a "
                     "line?"
                 )
-            if not (more := self._stream.read(_STEP)):
+            if not (more := self._stream.read(max(_STEP, len(line)))):  # doubled, or a long line is copied often
                 return self._cut(line, self._unclosed(first_end) if first_end else len(line))
             line += more
 

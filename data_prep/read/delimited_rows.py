@@ -83,26 +83,23 @@ def columns_of(
         spans_lines: whether there are line ends in quotes.
     """
     try:
-        return _table(content, layout, types, threads=schema is not None, spans_lines=spans_lines)
+        return _table(content, layout, types, typed=schema is not None, spans_lines=spans_lines)
     except pa.ArrowInvalid as error:
         if "straddl" in str(error) and not spans_lines:  # a row is longer than a block of the parser
             return columns_of(content, block, layout, types, schema, spans_lines=True)
-        try:  # the sequential parser is the one that knows the row
-            _table(content, layout, types, threads=False, spans_lines=spans_lines)
-        except pa.ArrowInvalid as error:
-            raise _explained(error, block, layout, schema) from None
-        raise
+        raise _explained(error, block, layout, schema) from None
 
 
 def _table(
-    content: bytes, layout: Layout, types: dict[str, pa.DataType], *, threads: bool, spans_lines: bool
+    content: bytes, layout: Layout, types: dict[str, pa.DataType], *, typed: bool, spans_lines: bool
 ) -> pa.Table:
-    read_types = {name: _DICTIONARY if pa.types.is_string(kind) and threads else kind for name, kind in types.items()}
+    read_types = {name: _DICTIONARY if pa.types.is_string(kind) and typed else kind for name, kind in types.items()}
     return csv.read_csv(
         pa.BufferReader(content),
         read_options=csv.ReadOptions(
             column_names=list(layout.names),
-            use_threads=threads,
+            # Arrow's parallel reader can wait for itself after an error (apache/arrow#48741), and does not know the row
+            use_threads=False,
             # a row in quotes may be longer than a block of the parser
             block_size=max(1 << 20, len(content) if spans_lines else 0),
         ),
@@ -115,7 +112,7 @@ def _table(
             include_columns=list(types),
             column_types=read_types,
             null_values=[""],
-            strings_can_be_null=threads,
+            strings_can_be_null=typed,
         ),
     )
 
@@ -146,7 +143,7 @@ def _check_canonical(
     mark = STAND_IN if layout.is_wide else layout.delimiter
     if not numbers or not has_leading_zero(content, mark, negative):
         return
-    text = _table(content, layout, dict.fromkeys(numbers, pa.string()), threads=False, spans_lines=b'"' in content)
+    text = _table(content, layout, dict.fromkeys(numbers, pa.string()), typed=False, spans_lines=b'"' in content)
     for name in numbers:
         wrong = pc.invert(pc.match_substring_regex(text[name], _CANONICAL))
         if pc.any(wrong).as_py():

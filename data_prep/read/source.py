@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from data_prep.read.schema import Schema
 from data_prep.read.tables import Piece, Reader, WiderType
 
 T = TypeVar("T")
-PARSERS = 2
+PARSERS = max(2, min(4, os.cpu_count() or 1))
 """Blocks that are parsed at a time, while the next one is read."""
 
 

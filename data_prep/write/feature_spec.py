@@ -163,7 +163,8 @@ def _read_csv(file: Path, chunk: Chunk) -> list[npt.NDArray]:
     try:
         table = csv.read_csv(
             file,
-            read_options=csv.ReadOptions(column_names=list(chunk.features)),
+            # the parallel reader can wait for itself after an error (apache/arrow#48741)
+            read_options=csv.ReadOptions(column_names=list(chunk.features), use_threads=False),
             convert_options=csv.ConvertOptions(strings_can_be_null=True),
         )
     except pa.ArrowInvalid as error:

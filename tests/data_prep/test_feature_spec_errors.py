@@ -99,7 +99,7 @@ def test_a_missing_specification(refuse: Any, tmp_path: Path) -> None:
         ("train", "user,item,label\n" + csv_text(TRAIN), "row 1: feature 'user' is 'user', expected a number"),
         ("train", "0,1,1\n0,,1\n", "train.csv, row 2: feature 'item' is empty"),
         ("train", "0,1,yes\n0,2,1\n", "train.csv, row 1: feature 'label' is 'yes', expected a number"),
-        ("train", "0,1,1\n0,2\n", "train.csv: CSV parse error: Expected 3 columns, got 2"),
+        ("train", "0,1,1\n0,2\n", "train.csv: CSV parse error: Row #2: Expected 3 columns, got 2"),
         ("train", "0,1\n0,2\n", "expected user, item, label"),
         ("train", "", "train.csv: Empty CSV file"),
         ("train", [(u, i, 0) for u, i, _ in TRAIN], "mapping 'train': no row has a positive label"),

@@ -19,14 +19,14 @@ from tests.conftest import ROOT, _environment
 from .conftest import random_rows, write_csv
 
 LIMIT_S = 120
+ENVIRONMENT = _environment({"PYTHONPATH": str(ROOT)})
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen[str]:
     """The command, with errors and output as texts."""
     command = [sys.executable, "-m", "data_prep", "table", *words]
-    pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=folder, env=_environment(None) | {"PYTHONPATH": str(ROOT)}, stdout=pipe, stderr=pipe, text=True
+        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -69,23 +69,18 @@ def test_stopped_while_libraries_are_imported(tmp_path: Path) -> None:
         f"sys.exit(command.main(['table', '--raw', {str(raw)!r}, '--out', 'out']))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=_environment(None),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
+        [sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=LIMIT_S
     )
     assert (done.returncode, done.stderr.strip()) == (130, "interrupted; nothing was left behind")
     assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
 
 
 def test_an_error_does_not_wait_for_the_hash_of_the_source(tmp_path: Path) -> None:
-    """64 GiB, almost all of it a hole, take minutes to be hashed."""
-    rows = b"user,item\n" + b"a,b\n" * 400_000
+    """Half a tebibyte, almost all of it a hole, takes minutes to be hashed."""
+    rows = b"user,item\n" + b"a,b\n" * 400_000  # more than the first rows, which are looked at before
     with (tmp_path / "r.csv").open("wb") as file:
         file.write(rows)
-        file.truncate(1 << 36)
+        file.truncate(1 << 39)
     with started(tmp_path, "--raw", "r.csv", "--out", "out", "--memory", "100GiB") as process:
         _, err = process.communicate(timeout=LIMIT_S)
     (tmp_path / "r.csv").unlink()
@@ -101,7 +96,7 @@ def test_folders_that_were_made_go_again(content: str, refuse: Any, tmp_path: Pa
 
 def test_a_place_that_cannot_be_written(refuse: Any, tmp_path: Path) -> None:
     raw = write_csv(tmp_path / "r.csv", random_rows())
-    told = "r.csv is a file; choose a folder that can"
+    told = f"out cannot be written: {raw} is a file; choose a folder that can"
     assert told in refuse("table", "--raw", raw, out=("r.csv", "out"))
 
 
