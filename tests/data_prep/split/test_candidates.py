@@ -115,4 +115,4 @@ def test_the_command_with_three_million_items(tmp_path: Path) -> None:
         [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, env=_environment(None), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stderr.split()[-1]) < 450
+    assert int(done.stderr.split()[-1]) < 600  # tables of users times items would be 900
