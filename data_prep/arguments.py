@@ -17,28 +17,30 @@ from data_prep.split.rules import CHOICES, LIANG2018_SEED, PROTOCOLS, SplitRules
 
 USAGE = "python -m data_prep NAME (--raw PATH | --download) [--out DIR] [options]"
 OWN = {
-    "table": "your own: a row for each rating, click or purchase, in files of any format or a database",
-    "he2017": "the files published with NCF: NAME.train.rating, .test.rating, .test.negative",
+    "table": "your own: a row for each rating or purchase, in files or a database",
+    "he2017": "files published with NCF: NAME.train.rating, .test.rating, ...",
     "transcode": "your own train and test files, named by a feature_spec.yaml",
-    "synthetic": "generated ratings: --like ml-1m, or --users, --items, --interactions",
+    "synthetic": "generated: --like ml-1m, or --users, --items, --interactions",
 }
 EXAMPLES = """
 
 examples:
   python -m data_prep ml-1m --download --out data/ml-1m
   python -m data_prep table --raw 'orders/*.csv.gz' --out data/orders
-  python -m data_prep table --raw clicks/ --user-column visitor --positive-events buy --out data/clicks
+  python -m data_prep table --raw clicks/ --positive-events buy --out data/buys
 """
 MORE_EXAMPLES = """  python -m data_prep table --raw ratings.csv --protocol time --out data/by-time
-  python -m data_prep table --raw ratings.csv --titles movies.csv --protocol leave-one-out
-  python -m data_prep table --train train.txt --test test.txt --protocol given --out data/gowalla
-  python -m data_prep table --database sqlite:///shop.db --sql "SELECT customer, sku, bought_at FROM orders"
+  python -m data_prep table --raw ratings.csv --protocol leave-one-out
+  python -m data_prep table --raw ratings.csv --titles movies.csv
+  python -m data_prep table --train train.txt --test test.txt --protocol given
+  python -m data_prep table --database sqlite:///shop.db \\
+      --sql "SELECT customer, sku, bought_at FROM orders"
   python -m data_prep mine.yaml --raw mine/ --out data/mine
-  python -m data_prep ml-20m --raw ml-20m/ --protocol liang2018 --out data/ml-20m-liang
+  python -m data_prep ml-20m --raw ml-20m/ --protocol liang2018 --out data/liang
   python -m data_prep he2017 --raw Data/ --out data/ncf-ml-1m
   python -m data_prep transcode --raw feature_spec.yaml --out data/mine
   python -m data_prep synthetic --like ml-20m --write-csv raw/ratings.csv
-  mpirun -np 4 python -m data_prep netflix --raw netflix/ --memory 4GiB --out data/netflix
+  mpirun -np 4 python -m data_prep netflix --raw netflix/ --memory 4GiB
   python -m data_prep describe data/ml-1m --picture ml-1m.png
 """
 
@@ -88,7 +90,7 @@ def build_parser(every_flag: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep",
         usage=USAGE,
-        description="Turn ratings or other interactions into a data set that the training commands read.",
+        description="Turn ratings or other interactions into a data set that training reads.",
         epilog=_data_sets() + EXAMPLES + (MORE_EXAMPLES if every_flag else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

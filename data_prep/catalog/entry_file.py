@@ -214,6 +214,9 @@ def _parsed(path: Path) -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             found = set()
             for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    reason = "the name of a field is no text; put texts with braces or brackets in quotes"
+                    raise yaml.constructor.ConstructorError(None, None, reason, key.start_mark)
                 if key.value in found:
                     reason = f"{key.value!r} is there twice"
                     raise yaml.constructor.ConstructorError(None, None, reason, key.start_mark)

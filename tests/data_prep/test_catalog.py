@@ -170,6 +170,8 @@ KNOWN = (
         ("about: a\nlicence: b\nfiles: c\n", ": no field 'download' and no field 'how', expected one: how the files are obtained"),  # noqa: E501
         ("- a\n", f": holds ['a'], expected fields with values; known fields are: {KNOWN}"),
         ("", f": holds None, expected fields with values; known fields are: {KNOWN}"),
+        ("about: {{ x }}", ", line 1: no valid YAML (the name of a field is no text; put texts with braces or brackets in quotes), expected FIELD: VALUE"),  # noqa: E501
+        ("? [a]\n: 1", ", line 1: no valid YAML (the name of a field is no text; put texts with braces or brackets in quotes), expected FIELD: VALUE"),  # noqa: E501
         ("about: [a", ", line 2: no valid YAML (did not find expected ',' or ']'), expected FIELD: VALUE"),
     ],
 )  # fmt: skip

@@ -34,6 +34,7 @@ def test_the_help_is_short(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     text = shown("--help", capsys, monkeypatch)
     lines = text.splitlines()
     assert len(lines) <= 60
+    assert [line for line in lines if len(line) > 80] == []
     assert lines[0] == "usage: python -m data_prep NAME (--raw PATH | --download) [--out DIR] [options]"
     assert all(any(line.startswith(f"  {flag} ") or line == f"  {flag}" for line in lines) for flag in COMMON)
     assert not any(line.startswith(f"  {flag} ") for line in lines for flag in RARE)
@@ -45,6 +46,7 @@ def test_the_help_is_short(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 def test_every_flag_is_in_help_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown("--help-all", capsys, monkeypatch).splitlines()
+    assert [line for line in lines if len(line) > 80] == []
     assert all(any(line.startswith(f"  {flag}") for line in lines) for flag in (*COMMON, *RARE, "--like", "--items"))
     assert any("mpirun -np 4 python -m data_prep netflix" in line for line in lines)
 

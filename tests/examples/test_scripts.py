@@ -67,6 +67,8 @@ def test_own_data(run: Run) -> None:
     same = "398 training users, 200 items, 5,864 interactions, 50 test users"
     printed = run("own_data")
     assert all(f"{way}: {same}" in printed for way in ("from_frame", "from_csr", "data_prep"))
+    assert printed.count("ids such as 'c0000@example.org' and 'black belt'") == 3
+    assert "users: column 'customer' (text; another: --user-column)" in printed
     assert "398 training users, 200 items and 5,864 interactions" in _documented("own_data")
 
 
