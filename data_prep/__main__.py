@@ -17,6 +17,7 @@ from data_prep import progress
 from data_prep.arguments import build_parser
 from data_prep.catalog import entries
 from data_prep.catalog.shapes import LIKE, Shape
+from data_prep.read import addresses
 from data_prep.read.asked import Asked
 from data_prep.split.rules import DEFAULT, HELD_OUT_SHARES, RENAMED, SplitRules
 
@@ -141,7 +142,11 @@ def _first_line(args: argparse.Namespace, out: Path) -> str:
     named = [*args.raw, *(args.train or ()), *(args.test or ())]
     more = f" and {len(named) - 1} more" if len(named) > 1 else ""
     others = {"by download": args.download, "from a database": args.sql, "from a seed": args.name == "synthetic"}
-    source = f"from {named[0]}{more} " if named else next((f"{how} " for how, is_so in others.items() if is_so), "")
+    source = (
+        f"from {addresses.without_secrets(named[0])}{more} "
+        if named
+        else next((f"{how} " for how, is_so in others.items() if is_so), "")
+    )
     return f"preparing {args.name} {source}in {out}"
 
 

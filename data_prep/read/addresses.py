@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from typing import IO, Any
@@ -19,6 +20,8 @@ PACKAGES = {
     "az": "adlfs",
 }
 """Scheme of an address -> the package that fsspec needs for it."""
+_NOT_READ = ("ftp", "ftps", "sftp", "ssh", "smb")
+"""Schemes of servers for which fsspec needs a connection of its own."""
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LONGEST = 200
 
@@ -42,6 +45,11 @@ def is_web(address: str) -> bool:
 def shown(address: str) -> str:
     """The address without what may be secret: user, password, query and fragment."""
     return re.sub(r"://[^/@]*@", "://", re.split(r"[?#]", address, maxsplit=1)[0])
+
+
+def without_secrets(raw: str) -> str:
+    """What a user named, for a message: an address without its secrets, a path as it is."""
+    return shown(raw) if is_address(raw) else raw
 
 
 def reason(error: BaseException) -> str:
@@ -85,6 +93,9 @@ def filesystem(address: str) -> Any:
         ValueError: a package is not installed, or the scheme is not known.
     """
     name = scheme(address)
+    if name in _NOT_READ:
+        raise ValueError(f"{shown(address)}: {name}:// is not read; copy the file here and name its path")
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it writes a traceback of each error
     package = PACKAGES.get(name)
     try:
         import fsspec

@@ -72,6 +72,11 @@ def test_the_difference_from_the_data_set_that_is_there(prepare: Any, refuse: An
         (["table"], "preparing table in data/table"),
         (["table", "--sql", "x"], "preparing table from a database in data/table"),
         (["table", "--raw", "a", "b"], "preparing table from a and 1 more in data/table"),
+        (
+            ["table", "--raw", "https://me:secret@h/a.csv?sig=secret"],
+            "preparing table from https://h/a.csv in data/table",
+        ),
+        (["table", "--train", "s3://k:secret@b/a"], "preparing table from s3://b/a in data/table"),
         (["ml-1m", "--download"], "preparing ml-1m by download in data/ml-1m"),
         (["synthetic", "--like", "ml-1m"], "preparing synthetic from a seed in data/synthetic"),
     ],

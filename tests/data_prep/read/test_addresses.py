@@ -178,3 +178,11 @@ def test_what_is_not_in_a_bucket(name: str, message: str, bucket: Any) -> None:
         opened(f"s3://{BUCKET}/{name}")
     assert PASSWORD not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "sftp", "smb"])
+def test_servers_that_are_not_read(scheme: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"{scheme}://host/a.csv: {scheme}:// is not read; copy the file here and name"
+    ):
+        opened(f"{scheme}://me:secret@host/a.csv")
