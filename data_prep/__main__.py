@@ -75,10 +75,11 @@ def _first(*values: int | None) -> int:
 
 
 def _rules(args: argparse.Namespace, entry: Entry | None) -> SplitRules:
-    protocol = RENAMED.get(args.protocol, args.protocol) or (entry.protocol if entry else DEFAULT)
+    asked = args.protocol or (entry.protocol if entry else DEFAULT)
+    protocol = RENAMED.get(asked, asked)
     share = args.held_out_share
     return SplitRules(
-        protocol=RENAMED.get(protocol, protocol),
+        protocol=protocol,
         min_user_items=_first(args.min_user_items, entry.min_user_items if entry else None, SplitRules.min_user_items),
         min_item_users=_first(args.min_item_users, entry.min_item_users if entry else None, SplitRules.min_item_users),
         k_core=args.k_core,

@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,8 +69,16 @@ class Description(Facts):
         description_picture.save(self, Path(path))
 
 
+def _parameters(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, with the threshold that was used where the manifest has it."""
+    source, parameters = manifest.get("source", {}), manifest.get("parameters", {})
+    return {**parameters, **({"threshold": source["threshold"]} if "threshold" in source else {})}
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file, expected the folder of a data set (--out of python -m data_prep)")
     if not folder.is_dir():
         raise ValueError(f"{folder} does not exist, expected the folder of a data set (--out of python -m data_prep)")
     if not path.is_file():
@@ -223,7 +231,7 @@ def describe(folder: str | Path) -> Description:
         popularity=_curve(popularity),
         held_out={part: found for part, found in parts.items() if found is not None},
         times=manifest.get("times") or {},
-        parameters=manifest.get("parameters", {}),
+        parameters=_parameters(manifest),
         counts=manifest.get("counts", {}),
         source_files=manifest.get("source", {}).get("files", []),
         warnings=manifest.get("warnings", []),

@@ -102,7 +102,7 @@ def _conditions(parameters: Mapping[str, Any]) -> list[str]:
     """What a row, a user and an item had to fulfil."""
     found = []
     if parameters.get("threshold") is not None:
-        found.append(f"a value above {parameters['threshold']:g}, where there are values")
+        found.append(f"a value above {parameters['threshold']:g}")
     for key, text in (
         ("min_user_items", "users with at least {} items"),
         ("min_item_users", "items with at least {} users"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ def divide(request: Request, sources: Mapping[str, Source], ranks: Ranks, scratc
         return None
     source = next(iter(sources.values()))
     notes = [*_notes_of(source, request), *found.notes]
-    return replace(found, notes=notes, about=_about(source))
+    return replace(found, notes=notes, about=_about(source, request.positive_above(source.schema.kind)))
 
 
 def _remove(scratch: Path, seconds: float = 5.0) -> None:
@@ -94,10 +95,20 @@ def _notes_of(source: Source, request: Request) -> list[str]:
     return [n for n in source.schema.notes if uses_times or not n.startswith(f"column {source.schema.time!r}: ")]
 
 
-def _about(source: Source) -> dict[str, Any]:
+def _about(source: Source, threshold: float) -> dict[str, Any]:
+    """What the manifest says about a source.
+
+    Args:
+        threshold: that its values were compared with.
+    """
     schema = source.schema
+    has_threshold = schema.value is not None and math.isfinite(threshold)
     columns = {"user": schema.user, "item": schema.item, schema.kind: schema.value, "time": schema.time}
-    return {"columns": {role: name for role, name in columns.items() if name}, "time_unit": schema.time_unit}
+    return {
+        "columns": {role: name for role, name in columns.items() if name},
+        "time_unit": schema.time_unit,
+        "threshold": threshold if has_threshold else None,
+    }
 
 
 def _order(request: Request, source: Source) -> str:

@@ -201,7 +201,7 @@ class Request:
         for name in LATER_RULES:
             if not rules[name]:
                 del rules[name]
-        chosen = {"name": self.name, "threshold": self._threshold_parameter(), **rules}
+        chosen = {"name": self.name, **self._threshold_parameter(), **rules}
         if "held_out_users" in mine:
             chosen["held_out_users"] = self.held_out_users()
         if self.name in OWN_TABLES:
@@ -210,10 +210,15 @@ class Request:
             chosen["titles"] = store.sha256(self.titles)
         return chosen | ({"shape": asdict(self.shape)} if self.shape else {})
 
-    def _threshold_parameter(self) -> float | None:
-        if self.threshold is not None or self.rules.protocol != LEAVE_ONE_OUT:
-            return 3.5 if self.threshold is None else self.threshold
-        return None
+    def _threshold_parameter(self) -> dict[str, float | None]:
+        """The threshold, where it is known before the kind of the values is: the manifest's source has the one used."""
+        if self.threshold is None and self.name == "table":
+            return {}
+        return {"threshold": self.positive_above("rating") if self._has_threshold else None}
+
+    @property
+    def _has_threshold(self) -> bool:
+        return self.threshold is not None or self.rules.protocol != LEAVE_ONE_OUT
 
     def _columns(self) -> dict[str, Any]:
         """The columns and forms that were asked for; the usual names of earlier versions where none was."""

@@ -186,6 +186,8 @@ def _nothing_left(facts: Facts) -> str:
             f"no events left of {facts.rows_read} rows: {facts.rated_down:,} (user, item) pairs were rated above the "
             "threshold, and at or below it in a later row, which decides; lower --threshold"
         )
+    if facts.rows_left_out == facts.rows_read:
+        return f"no events left of {facts.rows_read} rows: none has an event that was asked for"
     return f"no events left of {facts.rows_read} rows; lower --threshold or check the rating column"
 
 

@@ -131,7 +131,7 @@ def test_the_text(tiny: Path) -> None:
         "              4 to 7             1  ########################################",
         "",
         "left out      30 rows read, 20 interactions kept",
-        "              kept: a value above 3.5, where there are values; users with at least 2 items",
+        "              kept: a value above 3.5; users with at least 2 items",
         "              2 rows of a user and item that another row replaces",
         "              2 interactions of held-out users with items that no training user has",
         "              cold items: 3",
@@ -260,3 +260,18 @@ def test_a_data_set_of_every_protocol(protocol: str, prepare: Any, tmp_path: Pat
     assert f"{len(rows)} rows read" in text
     assert "None" not in text
     assert ("a value above 3.5" in text) == (protocol != "leave-one-out")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [("plays", ["0", "1", "2"], "a value above 0"), ("clicked", ["true", "false", "true"], "a value above 0"),
+     ("rating", ["4", "5", "3"], "a value above 3.5"), ("note", ["a", "b", "c"], "kept: users with")],
+)  # fmt: skip
+def test_the_threshold_that_was_used_is_told(
+    column: str, values: list[str], expected: str, prepare: Any, tmp_path: Path
+) -> None:
+    """Counts and labels are compared with 0; the manifest said 3.5 of every table."""
+    rows = "".join(f"{u},{i},{values[(u + i) % 3]}\n" for u in range(30) for i in range(12))
+    (tmp_path / "r.csv").write_text(f"user,item,{column}\n{rows}")
+    data = prepare("table", "--raw", tmp_path / "r.csv", "--min-user-items", "2")
+    assert expected in str(data_prep.describe(data.folder))
