@@ -22,12 +22,16 @@ LIMIT_S = 120
 ENVIRONMENT = _environment({"PYTHONPATH": str(ROOT)})
 
 
+def undo_ignored_ctrl_c() -> None:
+    """Undo what a shell does for jobs in the background: their children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(folder: Path, *words: str) -> subprocess.Popen[str]:
     """The command, with errors and output as texts."""
     command = [sys.executable, "-m", "data_prep", "table", *words]
-    return subprocess.Popen(
-        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, preexec_fn=undo_ignored_ctrl_c, cwd=folder, env=ENVIRONMENT, text=True, **pipes)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +73,9 @@ def test_stopped_while_libraries_are_imported(tmp_path: Path) -> None:
         f"sys.exit(command.main(['table', '--raw', {str(raw)!r}, '--out', 'out']))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=LIMIT_S
-    )
+        [sys.executable, "-c", code], preexec_fn=undo_ignored_ctrl_c, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=LIMIT_S,
+    )  # fmt: skip
     assert (done.returncode, done.stderr.strip()) == (130, "interrupted; nothing was left behind")
     assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
 
