@@ -72,10 +72,8 @@ def test_stopped_while_libraries_are_imported(tmp_path: Path) -> None:
         "sys.meta_path.insert(0, finder)\n"
         f"sys.exit(command.main(['table', '--raw', {str(raw)!r}, '--out', 'out']))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], preexec_fn=undo_ignored_ctrl_c, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
-        timeout=LIMIT_S,
-    )  # fmt: skip
+    pipes = {"env": ENVIRONMENT, "capture_output": True, "text": True, "timeout": LIMIT_S}
+    done = subprocess.run([sys.executable, "-c", code], preexec_fn=undo_ignored_ctrl_c, cwd=tmp_path, **pipes)
     assert (done.returncode, done.stderr.strip()) == (130, "interrupted; nothing was left behind")
     assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
 
