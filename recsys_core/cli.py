@@ -147,7 +147,7 @@ def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
     check_same_data(data.fingerprint, world)  # before a model of another size is made
     if config.view:
         _say_view(config, world)
-    kind = spec.model_class()
+    kind = spec.model_class(config.preset)
     components = {name: getattr(config, name) for name in kind.configs}
     return data, kind(data, preset=config.preset or None, seed=config.training.seed, **components)
 

@@ -251,6 +251,8 @@ class Preset:
     config: Any
     about: str
     """A sentence that fits on a line of `--help`; then command, machine, duration, and the number to expect."""
+    model: str = ""
+    """MODULE:CLASS of its `Recommender`; "" for the first model of the family."""
 
     @property
     def summary(self) -> str:
@@ -265,7 +267,7 @@ class ModelSpec:
     family: str
     """Name of the Python package."""
     model: str
-    """MODULE:CLASS of its `Recommender`."""
+    """MODULE:CLASS of its first `Recommender`; a preset of another one names it."""
     description: str
     """First lines of `--help`."""
     presets: Mapping[str, Preset]
@@ -273,9 +275,13 @@ class ModelSpec:
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Settings of earlier versions -> their names today."""
 
-    def model_class(self) -> Any:
-        """The `Recommender` of the family; imports its module, and TensorFlow with it."""
-        module, _, name = self.model.partition(":")
+    def preset(self, name: str | None) -> Preset:
+        """A preset by name; the first one where there is none of this name, as in runs of earlier versions."""
+        return self.presets.get(name or "", next(iter(self.presets.values())))
+
+    def model_class(self, preset: str | None = None) -> Any:
+        """The `Recommender` of a preset; imports its module, and TensorFlow with it."""
+        module, _, name = (self.preset(preset).model or self.model).partition(":")
         return getattr(import_module(module), name)
 
 

@@ -95,10 +95,10 @@ def _of_preset(base: C, preset: Any, name: str) -> C:
     known = base.PRESETS  # type: ignore[attr-defined]
     if preset not in known:
         raise ValueError(f"{name}: unknown preset {preset!r}, known are: {', '.join(known)}")
-    config = known[preset].config
-    components = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    components = {key: value for key, value in components.items() if dataclasses.is_dataclass(value)}
-    return dataclasses.replace(base, preset=preset, **components)  # type: ignore[type-var]
+    config = known[preset].config  # of another class than `base`, where it is of another model
+    values = {f.name: getattr(base, f.name) for f in dataclasses.fields(config)}
+    own = {key: value for key, value in values.items() if not dataclasses.is_dataclass(value)}
+    return dataclasses.replace(config, **own | {"preset": preset})
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) ->
     run = run_manifest.read(folder, "--resume", spec.family, spec.renamed)
     if run.data is None:
         raise ValueError(f"--resume: {folder} was trained on a data set in memory; go on from Python, fit(resume=True)")
-    base = dataclasses.replace(next(iter(spec.presets.values())).config, data=Path(), run_dir=folder)
+    base = dataclasses.replace(spec.preset(run.config.get("preset")).config, data=Path(), run_dir=folder)
     own = dataclasses.replace(from_plain(run.config, base, str(folder)), run_dir=folder.absolute())
     if early.config is not None:
         changed = dataclasses.replace(from_yaml(early.config, own, spec.renamed), run_dir=own.run_dir)

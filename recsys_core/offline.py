@@ -52,7 +52,7 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
     if args.split not in SPLITS:
         raise UserError(f"unknown --split {args.split!r}, known are: {', '.join(SPLITS)}")
     run = run_manifest.read(args.run_dir, "--run-dir", spec.family, spec.renamed)
-    base = replace(next(iter(spec.presets.values())).config, data=Path(), run_dir=args.run_dir)
+    base = replace(spec.preset(run.config.get("preset")).config, data=Path(), run_dir=args.run_dir)
     stored = {name: value for name, value in run.config.items() if value is not None}
     config = replace(flags.from_plain(stored, base, str(args.run_dir)), run_dir=args.run_dir)
     evaluation = config.evaluation
@@ -99,7 +99,7 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
         UserError: the run has no best checkpoint, or the data set is damaged, another one, or has other ids.
     """
     config = asked.config
-    kind = spec.model_class()
+    kind = spec.model_class(config.preset)
     folder = asked.other_data or asked.own_data
     assert folder is not None, "request found a data set"
     world.run_on_rank0(lambda: verify_integrity(folder))
