@@ -132,7 +132,10 @@ class VampVae(Autoencoder):
         return of[0] + draws * tf.exp(0.5 * of[1])
 
     def _log_prior(self, z2: tf.Tensor) -> tf.Tensor:
-        """[B] log-density of z2 [B, L] under the mean of q(z2|u) over the pseudo-inputs u; no array [B, C, L] is made."""
+        """[B] log-density of z2 [B, L] under the mean of q(z2|u) over the pseudo-inputs u.
+
+        No array [B, C, L] is made.
+        """
         kernel, bias = self.first
         half = kernel.shape[1] // 2
         inputs = tf.math.l2_normalize(tf.clip_by_value(self.pseudo, 0.0, 1.0), axis=1, epsilon=1e-12)
