@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recsys_core.baselines.base import Baseline
     from recsys_core.baselines.bpr import Bpr
     from recsys_core.baselines.ease import Ease
     from recsys_core.baselines.edlae import Edlae
     from recsys_core.baselines.ials import Ials
     from recsys_core.baselines.itemknn import ItemKnn
     from recsys_core.baselines.popularity import Popularity
-    from recsys_core.model import Recommender
 
 __all__ = [
     "KNOWN",
@@ -71,6 +71,14 @@ def check_names(names: Iterable[str]) -> None:
             raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(KNOWN)}")
 
 
+def missing_library(name: str) -> str:
+    """A line about the library that a known baseline needs, with the command that installs it; "" if nothing lacks."""
+    library = KNOWN[name].library
+    if not library or find_spec(library) is not None:
+        return ""
+    return f"{name} needs the library {library}, which is not installed; install it with: {INSTALL}"
+
+
 def check_installed(names: Iterable[str]) -> None:
     """Refuse baselines whose library is not installed.
 
@@ -79,12 +87,11 @@ def check_installed(names: Iterable[str]) -> None:
     """
     check_names(names := tuple(names))
     for name in names:
-        library = KNOWN[name].library
-        if library and find_spec(library) is None:
-            raise ValueError(f"{name} needs the library {library}, which is not installed; install it with: {INSTALL}")
+        if lacking := missing_library(name):
+            raise ValueError(lacking)
 
 
-def baseline(name: str) -> type[Recommender]:
+def baseline(name: str) -> type[Baseline]:
     """The class of a baseline; imports its module, and TensorFlow with it.
 
     Raises:

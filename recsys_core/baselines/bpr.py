@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recsys_core.baselines.iterated import IteratedBaseline
+from recsys_core.baselines.base import Baseline
 from recsys_core.baselines.library import implicit, writable
 from recsys_core.input.batches import Histories, rows_of
 from recsys_core.sparse_products import sparse_product
@@ -43,7 +43,7 @@ class BprConfig:
             raise ValueError(f"threads is {self.threads}, expected a whole number from 0")
 
 
-class Bpr(IteratedBaseline):
+class Bpr(Baseline):
     """BPR: a user's vector is the mean of the vectors of its items, so new users are served as others are.
 
     The vectors that the library fits to training users are dropped. They rank held-out items of these users worse than
@@ -52,6 +52,7 @@ class Bpr(IteratedBaseline):
 
     family = "bpr"
     configs = {"model": BprConfig}
+    grid = {"regularization": (0.003, 0.01, 0.03), "factors": (32, 64, 128)}
 
     def allocate(self) -> None:
         shape = [self.n_items, self.settings["model"].factors]

@@ -30,6 +30,7 @@ class Ease(LinearItemModel):
 
     family = "ease"
     configs = {"model": EaseConfig}
+    grid = {"regularization": (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)}
 
     def penalty(self, counts: npt.NDArray[np.int64]) -> Penalty:
         del counts

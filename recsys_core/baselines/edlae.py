@@ -37,6 +37,7 @@ class Edlae(LinearItemModel):
 
     family = "edlae"
     configs = {"model": EdlaeConfig}
+    grid = {"regularization": (30.0, 100.0, 300.0, 1000.0), "dropout": (0.25, 0.33, 0.5, 0.6)}
 
     def penalty(self, counts: npt.NDArray[np.int64]) -> Penalty:
         settings = self.settings["model"]

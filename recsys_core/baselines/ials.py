@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_core.baselines import normal_equations
-from recsys_core.baselines.iterated import IteratedBaseline
+from recsys_core.baselines.base import Baseline
 from recsys_core.input.batches import Histories, rows_of
 from recsys_core.matrices import csr_from_scipy
 from recsys_core.sparse_products import sparse_product
@@ -47,7 +47,7 @@ class IalsConfig:
             raise ValueError(f"exponent is {self.exponent}, expected a number from 0 to 1")
 
 
-class Ials(IteratedBaseline):
+class Ials(Baseline):
     """iALS: a user's vector is the least-squares solution of its history, so new users are served as others are.
 
     Only the items' vectors are parameters: a user's vector of the training is the solution of its training items.
@@ -55,6 +55,7 @@ class Ials(IteratedBaseline):
 
     family = "ials"
     configs = {"model": IalsConfig}
+    grid = {"regularization": (0.001, 0.003, 0.007, 0.015, 0.03), "unobserved_weight": (0.1, 0.3, 1.0)}
 
     def allocate(self) -> None:
         shape = [self.n_items, self.settings["model"].factors]

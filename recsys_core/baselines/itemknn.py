@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from recsys_core.baselines.base import Baseline
 from recsys_core.baselines.library import implicit, writable
 from recsys_core.input.batches import Histories, rows_of
-from recsys_core.model import Recommender
 
 SIMILARITIES = ("cosine", "tfidf", "bm25")
 
@@ -35,7 +35,7 @@ class ItemKnnConfig:
             raise ValueError(f"unknown similarity {self.similarity!r}, known are: {', '.join(SIMILARITIES)}")
 
 
-class ItemKnn(Recommender):
+class ItemKnn(Baseline):
     """ItemKNN: the score of an item is the sum of its similarities to those items of the history whose neighbour it is.
 
     The neighbours are kept as lists, so that the memory grows with the items, not with their square.
@@ -43,7 +43,7 @@ class ItemKnn(Recommender):
 
     family = "itemknn"
     configs = {"model": ItemKnnConfig}
-    is_closed_form = True
+    grid = {"similarity": SIMILARITIES, "neighbours": (20, 50, 100, 200, 500)}
 
     def allocate(self) -> None:
         shape = [self.n_items, min(self.settings["model"].neighbours, self.n_items)]

@@ -10,15 +10,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys_core.baselines import gram
+from recsys_core.baselines.base import Baseline
 from recsys_core.input.batches import Histories, rows_of
-from recsys_core.model import Recommender
 from recsys_core.sparse_products import sparse_product
 
 
-class LinearItemModel(Recommender):
+class LinearItemModel(Baseline):
     """Weights [I, I] in closed form; a model says by `penalty` how they are regularised."""
-
-    is_closed_form = True
 
     def penalty(self, counts: npt.NDArray[np.int64]) -> gram.Penalty:
         """What is added to the diagonal of XᵀX, from the number of training users [I] of each item."""
@@ -40,8 +38,20 @@ class LinearItemModel(Recommender):
             weights = gram.device_weights(train, penalty)
         else:
             gram.require_memory(self.family, gram.solve_bytes(train), self.n_items)
-            weights = gram.weights_of_gram(gram.gram_matrix(train), penalty)
+            weights = gram.weights_of_gram(self._gram(), penalty)
         self.hold(weights)
+
+    def _gram(self) -> npt.NDArray[np.float32]:
+        """XᵀX to be overwritten; a copy of that which another model keeps."""
+        if "gram" in self.cache:
+            return np.array(self.cache["gram"])
+        return gram.gram_matrix(self.data.train)
+
+    def take_over(self, other: Baseline) -> None:
+        """Use the XᵀX of another model, so that only the factorisation is computed. It is a fourth matrix in memory."""
+        if "gram" not in other.cache:
+            other.cache["gram"] = gram.gram_matrix(self.data.train)
+        self.cache["gram"] = other.cache["gram"]
 
     def hold(self, weights: npt.NDArray[np.float32] | tf.Tensor) -> None:
         """Take weights [I, I] as the parameters."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from recsys_core.baselines.base import Baseline
 from recsys_core.input.batches import Histories
-from recsys_core.model import Recommender
 
 
-class Popularity(Recommender):
+class Popularity(Baseline):
     """Recommends to every user the items that most training users have."""
 
     family = "popularity"
-    is_closed_form = True
 
     def allocate(self) -> None:
         self.counts = tf.Variable(tf.zeros([self.n_items]), name="counts")

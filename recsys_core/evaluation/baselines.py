@@ -8,7 +8,6 @@ from typing import Any
 
 from recsys_core.baselines import KNOWN, baseline
 from recsys_core.baselines.ease import Ease, EaseConfig, ease_weights
-from recsys_core.baselines.iterated import IteratedBaseline
 from recsys_core.baselines.popularity import Popularity
 from recsys_core.baselines.reporting import Lines
 from recsys_core.dataset import Dataset
@@ -44,8 +43,7 @@ def evaluate(
 
     def evaluated(name: str) -> dict[str, Evaluation]:
         model = baseline(name)(data, **settings.get(name, {}))
-        if isinstance(model, IteratedBaseline):
-            model.report = Lines(f"fitting {name}", say)
+        model.report = Lines(f"fitting {name}", say)
         model.solve()
         return {split: e.without_ranks().evaluate(model) for split, e in evaluators.items()}
 
