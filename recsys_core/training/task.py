@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -274,14 +274,19 @@ class TrainTask:
         """ "valid" and "test" -> the model, as it is, on these users."""
         return {split: evaluator.evaluate(self.model) for split, evaluator in self._final_evaluators.items()}
 
-    def evaluate_baselines(self) -> dict[str, dict[str, Evaluation]]:
-        """Baseline -> split -> evaluation."""
+    def evaluate_baselines(self, say: Callable[[str], None]) -> dict[str, dict[str, Evaluation]]:
+        """Baseline -> split -> evaluation.
+
+        Args:
+            say: told how far a long fit is, in lines.
+        """
         return baselines.evaluate(
             self.criteria.baselines,
             self.data,
             self._final_evaluators,
             ease_regularization=self.settings.evaluation.ease_regularization,
             world=self._world,
+            say=say,
         )
 
     def check_learnt(self, state: TrainState) -> None:

@@ -279,7 +279,7 @@ class Trainer:
     def _evaluate_baselines(self, task: TrainTask) -> Baselines:
         with self._durations.of("baselines"):
             self.announce(f"evaluating baselines: {', '.join(task.criteria.baselines)} ...")
-            return task.evaluate_baselines()
+            return task.evaluate_baselines(self.announce)
 
     def _all_callbacks(self, task: TrainTask, state: TrainState, baselines: Baselines) -> Callbacks:
         """The standard callbacks in the order in which they are called, then the user's."""
