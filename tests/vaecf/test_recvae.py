@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from recsys_core.input import noise
 from recsys_core.input.batches import Batch, Histories
 from recsys_core.seeding import key64
 from recsys_core.training.callbacks import Callback
+from recsys_core.training.state import TrainState
 from vaecf.recvae import Encoder, RecVae
 
 ITEMS, LATENT = 17, 3
 SMALL = {"hidden": (6, 6, 6), "latent": LATENT}
+NO_EXPORT = {"gate": ("ndcg@100>=1",)}
 
 
 def model(**settings: object) -> RecVae:
@@ -119,7 +122,7 @@ def test_encoder_and_decoder_take_turns(tiny_data: Path, tmp_path: Path) -> None
     data = Dataset.open(tiny_data)
     made = RecVae(data, **SMALL, encoder_epochs=2)
     watch = Watch(made)
-    Trainer(tmp_path / "run", epochs=6, evaluate_every=1, callbacks=[watch]).fit(made, data)
+    Trainer(tmp_path / "run", epochs=6, evaluate_every=1, callbacks=[watch], **NO_EXPORT).fit(made, data)
     changed = [
         tuple((a != b).any() for a, b in zip(x, y, strict=True))
         for x, y in zip(watch.seen, watch.seen[1:], strict=False)
@@ -133,7 +136,7 @@ def test_without_turns_all_is_trained_together(tiny_data: Path, tmp_path: Path) 
     data = Dataset.open(tiny_data)
     made = RecVae(data, **SMALL, encoder_epochs=0)
     watch = Watch(made)
-    Trainer(tmp_path / "run", epochs=2, evaluate_every=1, callbacks=[watch]).fit(made, data)
+    Trainer(tmp_path / "run", epochs=2, evaluate_every=1, callbacks=[watch], **NO_EXPORT).fit(made, data)
     assert all((a != b).any() for a, b in zip(watch.seen[0][:2], watch.seen[1][:2], strict=True))
     assert (watch.seen[2][2] == watch.seen[1][0]).all()  # as the second epoch began
 
@@ -151,3 +154,32 @@ def test_without_turns_all_is_trained_together(tiny_data: Path, tmp_path: Path) 
 def test_settings_that_cannot_be_used(setting: dict, message: str) -> None:
     with pytest.raises(UserError, match="^" + re.escape(message)):
         RecVae(Dataset.empty(1, ITEMS), **{**SMALL, **setting})
+
+
+class StopAfter(Callback):
+    """Asks a trainer to stop after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.trainer = steps, None
+
+    def on_steps(self, state: TrainState, values: Mapping[str, float]) -> None:
+        if state.step >= self.steps:
+            self.trainer.stop.received = True
+
+
+def test_a_resumed_run_equals_one_that_was_never_stopped(tiny_data: Path, tmp_path: Path) -> None:
+    """Stopped where a turn of the decoder begins, and within one."""
+    data = Dataset.open(tiny_data)
+    settings = {"epochs": 3, "evaluate_every": 2, "batch_size": 216, "steps_per_call": 1, **NO_EXPORT}
+    whole = RecVae(data, **SMALL, encoder_epochs=2)
+    Trainer(tmp_path / "whole", **settings).fit(whole, data)
+    per_epoch = whole.steps_per_epoch(Trainer(**settings).settings(whole).training)
+    assert per_epoch > 1
+    for steps in (2 * per_epoch, 2 * per_epoch + 1):
+        run, stop = tmp_path / f"stopped-{steps}", StopAfter(steps)
+        stop.trainer = Trainer(run, callbacks=[stop], **settings)
+        assert not stop.trainer.fit(RecVae(data, **SMALL, encoder_epochs=2), data).complete
+        resumed = RecVae(data, **SMALL, encoder_epochs=2)
+        assert Trainer(run, **settings).fit(resumed, data, resume=True).complete
+        for a, b in zip(resumed.parameters, whole.parameters, strict=True):
+            assert (a.numpy() == b.numpy()).all()
