@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from recsys_core import numerics
 from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
 from recsys_core.dataset import Dataset
@@ -120,7 +122,7 @@ class TrainTask:
         )
         self.train_step = self._make_step(training)
         self._averages = (
-            Averages(model.parameters, training.average) if training.average and not model.is_closed_form else None
+            Averages(self._trained(), training.average) if training.average and not model.is_closed_form else None
         )
         self.checkpoints = Checkpoints(
             run_dir / "checkpoints",
@@ -136,6 +138,11 @@ class TrainTask:
         self._final_evaluators = {"valid": final, "test": final.of(data.held_out("test"))}
         same = wanted.metrics == wanted.final_metrics  # then one graph less is made
         self._evaluator = final if same else self._make_evaluator("valid", wanted.metrics)
+
+    def _trained(self) -> list[tf.Variable]:
+        """The parameters that some phase trains, in the model's order."""
+        trained = {variable.ref() for phase in self.model.phases for variable in phase.parameters}
+        return [variable for variable in self.model.parameters if variable.ref() in trained]
 
     def _make_step(self, training: TrainingConfig) -> TrainStep | Alternation:
         """The training step; with a closed form one without parameters, with several phases one for each."""
