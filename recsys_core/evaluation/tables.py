@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from recsys_core.evaluation.evaluator import Estimate, Evaluation
-from recsys_core.evaluation.gate import Verdict
+from recsys_core.evaluation.gate import DIFFERENCE, Verdict
+from recsys_core.evaluation.metric_names import LOWER_IS_BETTER
+from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.paired import CONFIDENCE, FEW_USERS
+from recsys_core.evaluation.result import Estimate, Evaluation
+
+CHOSEN = (
+    "note: the best epoch was chosen by the same users, so these values are a little high; the test users chose nothing"
+)
+"""Said below the gate of a run whose epoch was chosen (docs/evaluation.md says how much too high they are)."""
 
 
 def _cell(estimate: Estimate) -> str:
@@ -20,7 +28,9 @@ def result_table(model: Evaluation, baselines: Mapping[str, Evaluation]) -> str:
     rows = []
     for name, estimate in model.metrics.items():
         base = baselines["popularity"].metrics[name].mean
-        gain = f"{estimate.mean / base - 1:+.0%}" if base > 0 else "-"
+        gain = (
+            f"{estimate.mean / base - 1:+.0%}" if base > 0 and parse_metric(name).name not in LOWER_IS_BETTER else "-"
+        )
         rows.append([name, _cell(estimate), *(_cell(b.metrics[name]) for b in baselines.values()), gain])
     headers = ["metric", "model", *baselines, "gain over popularity"]
     left_out = model.users_without_relevant
@@ -28,9 +38,28 @@ def result_table(model: Evaluation, baselines: Mapping[str, Evaluation]) -> str:
     return tabulate(rows, headers, disable_numparse=True) + "\n" + note
 
 
-def gate_lines(verdicts: Sequence[Verdict]) -> str:
-    """One line a condition."""
-    return "\n".join(
-        f"gate {'passed' if v.passed else 'MISSED'}: {v.condition}: {v.reached:.4f} reached, {v.wanted:.4f} wanted"
-        for v in verdicts
-    )
+def gate_lines(verdicts: Sequence[Verdict], chosen_on_them: bool = False) -> str:
+    """One line a condition, and what a reader of the intervals has to know."""
+    lines = [f"gate {'passed' if v.passed else 'MISSED'}: {v.condition}: {_reached(v)}" for v in verdicts]
+    fewest = min((v.users for v in verdicts if v.users is not None), default=FEW_USERS)
+    if fewest < FEW_USERS:
+        lines.append(f"note: {fewest} users; below {FEW_USERS} such an interval is rough")
+    if chosen_on_them:
+        lines.append(CHOSEN)
+    return "\n".join(lines)
+
+
+def _reached(v: Verdict) -> str:
+    """What a condition wants, and what was reached, with the interval that decided."""
+    figures = f"{v.reached:.4f} reached, {v.wanted:.4f} wanted"
+    if v.users is None:
+        return figures
+    if v.low is None or v.high is None:
+        return f"{figures}; no interval of {v.users} user{'s' if v.users != 1 else ''}"
+    if v.interval_of == DIFFERENCE:
+        verb = "lies" if v.passed else "does not lie"
+        return (
+            f"{figures}; the {CONFIDENCE:.0%} interval of the difference, {v.low:+.4f} to {v.high:+.4f}, {verb} above 0"
+        )
+    verb = "is" if v.passed else "is not"
+    return f"{figures}; the {CONFIDENCE:.0%} interval {v.low:.4f} to {v.high:.4f} {verb} at least that"
