@@ -148,8 +148,7 @@ class EvaluationConfig:
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
     """Conditions on the validation set: ndcg@100:0.42 (at least), ndcg@100:1.1xpopularity (above a baseline; the
-    default) or ndcg@100:ease-0.002; the lower end of the 95 % interval decides. The signs >=, > and * need quotes:
-    "ndcg@100>=0.42", "ndcg@100>1.1*popularity"."""
+    default) or ndcg@100:ease-0.002; the lower end of the 95 % interval decides. The signs >=, > and * need quotes."""
     target: str = ""
     """Stop as soon as validation reaches this, as ndcg@100:0.42 (or in quotes "ndcg@100>=0.42"), and report the
     time it took."""

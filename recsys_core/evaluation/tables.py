@@ -43,10 +43,14 @@ def gate_lines(verdicts: Sequence[Verdict], chosen_on_them: bool = False) -> str
     lines = [f"gate {'passed' if v.passed else 'MISSED'}: {v.condition}: {_reached(v)}" for v in verdicts]
     fewest = min((v.users for v in verdicts if v.users is not None), default=FEW_USERS)
     if fewest < FEW_USERS:
-        lines.append(f"note: {fewest} users; below {FEW_USERS} such an interval is rough")
+        lines.append(f"note: {_users(fewest)}; below {FEW_USERS} such an interval is rough")
     if chosen_on_them:
         lines.append(CHOSEN)
     return "\n".join(lines)
+
+
+def _users(count: int) -> str:
+    return f"{count} user{'s' if count != 1 else ''}"
 
 
 def _reached(v: Verdict) -> str:
@@ -55,7 +59,7 @@ def _reached(v: Verdict) -> str:
     if v.users is None:
         return figures
     if v.low is None or v.high is None:
-        return f"{figures}; no interval of {v.users} user{'s' if v.users != 1 else ''}"
+        return f"{figures}; no interval of {_users(v.users)}"
     if v.interval_of == DIFFERENCE:
         verb = "lies" if v.passed else "does not lie"
         return (
