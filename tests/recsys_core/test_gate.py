@@ -77,10 +77,7 @@ def test_a_baseline_is_judged_by_the_paired_interval() -> None:
     assert (verdict.low, verdict.high) == (pytest.approx(0.02), pytest.approx(0.02))
     opposed = judge(condition, reached(0.52, 0.5), {"popularity": reached(0.5, -0.5)})[0]
     assert not opposed.passed  # the difference is 0.02, and alternates by 1 around it
-    assert (opposed.low, opposed.high) == (
-        pytest.approx(0.02 - MARGIN, abs=1e-6),
-        pytest.approx(0.02 + MARGIN, abs=1e-6),
-    )
+    assert (opposed.low, opposed.high) == pytest.approx((0.02 - MARGIN, 0.02 + MARGIN), abs=1e-6)
 
 
 def test_a_factor_and_a_margin_are_in_the_interval() -> None:
@@ -230,9 +227,7 @@ def test_a_condition_that_the_shell_has_cut(words: str, file: str, answer: str, 
 
 
 @pytest.mark.parametrize("other", ["", "ndcg@100", "ndcg@100:1.1", "1.1*popularity"])
-@pytest.mark.parametrize(
-    "form", ["ndcg@100:1.1xpopularity", "ndcg@100:1.1*popularity", "ndcg@100:0.4", "ndcg@100:popularity-0.1"]
-)
+@pytest.mark.parametrize("form", ["ndcg@100:1.1xpopularity", "ndcg@100:1.1*popularity", "ndcg@100:popularity-0.1"])
 def test_bash_leaves_the_forms_with_a_colon_alone(form: str, other: str, tmp_path: Path) -> None:
     if other:
         (tmp_path / other).touch()
