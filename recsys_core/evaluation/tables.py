@@ -59,11 +59,8 @@ def _reached(v: Verdict) -> str:
     if v.users is None:
         return figures
     if v.low is None or v.high is None:
-        return f"{figures}; no interval of {_users(v.users)}"
-    if v.interval_of == DIFFERENCE:
-        verb = "lies" if v.passed else "does not lie"
-        return (
-            f"{figures}; the {CONFIDENCE:.0%} interval of the difference, {v.low:+.4f} to {v.high:+.4f}, {verb} above 0"
-        )
-    verb = "is" if v.passed else "is not"
-    return f"{figures}; the {CONFIDENCE:.0%} interval {v.low:.4f} to {v.high:.4f} {verb} at least that"
+        return f"{figures}, no interval of {_users(v.users)}"
+    sign, of = ("+", " of the difference") if v.interval_of == DIFFERENCE else ("", "")
+    interval = f"{CONFIDENCE * 100:g} % interval{of} {v.low:{sign}.4f} to {v.high:{sign}.4f}"
+    unsure = not v.passed and v.reached > v.wanted
+    return f"{figures}, {interval}" + (f": {_users(v.users)} are too few to be sure" if unsure else "")

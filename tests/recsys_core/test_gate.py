@@ -132,15 +132,15 @@ def test_the_lines_show_the_interval() -> None:
     conditions = [parse_condition(t) for t in ("ndcg@100>=0.3", "ndcg@100>=0.4", "ndcg@100>popularity")]
     verdicts = judge(conditions, reached(0.5, 1.0), {"popularity": reached(0.2, 1.0)})
     assert gate_lines(verdicts).splitlines() == [
-        "gate passed: ndcg@100>=0.3: 0.5000 reached, 0.3000 wanted; the 95% interval 0.3006 to 0.6994 is at least that",
-        "gate MISSED: ndcg@100>=0.4: 0.5000 reached, 0.4000 wanted; the 95% interval 0.3006 to 0.6994 is not at least "
-        "that",
-        "gate passed: ndcg@100>popularity: 0.5000 reached, 0.2000 wanted; the 95% interval of the difference, +0.3000 "
-        "to +0.3000, lies above 0",
+        "gate passed: ndcg@100>=0.3: 0.5000 reached, 0.3000 wanted, 95 % interval 0.3006 to 0.6994",
+        "gate MISSED: ndcg@100>=0.4: 0.5000 reached, 0.4000 wanted, 95 % interval 0.3006 to 0.6994: 100 users are too "
+        "few to be sure",
+        "gate passed: ndcg@100>popularity: 0.5000 reached, 0.2000 wanted, 95 % interval of the difference +0.3000 to "
+        "+0.3000",
     ]
     assert gate_lines(verdicts, True).splitlines()[3:] == [CHOSEN]
     assert gate_lines(judge(conditions[:1], few(0.9), {})).splitlines() == [
-        "gate MISSED: ndcg@100>=0.3: 0.9000 reached, 0.3000 wanted; no interval of 1 user",
+        "gate MISSED: ndcg@100>=0.3: 0.9000 reached, 0.3000 wanted, no interval of 1 user",
         "note: 1 user; below 30 such an interval is rough",
     ]
 
