@@ -128,7 +128,7 @@ def text(found: Comparison) -> str:
     """The comparison as a table with a line on how to read it."""
     from tabulate import tabulate
 
-    share = f"{found.confidence:.0%}" if found.confidence >= 0.5 else f"{found.confidence:g}"
+    share = f"{100 * found.confidence:g} %"
     rows = []
     for name, row in found.table.iterrows():
         means = [name, f"{row['mean']:.4f} ± {row['standard_error']:.4f}"]

@@ -60,7 +60,7 @@ def difference_figure(table: pd.DataFrame, reference: str, metric: str, confiden
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), list(rows.index))
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel(f"{metric}: difference to {reference}, with {confidence:.0%} interval")
+    axes.set_xlabel(f"{metric}: difference to {reference}, with {100 * confidence:g} % interval")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", linewidth=0.4, alpha=0.6)
     names = {BETTER: "higher", WORSE: "lower", UNDECIDED: "interval holds 0"}
