@@ -90,8 +90,8 @@ def test_a_third_model_is_trained_to_a_verdict(data: Dataset, tmp_path: Path, ca
     assert witness.ended == 1
     assert capsys.readouterr() == ("", "")  # a library call prints nothing
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "run.json", "config.yaml", "metrics.jsonl", "tensorboard", "curves.png", "checkpoints", "result.json", "per_user.parquet",
-        "export",
+        "run.json", "config.yaml", "metrics.jsonl", "tensorboard", "curves.png", "checkpoints", "result.json",
+        "per_user.parquet", "export",
     }  # fmt: skip
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert manifest["family"] == "examples.linear_autoencoder"
