@@ -161,8 +161,8 @@ class NcfEvaluationConfig(EvaluationConfig):
     primary: str = "hr@10"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
-    """Conditions on the validation items: hr@10:0.68 (at least) or hr@10:1.1xpopularity (above a baseline; the
-    default). The signs >=, > and * need quotes: "hr@10>=0.68", "hr@10>1.1*popularity"."""
+    """Conditions on the validation items: hr@10:0.68 (at least), hr@10:1.1xpopularity (above a baseline; the default)
+    or hr@10:ease-0.002; the lower end of the 95 % interval decides. The signs >=, > and * need quotes."""
     target: str = ""
     """Stop as soon as validation reaches this, as hr@10:0.68 (or in quotes "hr@10>=0.68"), and report the time it
     took."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from recsys_core.baselines import KNOWN
 from recsys_core.config import ModelSpec
 from recsys_core.errors import SharedExit, UserError
+from recsys_core.evaluation.metric_names import METRIC_NAMES
 from recsys_core.parser import CommandParser
 from recsys_core.training.durations import Durations
 from recsys_core.training.stop_signal import StopSignal
@@ -178,8 +179,8 @@ def _evaluate_parser(spec: ModelSpec) -> CommandParser:
         "--metrics",
         nargs="+",
         metavar="NAME@K",
-        help="NAME is one of ndcg, recall, uncapped-recall, map, precision, hr, coverage; /all after it ranks the "
-        "whole catalogue, /sampled given candidates (default: those of the run)",
+        help=f"NAME is one of {', '.join(METRIC_NAMES)}; auc has no @K; /all after it ranks the whole catalogue, "
+        "/sampled given candidates (default: those of the run)",
     )
     parser.add_argument(
         "--baselines",
@@ -188,6 +189,9 @@ def _evaluate_parser(spec: ModelSpec) -> CommandParser:
         help=f"besides popularity: {', '.join(n for n in KNOWN if n != 'popularity')} (default: those of the run)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    parser.add_argument(
+        "--per-user", type=Path, metavar="FILE", help="write the values of each user there, for recsys_core.compare"
+    )
     return parser
 
 

@@ -140,15 +140,15 @@ class EvaluationConfig:
     """The protocol of a metric that names none."""
 
     metrics: tuple[str, ...] = ("ndcg@100", "recall@20", "recall@50")
-    """NAME@K with NAME one of ndcg, recall, uncapped-recall, map, precision, hr, coverage; NAME@K/sampled among given
-    candidates."""
+    """NAME@K with NAME one of ndcg, recall, uncapped-recall, map, mrr, precision, hr, coverage, or auc without @K;
+    NAME@K/sampled among given candidates. More names: docs/evaluation.md."""
     final_metrics: tuple[str, ...] = ()
     """Measured besides on the best checkpoint, once."""
     primary: str = "ndcg@100"
     """The metric that decides which checkpoint is best."""
     gate: tuple[str, ...] = ()
-    """Conditions on the validation set: ndcg@100:0.42 (at least) or ndcg@100:1.1xpopularity (above a baseline; the
-    default). The signs >=, > and * need quotes: "ndcg@100>=0.42", "ndcg@100>1.1*popularity"."""
+    """Conditions on the validation set: ndcg@100:0.42 (at least), ndcg@100:1.1xpopularity (above a baseline; the
+    default) or ndcg@100:ease-0.002; the lower end of the 95 % interval decides. The signs >=, > and * need quotes."""
     target: str = ""
     """Stop as soon as validation reaches this, as ndcg@100:0.42 (or in quotes "ndcg@100>=0.42"), and report the
     time it took."""

@@ -14,7 +14,7 @@ from recsys_core.baselines import check_installed
 from recsys_core.config import ModelSpec, check
 from recsys_core.dataset import SPLITS, Dataset, verify_integrity
 from recsys_core.errors import UserError
-from recsys_core.evaluation import baselines
+from recsys_core.evaluation import baselines, user_values
 from recsys_core.evaluation.criteria import criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.tables import result_table
@@ -38,6 +38,8 @@ class EvaluateRequest:
     other_data: Path | None
     split: str
     json: Path | None
+    per_user: Path | None
+    """Where the values of each user are written."""
     items: str | None
     """`Dataset.item_digest` of the run's data set; None where it has to be read."""
     users: str | None
@@ -75,27 +77,33 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
         other_data=args.data,
         split=args.split,
         json=args.json,
+        per_user=args.per_user,
         items=run.items,
         users=run.users,
     )
 
 
 def evaluate_command(spec: ModelSpec, asked: EvaluateRequest, world: World) -> None:
-    """Evaluate, print the table, write the JSON file."""
-    model, found = evaluate(spec, asked, world)
+    """Evaluate, print the table, write the JSON file and the values of the users."""
+    data, model, found = evaluate(spec, asked, world)
 
     def report() -> None:
         print(result_table(model, found))
+        if asked.per_user is not None:
+            table = user_values.user_table(data, {asked.split: {user_values.MODEL: model, **found}})
+            user_values.write(asked.per_user, table, data)
         if asked.json is not None:
-            data = str(asked.other_data or asked.own_data)
-            content = {"split": asked.split, "data_set": data, "model": model.as_json()}
+            folder = str(asked.other_data or asked.own_data)
+            content = {"split": asked.split, "data_set": folder, "model": model.as_json()}
             write_json(asked.json, content | {"baselines": {n: b.as_json() for n, b in found.items()}})
 
     world.run_on_rank0(report)
 
 
-def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Evaluation, dict[str, Evaluation]]:
-    """Evaluate the best checkpoint, and the baselines of the data set's training users.
+def evaluate(
+    spec: ModelSpec, asked: EvaluateRequest, world: World
+) -> tuple[Dataset, Evaluation, dict[str, Evaluation]]:
+    """The data set, the evaluation of the best checkpoint on it, and those of the baselines of its training users.
 
     Raises:
         UserError: the run has no best checkpoint, or the data set is damaged, another one, or has other ids.
@@ -125,6 +133,7 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
         n_items=data.n_items,
         block_size=config.evaluation.evaluation_block,
         device_bytes=step_bytes(model, config.hardware, world),
+        train=data.train,
     )
     found = baselines.evaluate(
         wanted.baselines,
@@ -133,7 +142,7 @@ def evaluate(spec: ModelSpec, asked: EvaluateRequest, world: World) -> tuple[Eva
         ease_regularization=config.evaluation.ease_regularization,
         world=world,
     )
-    return evaluator.evaluate(model), {baseline: splits[asked.split] for baseline, splits in found.items()}
+    return data, evaluator.evaluate(model), {baseline: splits[asked.split] for baseline, splits in found.items()}
 
 
 def check_ids(asked: EvaluateRequest, other: Dataset, *, with_users: bool) -> None:

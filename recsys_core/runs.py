@@ -1,7 +1,7 @@
 """The folder of a run: created, or found again to be resumed. Rank 0 alone reads and writes it.
 
 run.json           see `run_manifest`          config.yaml    the configuration, to run it again
-metrics.jsonl      tensorboard/  curves.png    checkpoints/   result.json    export/
+metrics.jsonl      tensorboard/  curves.png    checkpoints/   result.json    per_user.parquet  export/
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ FILES = (
     "curves.png",
     "checkpoints",
     "result.json",
+    "per_user.parquet",
     "export",
 )
 """Names in the folder of a run, in the order in which they are listed to the user."""

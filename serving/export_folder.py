@@ -300,8 +300,14 @@ def _why_not_exported(run: Path) -> str | None:
         return f"{run} has no export, and its result.json is damaged ({error!r}); train again"
     if not missed:
         return f"{run} has no export, although it passed its gate; train again, or --resume {run}"
-    reached = ", ".join(f"{c['condition']}: reached {c['reached']:.4g}, wanted {c['wanted']:.4g}" for c in missed)
+    reached = ", ".join(_reached(c) for c in missed)
     return f"{run} has no export: it missed its gate ({reached}); train longer or with another preset or --gate"
+
+
+def _reached(c: dict[str, Any]) -> str:
+    """What a missed condition wanted and what was reached, with the interval that decided."""
+    interval = "" if c.get("low") is None else f", interval of the {c['interval_of']} from {c['low']:.4g}"
+    return f"{c['condition']}: reached {c['reached']:.4g}, wanted {c['wanted']:.4g}{interval}"
 
 
 def find_export(folder: Path) -> Path:

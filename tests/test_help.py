@@ -21,6 +21,7 @@ COMMANDS = (
     "vaecf.evaluate",
     "ncf_tf.train",
     "ncf_tf.evaluate",
+    "recsys_core.compare",
     "serving",
     "horovod_launch",
     "benchmarks",

@@ -241,7 +241,7 @@ class CompiledRanking:
         return tf.concat(tables, axis=1), top, seen, sound
 
     def _rank(self, blocks: Block) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Metrics [G, P, D] and top items [G, P, L] of all blocks, counts of items [V, I], whether all scores are numbers."""
+        """Metrics [G, P, D] and top items [G, P, L] of blocks, counts of items [V, I], whether scores are numbers."""
         count, columns = tf.shape(blocks.users)[0], self._columns
         length = min(columns.list_depth, self._n_items)
         tables = tf.TensorArray(tf.float64, size=count, element_shape=[None, len(columns.in_graph)])

@@ -98,7 +98,7 @@ class Lists:
         return _ratio(total, np.diff(self.known_splits))
 
 
-def _ratio(total: Array, count: npt.NDArray) -> Array:
+def _ratio(total: npt.NDArray, count: npt.NDArray) -> Array:
     """total / count, NaN where there is nothing to divide by."""
     return np.where(count > 0, total / np.maximum(count, 1e-300), np.nan)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
-from recsys_core.evaluation.list_metrics import LISTS
+from recsys_core.evaluation.metric_names import METRIC_NAMES, OF_LISTS, OF_SYSTEM
 
 
 def _discounts(k: int) -> tf.Tensor:
@@ -94,10 +94,8 @@ COVERAGE = "coverage"
 """Share of all items that appear in somebody's list: a metric of the system, not of a user."""
 GINI = "gini"
 """Inequality of how often each item is recommended: a metric of the system, not of a user."""
-OF_SYSTEM = (COVERAGE, GINI)
-KNOWN = (*PER_USER, AUC, *LISTS, *OF_SYSTEM)
-LOWER_IS_BETTER = (GINI, "ils", "popularity-lift", "popularity-divergence")
-"""Metrics whose growth is no improvement."""
+KNOWN = METRIC_NAMES
+"""All of them."""
 
 
 ALL, SAMPLED = "all", "sampled"
@@ -129,7 +127,7 @@ class Metric:
     @property
     def is_of_list(self) -> bool:
         """Whether it is computed from the recommended items of a user, right or wrong."""
-        return self.name in LISTS
+        return self.name in OF_LISTS
 
     @property
     def is_of_system(self) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys_core.evaluation.evaluator import Estimate
-from recsys_core.evaluation.gate import FLOOR, Condition
+from recsys_core.evaluation.gate import Condition
 from recsys_core.evaluation.metrics import COVERAGE
 from recsys_core.files import publish
 
@@ -70,11 +70,7 @@ def gate_values(conditions: Sequence[Condition], primary: str, baselines: Mappin
     Args:
         baselines: name -> value of the primary metric on the validation users.
     """
-    return {
-        str(c): max(c.value * baselines[c.baseline], FLOOR) if c.baseline else c.value
-        for c in conditions
-        if str(c.metric) == primary
-    }
+    return {str(c): c.wanted(baselines) for c in conditions if str(c.metric) == primary}
 
 
 def draw_curves(path: Path, curves: Curves) -> None:

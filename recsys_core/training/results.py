@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from recsys_core.evaluation.evaluator import Evaluation
+from recsys_core.evaluation import user_values
 from recsys_core.evaluation.gate import Verdict
+from recsys_core.evaluation.result import Evaluation
 from recsys_core.training.state import TrainState
 from recsys_core.training.task import TrainTask
 
@@ -114,6 +115,17 @@ class TrainResult:
         return self._metrics("test")
 
     @property
+    def per_user(self) -> pd.DataFrame:
+        """The values of each held-out user: split, user_id, model ("model" or a baseline), and each metric.
+
+        Raises:
+            UserError: the run has no such file, because an earlier version wrote it.
+        """
+        self._finished()
+        assert self.run_dir is not None, "a finished run has a folder"
+        return user_values.read(self.run_dir / user_values.FILE).table
+
+    @property
     def history(self) -> pd.DataFrame:
         """A row for each evaluation during training: step, epoch, loss (mean since the last one), validation metrics.
 
@@ -147,7 +159,11 @@ def result_content(
         "baselines": {
             name: {"validation": b["valid"].as_json(), "test": b["test"].as_json()} for name, b in baselines.items()
         },
-        "gate": {"passed": all(v.passed for v in verdicts), "conditions": [asdict(v) for v in verdicts]},
+        "gate": {
+            "passed": all(v.passed for v in verdicts),
+            "conditions": [asdict(v) for v in verdicts],
+            "chosen_on_same_users": chosen_on_same_users(task, state),
+        },
         "history": state.history,
         "best_step": state.best_step,
         "best_epoch": (state.best_step or 0) / per_epoch,
@@ -159,6 +175,23 @@ def result_content(
         "world_size": world_size,
         "data_set": task.data.fingerprint,
     }
+
+
+def chosen_on_same_users(task: TrainTask, state: TrainState) -> bool:
+    """Whether the users of the gate chose among several checkpoints, which makes their mean a little too high."""
+    return len(state.history) > 1 and not task.settings.training.keeps_last
+
+
+def write_user_values(
+    task: TrainTask, evaluations: Mapping[str, Evaluation], baselines: Mapping[str, Mapping[str, Evaluation]]
+) -> None:
+    """Write `per_user.parquet`: the values of the validation and test users, for the model and the baselines."""
+    found = {
+        split: {user_values.MODEL: own, **{name: b[split] for name, b in baselines.items()}}
+        for split, own in evaluations.items()
+    }
+    table = user_values.user_table(task.data, found)
+    user_values.write(task.run_dir / user_values.FILE, table, task.data)
 
 
 def _target_report(task: TrainTask, state: TrainState) -> dict[str, Any] | None:

@@ -17,7 +17,8 @@ from recsys_core.errors import NonFiniteError, SharedError
 from recsys_core.evaluation import baselines
 from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
-from recsys_core.evaluation.metrics import Metric
+from recsys_core.evaluation.gate import check_decides
+from recsys_core.evaluation.metrics import ALL, Metric
 from recsys_core.model import Recommender
 from recsys_core.phases import Phase, alternates
 from recsys_core.run_manifest import identity_of_format_1
@@ -60,6 +61,7 @@ def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: 
     if data is not model.data and (data.fingerprint, data.view) != (model.data.fingerprint, model.data.view):
         raise ValueError(f"{data.name} is not the data set that the model was made for, or another view of it")
     wanted = criteria(settings.evaluation, data)
+    check_decides(wanted.primary, "--primary")
     check_candidates(wanted, data)
     model.check_training(settings.training, settings.evaluation, ranks)
     if not model.is_closed_form:
@@ -87,7 +89,7 @@ def check_candidates(wanted: Criteria, data: Dataset) -> None:
     if sampled and not data.has_candidates:
         raise ValueError(
             f"{sampled[0]} needs lists of candidates, which {data.name} has not; prepare it with "
-            f"--protocol leave-one-out, or use {sampled[0].name}@{sampled[0].k}/all"
+            f"--protocol leave-one-out, or use {sampled[0].under(ALL)}"
         )
 
 
@@ -194,6 +196,7 @@ class TrainTask:
             n_items=self.data.n_items,
             block_size=self.settings.evaluation.evaluation_block,
             device_bytes=self.step_bytes,
+            train=self.data.train,
         )
 
     @property

@@ -28,7 +28,7 @@ from recsys_core.training import sizes, summary
 from recsys_core.training.callbacks import Callback, Callbacks
 from recsys_core.training.durations import Durations
 from recsys_core.training.progress import screen
-from recsys_core.training.results import TrainResult, result_content
+from recsys_core.training.results import TrainResult, result_content, write_user_values
 from recsys_core.training.standard_callbacks import Baselines, standard_callbacks
 from recsys_core.training.state import TrainState
 from recsys_core.training.stop_signal import StopSignal
@@ -312,11 +312,12 @@ class Trainer:
         if self.verbose and self.world.is_rank0:
             print(f"\ntest users, best checkpoint (epoch {content['best_epoch']:.0f}):")
             print(result_table(evaluations["test"], {name: b["test"] for name, b in baselines.items()}))
-            print(f"\n{gate_lines(verdicts)}", flush=True)
+            print(f"\n{gate_lines(verdicts, content['gate']['chosen_on_same_users'])}", flush=True)
         callbacks.on_result(content)
         with self._durations.of("export"):
             if passed:
                 self.announce("exporting ...")
+            self.world.run_on_rank0(lambda: write_user_values(task, evaluations, baselines))
             self.world.run_on_rank0(lambda: self._write_result(task, content))
         converted = callbacks.on_export(self.run_dir / "export") if passed else True
         if self.verbose and self.world.is_rank0:

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from recsys_core.compare import compare_runs
+from recsys_core.evaluation import user_values
 from recsys_core.rankings import answers_agree
 from tests.conftest import ROOT, _environment
 from tests.end_to_end.runs import environment, losses, metrics, result, variables
@@ -46,7 +48,7 @@ def alone(tiny_data: Path, python: Any, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_run_leaves_everything_behind(alone: Path) -> None:
-    files = {"config.yaml", "run.json", "metrics.jsonl", "curves.png", "result.json"}
+    files = {"config.yaml", "run.json", "metrics.jsonl", "curves.png", "result.json", "per_user.parquet"}
     assert {p.name for p in alone.iterdir()} == files | {"checkpoints", "tensorboard", "export"}
     assert (alone / "curves.png").read_bytes().startswith(b"\x89PNG")
     found = result(alone)
@@ -174,11 +176,32 @@ def test_offline_evaluation_gives_the_runs_numbers(alone: Path, python: Any, tmp
         "ndcg@100",
         "map@10",
         "coverage@5",
+        "--per-user",
+        tmp_path / "e.parquet",
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "e.json").read_text())["model"]["metrics"]
     assert found["ndcg@100"]["mean"] == pytest.approx(metrics(alone)["ndcg@100"], abs=1e-9)
     assert "coverage@5" in done.stdout
+    whole, again = (user_values.read(path) for path in (alone / "per_user.parquet", tmp_path / "e.parquet"))
+    assert again.metrics == ["ndcg@100", "map@10"] and again.data_set == whole.data_set
+    of_run = whole.table[(whole.table["split"] == "test")].reset_index(drop=True)
+    assert again.table[["split", "user_id", "model"]].equals(of_run[["split", "user_id", "model"]])
+    assert again.table["ndcg@100"].to_numpy() == pytest.approx(of_run["ndcg@100"].to_numpy(), abs=1e-9, nan_ok=True)
+
+
+def test_the_values_of_users_are_those_behind_the_result(alone: Path, python: Any) -> None:
+    found, table = result(alone), user_values.read(alone / "per_user.parquet").table
+    assert table["user_id"].dtype == np.int64 and set(table["model"]) == {"model", "popularity", "ease"}
+    for split, name in (("valid", "validation"), ("test", "test")):
+        means = table[table["split"] == split].groupby("model")[["ndcg@100", "recall@50"]].mean()
+        stored = {"model": found[name], **{b: found["baselines"][b][name] for b in ("popularity", "ease")}}
+        for model, evaluation in stored.items():
+            for metric in ("ndcg@100", "recall@50"):
+                assert means.loc[model, metric] == pytest.approx(evaluation["metrics"][metric]["mean"])
+    compared = compare_runs([alone, f"{alone}:ease"])
+    difference = found["baselines"]["ease"]["test"]["metrics"]["ndcg@100"]["mean"] - metrics(alone)["ndcg@100"]
+    assert compared.loc[f"{alone}:ease", "difference"] == pytest.approx(difference)
 
 
 def test_the_export_answers_its_golden_requests(alone: Path) -> None:

@@ -23,6 +23,10 @@ def test_metrics_and_history_of_a_trained_model(data: Dataset) -> None:
     assert found.columns.tolist() == ["model", "standard_error", "popularity", "ease"]
     measured = run.test["recall@20"]
     assert found.loc["recall@20"].tolist() == [measured.value, measured.standard_error, *measured.baselines.values()]
+    users = run.per_user.groupby(["split", "model"])[["ndcg@100", "recall@20", "recall@50"]]
+    assert users.size().to_dict() == {(split, m): 12 for split in ("valid", "test") for m in found.columns if "_" not in m}
+    assert users.mean().loc[("test", "ease"), "recall@20"] == pytest.approx(measured.baselines["ease"])
+    assert users.sem().loc[("test", "model"), "recall@20"] == pytest.approx(measured.standard_error)
     history = run.history
     assert history["epoch"].tolist() == [2, 4] and history["step"].tolist() == [22, 44]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]

@@ -90,7 +90,8 @@ def test_a_third_model_is_trained_to_a_verdict(data: Dataset, tmp_path: Path, ca
     assert witness.ended == 1
     assert capsys.readouterr() == ("", "")  # a library call prints nothing
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "run.json", "config.yaml", "metrics.jsonl", "tensorboard", "curves.png", "checkpoints", "result.json", "export"
+        "run.json", "config.yaml", "metrics.jsonl", "tensorboard", "curves.png", "checkpoints", "result.json",
+        "per_user.parquet", "export",
     }  # fmt: skip
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert manifest["family"] == "examples.linear_autoencoder"
@@ -261,6 +262,8 @@ def test_what_cannot_be_trained_is_one_clear_error(data: Dataset, tmp_path: Path
         Trainer(tmp_path / "r", epochs=0).fit(linear(data), data)
     with pytest.raises(UserError, match="hr@10/sampled needs lists of candidates"):
         Trainer(tmp_path / "r", metrics=("hr@10/sampled",)).fit(linear(data), data)
+    with pytest.raises(UserError, match="--primary: gini@10 cannot decide, because a higher value is no better"):
+        Trainer(tmp_path / "r", primary="gini@10").fit(linear(data), data)
     for settings, message in (
         ({"epochs": "20"}, "epochs is '20', expected int"),
         ({"training": {"epochs": 3}}, "training is a dict, expected a TrainingConfig"),
