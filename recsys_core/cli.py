@@ -101,6 +101,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
                 config.run_dir,
                 top_k=config.top_k,
                 convert=config.convert,
+                warm_start=config.warm_start or None,
                 verbose=True,
                 world=world,
                 stop=stop,

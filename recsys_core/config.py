@@ -210,6 +210,8 @@ class RunConfig:
     """Items the exported model recommends."""
     convert: str = ""
     """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
+    warm_start: str = ""
+    """Folder of an older run: start from its best checkpoint, items (and users) matched by id; new ones start fresh."""
     training: TrainingConfig = FROM_PRESET
     evaluation: EvaluationConfig = FROM_PRESET
     hardware: HardwareConfig = FROM_PRESET

@@ -187,6 +187,8 @@ def _base(spec: ModelSpec, early: argparse.Namespace) -> Any:
 def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) -> TrainRequest:
     """The configuration of the run, changed by flags that may change."""
     folder = _run_to_resume(early.resume, rest)
+    if any(word.replace("_", "-").partition("=")[0] == "--warm-start" for word in rest):
+        raise ValueError(f"--resume {folder} goes on with the parameters of that run; leave --warm-start out")
     run = run_manifest.read(folder, "--resume", spec.family, spec.renamed)
     if run.data is None:
         raise ValueError(f"--resume: {folder} was trained on a data set in memory; go on from Python, fit(resume=True)")
@@ -218,7 +220,10 @@ def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
     config = tyro.cli(type(base), default=base, args=list(rest), prog=command, config=(tyro.conf.OmitArgPrefixes,))
     check(config)
     _check_conditions(config.evaluation)
-    return dataclasses.replace(config, data=config.data.absolute(), run_dir=config.run_dir.absolute())
+    started_from = str(Path(config.warm_start).absolute()) if config.warm_start else ""
+    return dataclasses.replace(
+        config, data=config.data.absolute(), run_dir=config.run_dir.absolute(), warm_start=started_from
+    )
 
 
 def _check_conditions(evaluation: EvaluationConfig) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from recsys_core.axes import ITEMS, OTHER, Axes
 from recsys_core.config import TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
@@ -102,6 +103,16 @@ class MultVae(Recommender):
     @property
     def parameters(self) -> list[tf.Variable]:
         return [v for layer in (*self.encoder, *self.decoder) for v in layer]
+
+    @property
+    def axes(self) -> Sequence[Axes]:
+        """The first layer has a row for each item, the last one a column and a bias."""
+        last, bias = self.decoder[-1]
+        return (
+            Axes(self.encoder[0][0], (ITEMS, OTHER)),
+            Axes(last, (OTHER, ITEMS)),
+            Axes(bias, (ITEMS,), is_bias=True),
+        )
 
     def prepare_training(self, training: TrainingConfig, world: World, *, step_bytes: float = 0.0) -> None:
         self._compiled = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from recsys_core import warm_start
 from recsys_core.config import plain
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.training import callbacks
@@ -51,6 +52,7 @@ def standard_callbacks(
         callbacks.ShowProgress(bar),
         callbacks.WriteLog(log),
         callbacks.SaveCheckpoint(task.save, task.checkpoints, task.primary),
+        callbacks.KeepIds(lambda: warm_start.write_ids(task.run_dir / "checkpoints", task.data), world),
         callbacks.DrawCurves(task.run_dir / "curves.png", curves, world),
         callbacks.StopEarly(task.settings.training.patience, task.target),
         callbacks.Convert(convert, world, verbose=verbose),
