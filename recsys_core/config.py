@@ -21,6 +21,8 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 STEPS = ("auto", "sparse", "compiled")
 FINAL_FIT = "final-fit"
 """The view of a data set in which validation items are training items too; see `dataset.Dataset.viewed`."""
+ALL_USERS = "all-users"
+"""The view in which all users and all their items are training data."""
 FORMATS = ("savedmodel", "onnx", "tensorrt", "tf-trt")
 """Formats that `python -m serving convert --to` knows."""
 FROM_PRESET: Any = None
