@@ -5,11 +5,9 @@ Shape legend: B users, I items, N interactions, C candidates, D width of item ve
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 
@@ -20,32 +18,15 @@ from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories, steps_per_epoch, train_batches
 from recsys_core.input.chunks import HistoryPart
+from recsys_core.phases import Phase
+from recsys_core.score_precision import float32_scores, in_float32
 from recsys_core.signatures import Exported, histories_of_padded, history_signatures
 from recsys_core.world import World
 
 if TYPE_CHECKING:
     import pandas as pd
 
-F = TypeVar("F", bound=Callable[..., Any])
-_IN_FLOAT32: ContextVar[bool] = ContextVar("in_float32", default=False)
-"""Whether a method under `float32_scores` is running in this thread; other threads have values of their own."""
-
-
-def float32_scores(method: F) -> F:
-    """Have a model's method compute in float32, whatever `compute` the model trains in.
-
-    In bfloat16 a score of 3 has neighbours 0.016 away: items with unlike scores tie, and the tie rule ranks them.
-    """
-
-    @functools.wraps(method)
-    def in_float32(self: Any, *args: Any) -> Any:
-        before = _IN_FLOAT32.set(True)
-        try:
-            return method(self, *args)
-        finally:
-            _IN_FLOAT32.reset(before)
-
-    return in_float32  # type: ignore[return-value]
+__all__ = ["Recommender", "float32_scores", "load"]
 
 
 class Recommender(tf.Module):
@@ -128,7 +109,7 @@ class Recommender(tf.Module):
     @property
     def compute(self) -> tf.DType:
         """Type of the operands of matrix products in training; float32 inside methods under `float32_scores`."""
-        return tf.float32 if _IN_FLOAT32.get() else self._compute
+        return tf.float32 if in_float32() else self._compute
 
     @compute.setter
     def compute(self, value: tf.DType) -> None:
@@ -138,6 +119,11 @@ class Recommender(tf.Module):
     def parameters(self) -> list[tf.Variable]:
         """Every trained variable, in a fixed order."""
         return list(self.trainable_variables)
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """The parts of a training that take turns; one part of all parameters where a model does not say otherwise."""
+        return [Phase(parameters=self.parameters, loss=self.loss)]
 
     @property
     def kernels(self) -> list[tf.Variable]:

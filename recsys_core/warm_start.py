@@ -124,12 +124,11 @@ def _copied(model: Recommender, folder: Path) -> WarmStart:
 
 def _check_class(model: Recommender, run: RunManifest, folder: Path) -> None:
     """Refuse a run of another model class."""
-    presets, ours = model.presets, type(model).__name__
-    theirs = run.model
-    if not theirs and (older := presets.get(str(run.config.get("preset")))) and presets.get(model.preset):
-        theirs = ours if older.model == presets[model.preset].model else older.model.rpartition(":")[2] or "another"
-    if theirs and theirs != ours:
-        raise UserError(f"{FLAG}: {folder} is a run of {theirs}, this is {ours}; start from a run of the same model")
+    ours, preset = type(model).__name__, run.config.get("preset")
+    if run.model and run.model != ours:
+        raise UserError(f"{FLAG}: {folder} is a run of {run.model}, this is {ours}; start from a run of the same model")
+    if not run.model and preset and model.presets and preset not in model.presets:  # a run of an earlier version
+        raise UserError(f"{FLAG}: {folder} is a run of preset {preset}, which {ours} has not")
 
 
 def _settings(model: Recommender, config: Mapping[str, Any]) -> dict[str, Any]:

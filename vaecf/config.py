@@ -1,4 +1,4 @@
-"""The configuration of VAE-CF and its presets."""
+"""The configuration of Mult-VAE and Mult-DAE, and the presets of all models of VAE-CF."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from recsys_core.config import FROM_PRESET, ModelSpec, Preset, RunConfig, TrainingConfig
+from vaecf import recvae_config
 
 KINDS = ("vae", "dae")
 ACTIVATIONS = ("tanh", "relu")
@@ -62,7 +63,7 @@ def _config(preset: str, model: ModelConfig, training: TrainingConfig) -> Any:
     return Config(data=tyro.MISSING, run_dir=tyro.MISSING, preset=preset, model=model, training=training)
 
 
-PRESETS: dict[str, Preset] = {
+MULT_VAE: dict[str, Preset] = {
     "paper": Preset(
         config=_config("paper", ModelConfig(), TrainingConfig(epochs=200)),
         about="Mult-VAE as published: I-600-200-600-I, Adam 1e-3, batches of 500 (fewer on small data), 200 epochs. "
@@ -104,7 +105,9 @@ PRESETS: dict[str, Preset] = {
         "Synthetic data (--like demo): test NDCG@100 0.26, popularity 0.11, in half a minute on 2 CPU cores.",
     ),
 }
-Config.PRESETS = PRESETS  # from here on a Config takes from its preset what it is not given
+PRESETS: dict[str, Preset] = {**MULT_VAE, **recvae_config.PRESETS}
+for _preset in PRESETS.values():  # from here on a configuration takes from its preset what it is not given
+    type(_preset.config).PRESETS = PRESETS
 
 SPEC = ModelSpec(
     family="vaecf",

@@ -6,6 +6,7 @@ history is only needed at the picked logits. Its gradient for the logits is n * 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -128,3 +129,8 @@ def multinomial_nll(
 def kl_divergence(mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
     """[B] KL(N(mean, variance) || N(0, 1)), from [B, L] (Kingma and Welling 2014, appendix B)."""
     return 0.5 * tf.reduce_sum(tf.exp(log_variance) + tf.square(mean) - 1.0 - log_variance, axis=1)
+
+
+def normal_log_density(x: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
+    """Logarithm of the density of N(mean, variance) at x; all of one shape, element by element."""
+    return -0.5 * (log_variance + math.log(2 * math.pi) + tf.square(x - mean) * tf.exp(-log_variance))

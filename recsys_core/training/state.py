@@ -19,11 +19,14 @@ class Plan:
     """Steps between evaluations; the end of the run is always evaluated."""
     steps_per_call: int
     """Steps of one inner loop."""
+    within_epochs: bool = False
+    """Whether an inner loop must not pass the end of an epoch, because another phase of the training may begin."""
 
     def next_stop(self, step: int) -> int:
         """The step at which the inner loop must return."""
         evaluation = min(self.total_steps, (step // self.evaluate_every + 1) * self.evaluate_every)
-        return min(step + self.steps_per_call, evaluation)
+        stop = min(step + self.steps_per_call, evaluation)
+        return min(stop, (step // self.steps_per_epoch + 1) * self.steps_per_epoch) if self.within_epochs else stop
 
     def is_evaluated(self, step: int) -> bool:
         """Whether there is an evaluation after this step."""

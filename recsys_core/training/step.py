@@ -58,6 +58,7 @@ class TrainStep(tf.Module):
         precision: Precision = KNOWN["fp32"],
         sparse_tables: Sequence[tf.Variable] = (),
         compiled_parts: int = 0,
+        before: TrainStep | None = None,
     ) -> None:
         """
         Args:
@@ -67,6 +68,8 @@ class TrainStep(tf.Module):
             sparse_tables: embedding tables whose gradients are exchanged and applied by row (see `sparse_gradients`).
             compiled_parts: 0, or the number of parts in which a step that XLA compiles takes its batch. Every field of
                 a batch then has an axis [parts] first, and the loss function gets one part.
+            before: the training step of another phase, with which this one shares its number of steps and its loss
+                scale.
         """
         super().__init__(name="train_step")
         assert loss_names[0] == "loss"
@@ -76,8 +79,16 @@ class TrainStep(tf.Module):
         self._learning_rate, self._total_steps, self._world = learning_rate, total_steps, world
         self._parts = compiled_parts
         self.optimizer = optimizer
-        self._precision, self.loss_scale = precision, LossScale(precision.scaled)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._precision = precision
+        self.loss_scale: LossScale = before.loss_scale if before else LossScale(precision.scaled)
+        own = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.step: tf.Variable = before.step if before else own
+        self._phase: int = before._phase + 1 if before else 0
+
+    @property
+    def updates(self) -> int:
+        """Updates so far; a step that loss scaling skips is none."""
+        return int(self.optimizer.updates)
 
     def _gradients(self, batch: Any, progress: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
         """This rank's share of the gradients, still scaled, and of the loss terms [T]."""
@@ -114,12 +125,17 @@ class TrainStep(tf.Module):
     def _exchanged(self, gradients: Sequence[Gradient], shares: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
         """The sums over ranks: gradients of the global batch, and its loss terms [T]."""
         reduced = [
-            summed_rows(g, self._world, f"gradient/{k}")
+            summed_rows(g, self._world, f"{self._exchange}gradient/{k}")
             if isinstance(g, tf.IndexedSlices)
-            else self._world.sum_in_graph(g, name=f"gradient/{k}")
+            else self._world.sum_in_graph(g, name=f"{self._exchange}gradient/{k}")
             for k, g in enumerate(gradients)
         ]
-        return reduced, self._world.sum_in_graph(shares, name="losses")
+        return reduced, self._world.sum_in_graph(shares, name=f"{self._exchange}losses")
+
+    @property
+    def _exchange(self) -> str:
+        """First part of the names of exchanges: Horovod expects one shape of each name."""
+        return f"phase/{self._phase}/" if self._phase else ""
 
     def _applied(self, gradients: Sequence[Gradient], losses: tf.Tensor, progress: tf.Tensor) -> tf.Tensor:
         """Update the variables; [T + V + 1] loss terms, norms of the gradients, the loss scale before."""

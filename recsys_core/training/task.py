@@ -17,8 +17,10 @@ from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.metrics import Metric
 from recsys_core.model import Recommender
+from recsys_core.phases import Phase, alternates
 from recsys_core.run_manifest import identity_of_format_1
 from recsys_core.training import precision
+from recsys_core.training.alternation import Alternation
 from recsys_core.training.averaging import Averages
 from recsys_core.training.checkpoints import Checkpoints
 from recsys_core.training.kinds import is_compiled, step_bytes
@@ -114,6 +116,7 @@ class TrainTask:
             steps_per_epoch=per_epoch,
             evaluate_every=max(training.evaluate_every * per_epoch, 1),
             steps_per_call=training.steps_per_call,
+            within_epochs=not model.is_closed_form and alternates(model.phases),
         )
         self.train_step = self._make_step(training)
         self._averages = (
@@ -134,29 +137,46 @@ class TrainTask:
         same = wanted.metrics == wanted.final_metrics  # then one graph less is made
         self._evaluator = final if same else self._make_evaluator("valid", wanted.metrics)
 
-    def _make_step(self, training: TrainingConfig) -> TrainStep:
+    def _make_step(self, training: TrainingConfig) -> TrainStep | Alternation:
+        """The training step; with a closed form one without parameters, with several phases one for each."""
         model = self.model
-        parameters = [] if model.is_closed_form else model.parameters
+        if model.is_closed_form:
+            return self._step_of(Phase(parameters=[], loss=model.loss), 1.0, training, None)
+        phases, steps = model.phases, list[TrainStep]()
+        cycle = sum(phase.epochs for phase in phases)
+        for phase in phases:
+            steps.append(self._step_of(phase, phase.epochs / cycle, training, steps[-1] if steps else None))
+        return Alternation(phases, steps, self.plan.steps_per_epoch) if alternates(phases) else steps[0]
+
+    def _step_of(self, phase: Phase, share: float, training: TrainingConfig, before: TrainStep | None) -> TrainStep:
+        """
+        Args:
+            share: of all steps, those of this phase.
+            before: the step of the phase before this one.
+        """
+        model = self.model
+        trained = {variable.ref() for variable in phase.parameters}
         adam = Adam(
-            parameters,
+            phase.parameters,
             beta1=training.beta1,
             beta2=training.beta2,
             epsilon=training.epsilon,
             l2=training.l2,
             weight_decay=training.weight_decay,
-            decayed=model.kernels,
+            decayed=[kernel for kernel in model.kernels if kernel.ref() in trained],
         )
         return TrainStep(
-            model.loss,
+            phase.loss,
             model.loss_names,
-            parameters,
+            phase.parameters,
             adam,
             lambda p: learning_rate(p, training.learning_rate, training.learning_rate_schedule, training.warmup),
-            total_steps=max(self.plan.total_steps, 1),
+            total_steps=max(round(self.plan.total_steps * share), 1),
             world=self._world,
             precision=self.precision,
             sparse_tables=model.sparse_tables,
             compiled_parts=model.parts_per_step if self.step_bytes else 0,
+            before=before,
         )
 
     def _make_evaluator(self, split: str, metrics: Sequence[Metric]) -> Evaluator:
@@ -277,7 +297,7 @@ class TrainTask:
         Raises:
             NonFiniteError: no update was made.
         """
-        if state.step and not self.train_step.optimizer.updates.numpy():
+        if state.step and not self.train_step.updates:
             raise NonFiniteError(
                 f"all {state.step} steps overflowed in {self.precision.name} and were skipped; use --precision fp32"
             )

@@ -1,0 +1,84 @@
+"""The configuration of RecVAE and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tyro
+
+from recsys_core.config import FROM_PRESET, Preset, RunConfig, TrainingConfig
+
+PRIORS = ("composite", "standard")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecVaeConfig:
+    """The network, its prior, and how its halves take turns."""
+
+    hidden: tuple[int, ...] = (600, 600, 600, 600, 600)
+    """Widths of the encoder's hidden layers. Where --dense-encoder is on, all are the same."""
+    latent: int = 200
+    """Width of the code."""
+    dense_encoder: bool = True
+    """Add the outputs of all earlier layers to each layer, before its activation."""
+    dropout: float = 0.5
+    """Share of a user's items hidden from the encoder while it is trained; the decoder is trained without."""
+    prior: str = "composite"
+    """composite (standard normal, the code's distribution by an earlier encoder, and a wide normal) or standard."""
+    standard_weight: float = 0.15
+    """Weight of the standard normal in the composite prior."""
+    earlier_weight: float = 0.75
+    """Weight of the earlier encoder's distribution in the composite prior; the wide normal has the rest."""
+    gamma: float = 0.005
+    """Weight of the KL term of a user for each of its items (0: --anneal-cap for every user instead)."""
+    anneal_cap: float = 0.2
+    """Largest weight of the KL term where --gamma is 0; it rises from 0 over the whole run."""
+    encoder_epochs: int = 3
+    """Epochs in a row in which the encoder is trained, before one in which the decoder is (0: both together)."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        if not self.hidden or min((*self.hidden, self.latent)) < 1:
+            raise ValueError(f"--hidden is {self.hidden} and --latent {self.latent}, expected widths from 1")
+        if self.dense_encoder and len(set(self.hidden)) > 1:
+            raise ValueError(
+                f"--hidden is {self.hidden}, expected equal widths with --dense-encoder, which adds them up"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout is {self.dropout}, expected a share from 0 to below 1")
+        if self.prior not in PRIORS:
+            raise ValueError(f"unknown --prior {self.prior!r}, known are: {', '.join(PRIORS)}")
+        weights = self.standard_weight, self.earlier_weight
+        if min(weights) <= 0 or sum(weights) >= 1:
+            raise ValueError(
+                f"--standard-weight is {weights[0]} and --earlier-weight {weights[1]}, expected two numbers above 0 "
+                "whose sum is below 1"
+            )
+        if min(self.gamma, self.anneal_cap, self.encoder_epochs) < 0:
+            raise ValueError(
+                f"--gamma is {self.gamma}, --anneal-cap {self.anneal_cap} and --encoder-epochs {self.encoder_epochs}, "
+                "expected 0 or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecVaeRunConfig(RunConfig):
+    """Everything a run of RecVAE depends on."""
+
+    preset: str = "recvae"
+    """Named configuration to start from."""
+    model: RecVaeConfig = FROM_PRESET
+
+
+def _config(preset: str, model: RecVaeConfig, training: TrainingConfig) -> Any:
+    return RecVaeRunConfig(data=tyro.MISSING, run_dir=tyro.MISSING, preset=preset, model=model, training=training)
+
+
+PRESETS: dict[str, Preset] = {
+    "recvae": Preset(
+        model="vaecf.recvae:RecVae",
+        config=_config("recvae", RecVaeConfig(), TrainingConfig(epochs=200, learning_rate=5e-4, evaluate_every=4)),
+        about="RecVAE as published: 200 epochs in turns of three of the encoder and one of the decoder, Adam 5e-4.",
+    ),
+}
