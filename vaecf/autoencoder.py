@@ -8,7 +8,7 @@ Shape legend: B users, N interactions, I items, H width of the first or of the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 

@@ -19,7 +19,6 @@ def begin(
     folder: Path,
     model: Recommender,
     data: Dataset,
-    settings: Mapping[str, Any],
     options: Mapping[str, Any],
     *,
     resume: bool,
@@ -29,8 +28,7 @@ def begin(
     """Start a model from an older run, if `options` name one, and make the run folder, or check the one to resume.
 
     Args:
-        settings: of training, evaluation and hardware, as plain values.
-        options: the other fields of a `RunConfig`.
+        options: the fields of a `RunConfig` besides its folders and the model's own components, as plain values.
         say: prints a line on rank 0.
 
     Raises:
@@ -47,7 +45,7 @@ def begin(
         started = asdict(found)
     manifest = RunManifest(
         family=model.family,
-        config=_configuration(folder, model, data, settings, options),
+        config=_configuration(folder, model, data, options),
         data=data.folder,
         fingerprint=data.fingerprint,
         view=data.view,
@@ -65,15 +63,14 @@ def any_checkpoint(folder: Path, world: World) -> bool:
     return world.broadcast(any((folder / "checkpoints").glob("step-*/state.json")))
 
 
-def _configuration(
-    folder: Path, model: Recommender, data: Dataset, settings: Mapping[str, Any], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The whole configuration as plain values, in the form of a family's `RunConfig`."""
+def _configuration(folder: Path, model: Recommender, data: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole configuration as plain values, in the form of a family's `RunConfig`; components come last."""
+    components = {name: plain(component) for name, component in model.settings.items()}
+    components |= {name: value for name, value in options.items() if isinstance(value, Mapping)}
     return {
         "data": str(data.folder.absolute()) if data.folder else None,
         "run_dir": str(folder.absolute()),
         "preset": model.preset,
-        **options,
-        **{name: plain(component) for name, component in model.settings.items()},
-        **settings,
+        **{name: value for name, value in options.items() if name not in components},
+        **components,
     }

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from recsys_core import devices, export
 from recsys_core import world as worlds
-from recsys_core.config import HardwareConfig, RunConfig, changed, plain
+from recsys_core.config import ALL_USERS, HardwareConfig, RunConfig, changed, plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError, UserError
 from recsys_core.evaluation.criteria import Criteria
@@ -37,6 +37,9 @@ from recsys_core.world import World
 
 class Trainer:
     """Trains, evaluates, keeps the best checkpoint, judges it, and exports a model that passes."""
+
+    takes_all_users: ClassVar[bool] = False
+    """Whether it trains on the view of a data set in which nobody is held out."""
 
     def __init__(
         self,
@@ -219,6 +222,8 @@ class Trainer:
         check_same_data(data.fingerprint, self.world)
         error = wanted = None
         try:
+            if (data.view == ALL_USERS) != self.takes_all_users:
+                raise ValueError(f"FinalFit, and nothing else, trains on data.viewed({ALL_USERS!r})")
             wanted = check_task(model, data, settings, self.world.size)
         except ValueError as found:
             error = str(found)
@@ -232,11 +237,13 @@ class Trainer:
     def _make_task(self, model: Recommender, data: Dataset, resume: bool) -> TrainTask:
         settings = self.settings(model)
         wanted = self._checked(model, data, settings)
-        options = {"top_k": self._top_k, "convert": self._convert, "warm_start": self._warm_start}
-        starting.begin(
-            self.run_dir, model, data, plain(settings), options, resume=resume, world=self.world, say=self.announce
-        )
+        options = {**self._options(), **plain(settings)}
+        starting.begin(self.run_dir, model, data, options, resume=resume, world=self.world, say=self.announce)
         return TrainTask(model, data, self.run_dir, settings, wanted, self.world)
+
+    def _options(self) -> dict[str, Any]:
+        """The fields of the `RunConfig` besides folders and components."""
+        return {"top_k": self._top_k, "convert": self._convert, "warm_start": self._warm_start}
 
     def _start(self, task: TrainTask, resume: bool) -> TrainState | None:
         """The state to go on from; None when a stop signal came during pre-training."""
