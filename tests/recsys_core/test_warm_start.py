@@ -1,0 +1,272 @@
+"""Warm starts: items and users matched by id, the rest as in a fresh model, and refusals in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from ncf_tf import NeuMf
+from recsys_core import Dataset, Recommender, Trainer, warm_start
+from recsys_core.axes import ITEMS, OTHER, Axes
+from recsys_core.errors import UserError
+from recsys_core.evaluation.baselines import Popularity
+from recsys_core.id_places import places
+from recsys_core.input.batches import Histories
+from recsys_core.world import World
+from tests.models import histories
+from vaecf import MultVae
+from vaecf.recvae import RecVae
+
+SMALL: dict[str, Any] = {"hidden": (6,), "latent": 3}
+NEUMF: dict[str, Any] = {"factors": 2, "layers": (8, 4), "biases": True}
+SETTINGS: dict[str, Any] = {"epochs": 2, "evaluate_every": 1, "batch_size": 16, "gate": ("ndcg@100:2",)}
+PAIRS: dict[str, Any] = {"epochs": 1, "batch_size": 256, "gate": ("hr@10:2",)}
+"""No gate is passed, so that nothing is exported, which takes longer than all else."""
+TEXT = [f"sku-{k:02d}" for k in range(24)]
+TEN_DIGITS = [9_000_000_000 + 7 * k for k in range(24)]
+
+
+def rows(item_ids: list[Any], users: int = 40, first: int = 0) -> pd.DataFrame:
+    """Users with 8 items each; `first` is the number of the first user."""
+    rng = np.random.default_rng(3)
+    chosen = [rng.choice(len(item_ids), 8, replace=False) for _ in range(users)]
+    pairs = [(first + u, item_ids[i], t) for u, own in enumerate(chosen) for t, i in enumerate(own)]
+    return pd.DataFrame(pairs, columns=["user", "item", "time"])
+
+
+def data_of(item_ids: list[Any], protocol: str = "users", **more: Any) -> Dataset:
+    rules = {"held_out": 4} if protocol == "users" else {"negatives": 3}
+    return Dataset.from_frame(rows(item_ids, **more), time="time").split(protocol, **rules)
+
+
+def renamed(data: Dataset, columns: list[int], item_ids: list[Any]) -> Dataset:
+    """A data set whose columns are some of another one's, in another order, then new ones."""
+    matrix = data.train.to_scipy()[:, columns]
+    extra = np.zeros((data.n_users, len(item_ids) - len(columns)), np.float32)
+    extra[:3] = 1
+    return Dataset.from_csr(np.hstack([matrix.toarray(), extra]), item_ids=item_ids)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finished runs: text (exported), ten-digit ids, NCF."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, ids, gate in (("text", TEXT, ("ndcg@100:0",)), ("digits", TEN_DIGITS, ("ndcg@100:2",))):
+        data = data_of(ids)
+        Trainer(folder / name, **SETTINGS | {"gate": gate}).fit(MultVae(data, **SMALL), data)
+    pairs = data_of(TEXT, "leave-one-out")
+    Trainer(folder / "ncf", **PAIRS).fit(NeuMf(pairs, **NEUMF), pairs)
+    return folder
+
+
+def best(run: Path, model: Recommender, data: Dataset) -> Recommender:
+    """The model with the parameters of the run's best checkpoint."""
+    Trainer(run, **(PAIRS if isinstance(model, NeuMf) else SETTINGS)).restore_best(model, data)
+    return model
+
+
+@pytest.mark.parametrize(("name", "ids", "new"), [
+    ("text", TEXT, ["a new one", "another"]),
+    ("digits", TEN_DIGITS, [9_000_000_001, 12]),
+])  # fmt: skip
+def test_matched_items_keep_their_parameters_and_scores(name: str, ids: list[Any], new: list[Any], runs: Path) -> None:
+    data = data_of(ids)
+    old = best(runs / name, MultVae(data, **SMALL), data)
+    assert data.items["item_id"].tolist() == ids
+    columns = [5, 3, 20, 0, 11, 7]  # the others are gone
+    newer = renamed(data, columns, [*[ids[c] for c in columns], *new])
+    model, fresh = MultVae(newer, seed=9, **SMALL), MultVae(newer, seed=9, **SMALL)
+    found = warm_start.start(model, runs / name, World())
+    assert str(found.items) == "6 matched, 2 new, 18 gone"
+    (first, last), (theirs, bias) = (model.first, model.last), old.last
+    assert np.array_equal(first[0].numpy()[:6], old.first[0].numpy()[columns])
+    assert np.array_equal(first[0].numpy()[6:], fresh.first[0].numpy()[6:])
+    assert np.array_equal(last[0].numpy()[:, :6], theirs.numpy()[:, columns])
+    assert np.array_equal(last[0].numpy()[:, 6:], fresh.last[0].numpy()[:, 6:])
+    assert np.array_equal(last[1].numpy()[:6], bias.numpy()[columns])
+    for ours, kept in zip((first[1], *model.encoder[1], *model.decoder[0]), (old.first[1], *old.encoder[1], *old.decoder[0]), strict=True):  # fmt: skip # noqa: E501
+        assert np.array_equal(ours.numpy(), kept.numpy())
+    scores = model.scores(histories([[2, 0], [5]])).numpy()[:, :6]
+    assert scores == pytest.approx(old.scores(histories([[20, 5], [7]])).numpy()[:, columns], rel=1e-6, abs=1e-7)
+
+
+def test_a_new_item_has_the_bias_of_matched_ones_with_as_many_interactions() -> None:
+    value = np.array([1.0, 3.0, 0.0, 0.0], np.float32)
+    is_matched = np.array([True, True, False, False])
+    counts = np.array([np.e - 1, np.e**2 - 1, np.e**3 - 1, 0])  # 1, 2, 3 and 0 after log(1 + count)
+    warm_start._set_levels(value, is_matched, counts, 0)
+    assert value == pytest.approx([1.0, 3.0, 5.0, -1.0])
+
+
+def test_users_and_items_of_ncf(runs: Path) -> None:
+    data = data_of(TEXT, "leave-one-out")
+    old = best(runs / "ncf", NeuMf(data, **NEUMF), data)
+    newer = data_of(["a new one", *TEXT], "leave-one-out", users=30, first=20)  # 20 to 39 are matched, 40 to 49 new
+    model = NeuMf(newer, seed=5, **NEUMF)
+    fresh = NeuMf(newer, seed=5, **NEUMF)
+    found = warm_start.start(model, runs / "ncf", World())
+    assert found.users is not None
+    assert (str(found.items), str(found.users)) == ("24 matched, 1 new, 0 gone", "20 matched, 10 new, 20 gone")
+    assert model.gmf is not None and old.gmf is not None and fresh.gmf is not None
+    assert np.array_equal(model.gmf.users.numpy()[:20], old.gmf.users.numpy()[20:])
+    assert np.array_equal(model.gmf.users.numpy()[20:], fresh.gmf.users.numpy()[20:])
+    items = tf.constant([[1, 5, 24]] * 2)
+    ours = model.pair_scores(tf.constant([0, 19]), items)
+    assert ours.numpy() == pytest.approx(old.pair_scores(tf.constant([20, 39]), items - 1).numpy(), rel=1e-6, abs=1e-7)
+
+
+def test_recvae_matches_the_items_of_both_encoders(tmp_path: Path) -> None:
+    data, small = data_of(TEXT), {"hidden": (4, 4), "latent": 2}
+    old = RecVae(data, **small)
+    Trainer(tmp_path / "a", **SETTINGS).fit(old, data)
+    columns = list(reversed(range(24)))
+    model = RecVae(renamed(data, columns, TEXT[::-1]), seed=4, **small)
+    warm_start.start(model, tmp_path / "a", World())
+    for ours, theirs in ((model.encoder, old.encoder), (model.earlier, old.earlier)):
+        assert np.array_equal(ours.layers[0][0].numpy(), theirs.layers[0][0].numpy()[columns])
+
+
+def test_a_run_starts_anew_but_for_its_parameters(runs: Path, tmp_path: Path) -> None:
+    """Its first evaluation is the older model's; optimizer, schedules and steps begin at 0; its manifest says so."""
+    data = data_of(TEXT)
+    model = MultVae(data, **SMALL)
+    result = Trainer(tmp_path / "b", warm_start=runs / "text", **SETTINGS | {"epochs": 1}).fit(model, data)
+    content = json.loads((runs / "text" / "result.json").read_text())
+    before, after = result.content["history"]  # type: ignore[index]
+    assert (before["step"], before["epoch"], before["loss"], after["epoch"]) == (0, 0, None, 1)
+    assert before["validation"]["ndcg@100"] == pytest.approx(content["validation"]["metrics"]["ndcg@100"]["mean"])
+    started = json.loads((tmp_path / "b" / "run.json").read_text())["started_from"]
+    assert started["run"] == str(runs / "text")
+    assert (started["step"], started["items"]) == (content["best_step"], {"matched": 24, "new": 0, "gone": 0})
+    reader = tf.train.load_checkpoint(str(tmp_path / "b" / "checkpoints" / "step-00000000" / "variables"))
+    moments = [n for n in reader.get_variable_to_shape_map() if n.startswith(("optimizer/first", "optimizer/second"))]
+    assert moments and all(not np.any(reader.get_tensor(name)) for name in moments)
+    again = Trainer(tmp_path / "b", warm_start=runs / "text", **SETTINGS | {"epochs": 1})
+    assert again.fit(MultVae(data, **SMALL), data, resume=True).complete
+    assert json.loads((tmp_path / "b" / "run.json").read_text())["started_from"] == started
+
+
+def test_it_says_how_many_are_matched_and_what_the_metrics_are_worth(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_of([*TEXT, "z"], users=50)
+    Trainer(tmp_path / "b", warm_start=runs / "text", verbose=True, **SETTINGS).fit(MultVae(data, **SMALL), data)
+    said = capsys.readouterr().err
+    assert f"warm start from {runs / 'text'}, step " in said and ": items: 24 matched, 1 new, 0 gone" in said
+    trained = set(data_of(TEXT).users.query("split == 'train'")["user_id"])
+    held_out = set(data.users.query("split != 'train'")["user_id"])
+    assert f"the older model was trained on {len(trained & held_out)} of the users held out here" in said
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), [
+    (["b", "a"], ["a", "c", "b"], [1, -1, 0]),
+    ([3, 1], [1, 2, 3], [1, -1, 0]),
+    ([3.0, 1.0], [1, 2, 3], [1, -1, 0]),
+    ([2**62, 2**62 + 1], [2**62 + 1], [1]),
+    ([1193, 7], ["7", "0007", "1193"], [1, -1, 0]),
+    ([True, False], [False], [1]),
+])  # fmt: skip
+def test_places_of_ids_of_any_type(old: list[Any], new: list[Any], expected: list[int]) -> None:
+    assert places(pd.Series(old), pd.Series(new)).tolist() == expected
+
+
+@pytest.mark.parametrize(("name", "make", "message"), [
+    ("nothing", lambda d: MultVae(d, **SMALL), r"--warm-start .*nothing does not exist"),
+    ("", lambda d: MultVae(d, **SMALL), r"--warm-start: .* holds no run"),
+    ("ncf", lambda d: MultVae(d, **SMALL), r"--warm-start .*ncf holds a run of ncf_tf"),
+    ("text", lambda d: RecVae(d), r"text is a run of MultVae, this is RecVae"),
+    ("text", lambda d: MultVae(d, hidden=(6,), latent=4, dropout=0.1),
+     r"the model of .*text has another shape: latent is 4, there 3$"),
+    ("text", lambda d: MultVae(d, preset="shallow"),
+     r"another shape: kind is 'dae', there 'vae'; hidden is \[\], there \[6\]; latent is 200, there 3$"),
+    ("digits", lambda d: MultVae(d, **SMALL),
+     r"none of the 24 items of .*digits \(as 9000000000\) is in the data set in memory \(as 'sku-00'\)"),
+    ("text", lambda d: Popularity(d), r"holds a run of vaecf"),
+])  # fmt: skip
+def test_refusals(name: str, make: Any, message: str, runs: Path, tmp_path: Path) -> None:
+    data = data_of(TEXT)
+    with pytest.raises(UserError, match=message) as caught:
+        Trainer(tmp_path / "b", warm_start=runs / name, **SETTINGS).fit(make(data), data)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_run_without_a_best_checkpoint(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "text", tmp_path / "a")
+    (tmp_path / "a" / "checkpoints" / "best.json").unlink()
+    with pytest.raises(UserError, match="has no best checkpoint: the run was stopped before its first evaluation"):
+        warm_start.start(MultVae(data_of(TEXT), **SMALL), tmp_path / "a", World())
+
+
+def test_a_run_of_an_earlier_version_has_its_ids_in_its_export(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "text", tmp_path / "a")
+    for name in ("items", "users"):
+        (tmp_path / "a" / "checkpoints" / f"{name}.parquet").unlink()
+    model = MultVae(data_of(TEXT), **SMALL)
+    assert warm_start.start(model, tmp_path / "a", World()).items.matched == 24
+    shutil.rmtree(tmp_path / "a" / "export")
+    with pytest.raises(UserError, match=r"the ids of the items of .* are not known"):
+        warm_start.start(model, tmp_path / "a", World())
+
+
+class Undeclared(Recommender):
+    """A weight of each item, and one number."""
+
+    def __init__(self, data: Dataset, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.weights, self.level = tf.Variable(tf.zeros([self.n_items])), tf.Variable(0.5)
+
+    def scores(self, histories: Histories) -> tf.Tensor:
+        return self.level * self.weights + tf.zeros([tf.size(histories.train_rows), 1])
+
+    def padded_scores(self, item_ids: tf.Tensor) -> tf.Tensor:
+        return self.level * self.weights + tf.zeros([tf.shape(item_ids)[0], 1])
+
+    def loss(self, batch: Any, progress: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": tf.reduce_sum((self.level * self.weights - 1) ** 2)}
+
+
+class Declared(Undeclared):
+    @property
+    def axes(self) -> list[Axes]:
+        return [Axes(self.weights, (ITEMS,))]
+
+
+class OfAllItems(Undeclared):
+    """Without a parameter of each item."""
+
+    def __init__(self, data: Dataset, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.weights = tf.Variable(tf.zeros([1]))
+
+
+@pytest.mark.parametrize(("kind", "ids", "refusal"), [
+    (Undeclared, TEXT, ""),
+    (Undeclared, TEXT[::-1], "does not say which axes of its parameters are items or users, and these are others here"),
+    (Undeclared, TEXT[:20], "and .* has other numbers of them; declare them by `axes`"),
+    (Declared, TEXT[:20], ""),
+    (OfAllItems, TEXT[:20], ""),
+])  # fmt: skip
+def test_a_model_of_ones_own(kind: Any, ids: list[str], refusal: str, tmp_path: Path) -> None:
+    data = data_of(TEXT)
+    old = kind(data)
+    Trainer(tmp_path / "a", **SETTINGS).fit(old, data)
+    model = kind(Dataset.from_csr(np.ones((2, len(ids)), np.float32), item_ids=ids))
+    if refusal:
+        with pytest.raises(UserError, match=refusal):
+            warm_start.start(model, tmp_path / "a", World())
+        return
+    warm_start.start(model, tmp_path / "a", World())
+    assert model.level.numpy() == old.level.numpy() != 0.5
+    assert np.array_equal(model.weights.numpy(), old.weights.numpy()[: len(model.weights)])
+
+
+def test_axes_name_every_axis() -> None:
+    assert Axes(tf.Variable([0.0]), (OTHER,)).is_bias is False
