@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsys_core.baselines import KNOWN
 from recsys_core.config import FINAL_FIT, ModelSpec
 from recsys_core.errors import SharedExit, UserError
 from recsys_core.parser import CommandParser
@@ -186,7 +187,10 @@ def _evaluate_parser(spec: ModelSpec) -> CommandParser:
         "whole catalogue, /sampled given candidates (default: those of the run)",
     )
     parser.add_argument(
-        "--baselines", nargs="*", metavar="NAME", help="besides popularity: ease (default: those of the run)"
+        "--baselines",
+        nargs="*",
+        metavar="NAME",
+        help=f"besides popularity: {', '.join(n for n in KNOWN if n != 'popularity')} (default: those of the run)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     return parser

@@ -207,7 +207,7 @@ class Dataset:
             raise UserError(f"unknown split {split!r}, known are: {', '.join(SPLITS)}")
         found = self.valid if split == "valid" else self.test
         if found is None:
-            raise UserError(f"{self.name} holds no users out; call split('users') or split('leave-one-out') first")
+            raise UserError(f"{self.name} is not split; call split('users') or another protocol first")
         return found
 
     def viewed(self, view: str) -> Dataset:

@@ -19,6 +19,7 @@ import tyro
 import yaml
 
 from recsys_core import flag_help, run_manifest
+from recsys_core.baselines import check_installed
 from recsys_core.config import EvaluationConfig, ModelSpec, check, differences, plain
 from recsys_core.evaluation import condition
 from recsys_core.flag_check import check_words
@@ -246,6 +247,7 @@ def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
     check_words(rest, flags_of(base), EARLY, command)
     config = tyro.cli(type(base), default=base, args=list(rest), prog=command, config=(tyro.conf.OmitArgPrefixes,))
     check(config)
+    check_installed(config.evaluation.baselines)
     _check_conditions(config.evaluation)
     started_from = str(Path(config.warm_start).absolute()) if config.warm_start else ""
     return dataclasses.replace(

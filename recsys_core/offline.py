@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys_core import flags, numerics, run_manifest
+from recsys_core.baselines import check_installed
 from recsys_core.config import ALL_USERS, ModelSpec, check
 from recsys_core.dataset import SPLITS, Dataset, verify_integrity
 from recsys_core.errors import UserError
@@ -63,6 +64,7 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
     if args.baselines is not None:
         evaluation = replace(evaluation, baselines=tuple(args.baselines))
     check(evaluation)
+    check_installed(evaluation.baselines)
     criteria(evaluation)
     if run.view == ALL_USERS and args.data is None:
         raise UserError(

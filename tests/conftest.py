@@ -12,11 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import recsys_core  # noqa: F401 - sets what TensorFlow reads from the environment
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
+# A test must not fail because the machine is busy: examples have no time limit.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

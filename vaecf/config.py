@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from recsys_core.config import FROM_PRESET, ModelSpec, Preset, TrainingConfig
-from vaecf import recvae_config
+from vaecf import joint_config, recvae_config, vamp_config
 from vaecf.run_config import VaeRunConfig
 
 KINDS = ("vae", "dae")
@@ -106,7 +106,7 @@ MULT_VAE: dict[str, Preset] = {
         "Synthetic data (--like demo): test NDCG@100 0.26, popularity 0.11, in half a minute on 2 CPU cores.",
     ),
 }
-PRESETS: dict[str, Preset] = {**MULT_VAE, **recvae_config.PRESETS}
+PRESETS: dict[str, Preset] = {**MULT_VAE, **recvae_config.PRESETS, **vamp_config.PRESETS, **joint_config.PRESETS}
 for _preset in PRESETS.values():  # from here on a configuration takes from its preset what it is not given
     type(_preset.config).PRESETS = PRESETS
 

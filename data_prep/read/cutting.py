@@ -125,6 +125,23 @@ def shares(texts: Sequence[Text], rank: int, size: int) -> list[Span]:
     return mine
 
 
+def bytes_of_share(texts: Sequence[Text], rank: int, size: int) -> int:
+    """Bytes of the share of a rank; 0 where some of it is compressed."""
+    spans = shares(texts, rank, size)
+    return sum((s.end or 0) - s.start for s in spans) if all(s.end for s in spans) else 0
+
+
+def rows_by_length(texts: Sequence[Text], row_bytes: float, packed: int) -> int:
+    """About how many rows there are; 0 where that is unknown.
+
+    Args:
+        row_bytes: length of the first rows, on average.
+        packed: how many times longer the text of a compressed file is.
+    """
+    size = sum(t.entry.length * (packed if t.entry.compression else 1) for t in texts)
+    return round(size / row_bytes) if row_bytes else 0
+
+
 def blocks(span: Span, block_bytes: int | None = None) -> Iterator[Block]:
     """The lines that start inside of the span, in blocks of about `block_bytes` (default: BLOCK_BYTES).
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.read.asked import Asked
-from data_prep.read.cutting import Block, Span, Text, blocks, shares
+from data_prep.read.cutting import Block, Span, Text, blocks, bytes_of_share, rows_by_length, shares
 from data_prep.read.encodings import encoding_of, mark_of
 from data_prep.read.formats import first_text
 from data_prep.read.rows import Place
@@ -67,13 +67,11 @@ class Lists:
 
     def rows_estimate(self) -> int:
         """From the length of the first rows."""
-        size = sum(t.entry.length * (4 if t.entry.compression else 1) for t in self.texts)
-        return round(size / self._row_bytes) if self._row_bytes else 0
+        return rows_by_length(self.texts, self._row_bytes, 4)
 
     def total(self, rank: int, size: int) -> int:
         """Bytes of the share of a rank; 0 where some of it is compressed."""
-        spans = shares(self.texts, rank, size)
-        return sum((s.end or 0) - s.start for s in spans) if all(s.end for s in spans) else 0
+        return bytes_of_share(self.texts, rank, size)
 
     def check(self, schema: Schema) -> None:
         """Nothing: every file has a user and items."""

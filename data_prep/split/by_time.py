@@ -142,13 +142,15 @@ def split(
     if not kept.has_times:
         raise ValueError("--protocol time needs a column of times; name it with --time-column")
     borders = moments(kept, rules, validation_from, test_from)
+    low, high, _ = _range(kept.blocks)
+    if low == high:
+        raise ValueError(f"all times are {shown(low)}, expected different ones; name another column with --time-column")
     if not borders.validation_from < borders.test_from:
         raise ValueError(
             f"validation would be from {shown(borders.validation_from)} and the test from {shown(borders.test_from)}, "
             "expected validation to begin before the test; give --validation-from and --test-from other moments"
         )
     found = assemble(Chosen(kept=kept, chooser=lambda: lambda sifted: borders.roles(sifted.block)), scratch).split
-    low, high, _ = _range(kept.blocks)
     parts = (("training", found.train.nnz), ("validation", found.valid.fold_out.nnz), ("test", found.test.fold_out.nnz))
     for name, count in parts:
         if not count:

@@ -3,13 +3,13 @@
 TensorFlow's TopK stays between the compiled programs, because XLA sorts whole rows.
 
 Shape legend: S held-out users, I items, G blocks, P users of a block, M chunks of a block, W chunk width, C candidates,
-K depth of the lists, D per-user metrics, V coverage metrics.
+K depth of the lists, L depth of the lists that the host needs, D per-user metrics, V metrics of the system.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from recsys_core import numerics
 from recsys_core.compiled import HIDDEN, best_of_groups, in_groups, widened
-from recsys_core.evaluation.metrics import COVERAGE, Metric, hits_among_candidates, values
+from recsys_core.evaluation.auc import auc, auc_among_candidates
+from recsys_core.evaluation.metrics import Columns, hits_among_candidates, values
 from recsys_core.input.batches import without_repeats
 from recsys_core.input.chunks import DATA_SHARE, GROWTH, WIDTH, HistoryPart, chunk_table, chunked, size_from
 from recsys_core.matrices import Csr, HeldOut
@@ -157,19 +158,15 @@ def _block_spec(n_candidates: int) -> Block:
 class CompiledRanking:
     """The compiled programs that rank blocks with one model."""
 
-    def __init__(self, model: CompiledScorer, metrics: Sequence[Metric], n_items: int, n_candidates: int) -> None:
+    def __init__(self, model: CompiledScorer, columns: Columns, n_items: int, n_candidates: int) -> None:
         """
         Args:
-            metrics: per-user metrics in the order of the columns of a result (sampled ones first), then coverage.
             n_candidates: C
         """
-        self._model, self._n_items = model, n_items
-        self._sampled = [m for m in metrics if m.is_sampled]
-        self._over_all = [m for m in metrics if not m.is_sampled and m.name != COVERAGE]
-        self._coverage = [m for m in metrics if m.name == COVERAGE]
-        self._depth = max((m.k for m in (*self._over_all, *self._coverage)), default=0)
+        self._model, self._n_items, self._columns = model, n_items, columns
         self._scores = compiled(self._grouped_scores)
         self._metrics = compiled(self._of_lists)
+        self._auc = compiled(self._area)
         self._among_candidates = compiled(self._of_candidates)
         rank = tf.function(self._rank, autograph=False, input_signature=[_block_spec(n_candidates)])
         self.rank = rank.get_concrete_function()  # no warning that several models have several graphs
@@ -184,22 +181,31 @@ class CompiledRanking:
         return *in_groups(scores), sound
 
     def _of_lists(self, block: Block, items: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Metrics [P, D] of recommended items int64 [P, K], best first; which items appear [V, I], so far and here."""
-        users = tf.shape(items)[0]
+        """Metrics [P, D] of recommended items int64 [P, K], best first; counts of items [V, I] so far and here."""
+        users, columns = tf.shape(items)[0], self._columns
         relevant = tf.zeros([users, self._n_items + 1], tf.bool)
         places = _entries(block.wanted, block.wanted_rows)
         relevant = tf.tensor_scatter_nd_update(relevant, places, tf.ones([tf.shape(places)[0]], tf.bool))
         hits = tf.gather(relevant, tf.maximum(items, 0), batch_dims=1) & (items >= 0)
-        hits = tf.pad(hits, [[0, 0], [0, self._depth - items.shape[1]]])
-        hits.set_shape([None, self._depth])
+        hits = tf.pad(hits, [[0, 0], [0, columns.depth - items.shape[1]]])
+        hits.set_shape([None, columns.depth])
         nowhere = tf.constant(self._n_items, tf.int64)  # out of range, so that the scatter drops it
         shown = tf.where((items >= 0) & (block.users >= 0)[:, None], items, nowhere)
         rows = [
-            tf.tensor_scatter_nd_update(row, tf.reshape(part, [-1, 1]), tf.ones([tf.size(part)], tf.float64))
-            for row, part in ((seen[v], shown[:, : m.k]) for v, m in enumerate(self._coverage))
+            tf.tensor_scatter_nd_add(row, tf.reshape(part, [-1, 1]), tf.ones([tf.size(part)], tf.float64))
+            for row, part in ((seen[v], shown[:, : m.k]) for v, m in enumerate(columns.system))
         ]
-        table = values(self._over_all, hits, block.relevant) if self._over_all else tf.zeros([users, 0], tf.float64)
+        table = values(columns.hits, hits, block.relevant) if columns.hits else tf.zeros([users, 0], tf.float64)
         return table, tf.stack(rows) if rows else seen
+
+    def _area(self, block: Block, scores: tf.Tensor) -> tf.Tensor:
+        """[P, D] the area under the curve of scores [P, J], in which known items and padding are hidden."""
+        wide = tf.broadcast_to(block.wanted_rows[:, None], tf.shape(block.wanted))
+        is_item = tf.reshape(block.wanted < self._n_items, [-1])
+        rows = tf.where(is_item, tf.reshape(wide, [-1]), tf.constant(-1, tf.int64))
+        hidden = tf.cast(block.counts, tf.int64) + (scores.shape[1] - self._n_items)
+        found = auc(scores, hidden, rows, tf.reshape(block.wanted, [-1]))
+        return tf.stack([found] * len(self._columns.auc), axis=1)
 
     def _of_candidates(self, block: Block) -> tuple[tf.Tensor, tf.Tensor]:
         """Metrics [P, D] of the sampled protocol, and whether all scores are numbers."""
@@ -207,50 +213,70 @@ class CompiledRanking:
         present = candidates >= 0
         scores = tf.cast(self._model.part_candidate_scores(block.history, tf.maximum(candidates, 0)), tf.float32)
         scores = tf.where(present, scores, 0.0)
-        hits = hits_among_candidates(scores, present, max(m.k for m in self._sampled))
-        one = tf.ones_like(block.users)
-        return values(self._sampled, hits, one), tf.logical_not(tf.reduce_any(tf.math.is_nan(scores)))
+        columns, tables = self._columns, []
+        if columns.sampled_hits:
+            hits = hits_among_candidates(scores, present, max(m.k for m in columns.sampled_hits))
+            tables.append(values(columns.sampled_hits, hits, tf.ones_like(block.users)))
+        if columns.sampled_auc:
+            tables += [auc_among_candidates(scores, present)[:, None]] * len(columns.sampled_auc)
+        return tf.concat(tables, axis=1), tf.logical_not(tf.reduce_any(tf.math.is_nan(scores)))
 
-    def _of_block(self, block: Block, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Metrics [P, D], items that appear [V, I], whether all scores are numbers."""
-        tables, sound = [], tf.constant(True)
-        if self._sampled:
+    def _of_block(self, block: Block, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Metrics [P, D], top items [P, L], how often items appear [V, I], whether all scores are numbers."""
+        columns, sound = self._columns, tf.constant(True)
+        tables, top = [tf.zeros([tf.size(block.users), 0], tf.float64)], tf.zeros([tf.size(block.users), 0], tf.int64)
+        if columns.sampled:
             table, sound = self._among_candidates(block)
             tables.append(table)
-        if self._depth:
+        if columns.ranks_all:
             scores, groups, maxima, also_sound = self._scores(block)
             sound &= also_sound
-            _, items = best_of_groups(scores, groups, maxima, min(self._depth, self._n_items))
-            table, seen = self._metrics(block, items, seen)
-            tables.append(table)
-        return tf.concat(tables, axis=1), seen, sound
+            if columns.depth:
+                _, items = best_of_groups(scores, groups, maxima, min(columns.depth, self._n_items))
+                table, seen = self._metrics(block, items, seen)
+                tables.append(table)
+                top = items[:, : columns.list_depth]
+            if columns.auc:
+                tables.append(self._auc(block, scores))
+        return tf.concat(tables, axis=1), top, seen, sound
 
-    def _rank(self, blocks: Block) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Metrics [G, P, D] of all blocks, items that appear [V, I], and whether all scores are numbers."""
-        count = tf.shape(blocks.users)[0]
-        width = len(self._sampled) + len(self._over_all)
-        tables = tf.TensorArray(tf.float64, size=count, element_shape=[None, width])
+    def _rank(self, blocks: Block) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Metrics [G, P, D] and top items [G, P, L] of all blocks, counts of items [V, I], whether all scores are numbers."""
+        count, columns = tf.shape(blocks.users)[0], self._columns
+        length = min(columns.list_depth, self._n_items)
+        tables = tf.TensorArray(tf.float64, size=count, element_shape=[None, len(columns.in_graph)])
+        tops = tf.TensorArray(tf.int64, size=count, element_shape=[None, length])
 
-        def one(k: tf.Tensor, tables: tf.TensorArray, seen: tf.Tensor, sound: tf.Tensor) -> tuple:
+        def one(k: tf.Tensor, tables: tf.TensorArray, tops: tf.TensorArray, seen: tf.Tensor, sound: tf.Tensor) -> tuple:
             block = tf.nest.map_structure(lambda field: field[k], blocks)
-            table, seen, also_sound = self._of_block(block, seen)
-            return k + 1, tables.write(k, table), seen, sound & also_sound
+            table, top, seen, also_sound = self._of_block(block, seen)
+            return k + 1, tables.write(k, table), tops.write(k, top), seen, sound & also_sound
 
-        seen = tf.zeros([len(self._coverage), self._n_items], tf.float64)
-        state = (0, tables, seen, tf.constant(True))
-        _, tables, seen, sound = tf.while_loop(lambda k, *_: k < count, one, state, parallel_iterations=1)
-        return tables.stack(), seen, sound
+        seen = tf.zeros([len(columns.system), self._n_items], tf.float64)
+        state = (0, tables, tops, seen, tf.constant(True))
+        _, tables, tops, seen, sound = tf.while_loop(lambda k, *_: k < count, one, state, parallel_iterations=1)
+        return tables.stack(), tops.stack(), seen, sound
 
 
-def ranked(ranking: CompiledRanking, blocks: Block, users: int) -> tuple[npt.NDArray, npt.NDArray, bool]:
-    """Metrics [S, D] with this rank's users filled in, items that appear [V, I], and whether all scores are numbers.
+def ranked(
+    ranking: CompiledRanking,
+    blocks: Block,
+    users: int,
+    of_lists: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float64]],
+) -> tuple[npt.NDArray, npt.NDArray, bool]:
+    """Metrics [S, D] with this rank's users filled in, how often items appear [V, I], whether all scores are numbers.
 
     Args:
         users: S
+        of_lists: gives the columns of the metrics of lists, from users [P] and their top items [P, L].
     """
     numerics.use_float32_products()
-    tables, seen, sound = ranking.rank(blocks)
-    places, found = blocks.users.numpy().ravel(), tables.numpy()
-    table = np.zeros((users, found.shape[2]))
-    table[places[places >= 0]] = found.reshape(len(places), -1)[places >= 0]
+    tables, tops, seen, sound = ranking.rank(blocks)
+    places = blocks.users.numpy().ravel()
+    real = places >= 0
+    found = tables.numpy().reshape(len(places), tables.shape[2])[real]
+    columns = of_lists(places[real], tops.numpy().reshape(len(places), tops.shape[2])[real])
+    found = np.concatenate([found, columns], axis=1)
+    table = np.zeros((users, found.shape[1]))
+    table[places[real]] = found
     return table, seen.numpy(), bool(sound)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from recsys_core.baselines import check_names
 from recsys_core.config import EvaluationConfig
 from recsys_core.dataset import Dataset
-from recsys_core.evaluation.baselines import KNOWN as BASELINES
 from recsys_core.evaluation.gate import Condition, default_condition, parse_condition
 from recsys_core.evaluation.metrics import ALL, SAMPLED, Metric, parse_metric
 
@@ -38,9 +38,7 @@ def criteria(config: EvaluationConfig, data: Dataset | None = None) -> Criteria:
     Raises:
         ValueError: an unknown metric or baseline, or a gate of another form.
     """
-    for name in config.baselines:
-        if name not in BASELINES:
-            raise ValueError(f"unknown baseline {name!r}, known are: {', '.join(BASELINES)}")
+    check_names(config.baselines)
     names = tuple(dict.fromkeys(("popularity", *config.baselines)))
     whole = data is not None and config.PROTOCOL == SAMPLED and not data.has_candidates
     protocol = ALL if whole else config.PROTOCOL

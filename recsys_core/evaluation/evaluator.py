@@ -6,11 +6,10 @@ not depend on how many ranks there were.
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -19,11 +18,16 @@ import tensorflow as tf
 
 from recsys_core import numerics, topk
 from recsys_core.errors import SharedError
+from recsys_core.evaluation.auc import auc, auc_among_candidates
 from recsys_core.evaluation.compiled_ranking import Block, CompiledRanking, blocks_of, fits, ranked, users_at_once
-from recsys_core.evaluation.metrics import COVERAGE, Metric, hits_among_candidates, values
-from recsys_core.input.batches import EvaluationBatch, Histories, evaluation_batches
-from recsys_core.matrices import HeldOut
+from recsys_core.evaluation.list_metrics import LISTS, Catalogue, Lists, gini
+from recsys_core.evaluation.metrics import ALL, GINI, Columns, Metric, hits_among_candidates, values
+from recsys_core.evaluation.result import Estimate, Evaluation, estimate
+from recsys_core.input.batches import EvaluationBatch, Histories, evaluation_batches, rows_of
+from recsys_core.matrices import Csr, HeldOut
 from recsys_core.world import World
+
+__all__ = ["Estimate", "Evaluation", "Evaluator", "Scorer", "candidate_scores", "in_flight"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,30 +49,6 @@ def candidate_scores(model: Scorer, batch: EvaluationBatch) -> tf.Tensor:
     """[B, C] float32 scores of the candidates, 0 where there is none."""
     scores = model.candidate_scores(batch.histories, batch.candidates)
     return tf.where(batch.candidates >= 0, tf.cast(scores, tf.float32), 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A mean over users and its standard error (None where there is no spread to take it from)."""
-
-    mean: float
-    standard_error: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The metrics of one model on one set of users."""
-
-    metrics: Mapping[str, Estimate]
-    users: int
-    """Users in the means."""
-    users_without_relevant: int
-    """Users left out because there was nothing to find."""
-
-    def as_json(self) -> dict[str, object]:
-        """Plain values, for result files."""
-        metrics = {n: {"mean": e.mean, "standard_error": e.standard_error} for n, e in self.metrics.items()}
-        return {"metrics": metrics, "users": self.users, "users_without_relevant": self.users_without_relevant}
 
 
 IN_FLIGHT = 2
@@ -105,23 +85,26 @@ class Evaluator:
         n_items: int,
         block_size: int = 512,
         device_bytes: float = 0.0,
+        train: Csr | None = None,
     ) -> None:
         """
         Args:
             block_size: users ranked at once; the scores of `IN_FLIGHT` blocks take block_size x I x 4 bytes each.
             device_bytes: memory for the temporary arrays of models that XLA compiles, which are ranked in blocks of as
                 many users as fit it; 0 to rank all models by TensorFlow's own operators.
+            train: the training matrix; needed by metrics of the lists themselves (`list_metrics`).
         """
         self._held_out, self._metrics, self._world, self._n_items = held_out, tuple(metrics), world, n_items
         self._block_size, self._device_bytes = block_size, device_bytes
-        self._sampled = [m for m in self._metrics if m.is_sampled]
-        self._over_all = [m for m in self._metrics if not m.is_sampled and m.name != COVERAGE]
-        self._per_user = [*self._sampled, *self._over_all]
-        self._coverage = [m for m in self._metrics if m.name == COVERAGE]
-        if self._sampled and not held_out.n_candidates:
+        self._columns = Columns.of(self._metrics)
+        self._train = train
+        if self._columns.lists and train is None:
+            raise ValueError(f"{self._columns.lists[0]} needs the training matrix, as train=data.train")
+        if self._columns.sampled and not held_out.n_candidates:
+            first = self._columns.sampled[0]
             raise ValueError(
-                f"{self._sampled[0]} needs candidates, which this data set has not; prepare one with --protocol "
-                f"leave-one-out, or ask for {self._sampled[0].name}@{self._sampled[0].k}/all"
+                f"{first} needs candidates, which this data set has not; prepare one with --protocol "
+                f"leave-one-out, or ask for {first.under(ALL)}"
             )
         self._batches = evaluation_batches(held_out, block_size=block_size, world=world)
         self._compiled: dict[Scorer, Callable] = {}
@@ -146,47 +129,64 @@ class Evaluator:
             n_items=self._n_items,
             block_size=self._block_size,
             device_bytes=self._device_bytes,
+            train=self._train,
         )
         if other._batches.element_spec == self._batches.element_spec:
             other._compiled, other._compiled_rankings = self._compiled, self._compiled_rankings
         return other
 
-    def _sampled_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Values [B, M] of the sampled metrics, and whether all scores are numbers."""
-        scores = candidate_scores(model, batch)
-        hits = hits_among_candidates(scores, batch.candidates >= 0, max(m.k for m in self._sampled))
-        return values(self._sampled, hits, tf.ones_like(batch.users)), _no_nan(scores)
+    def _sampled_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Tables [B, M] of the sampled metrics, and whether all scores are numbers."""
+        columns, scores, present = self._columns, candidate_scores(model, batch), batch.candidates >= 0
+        tables = []
+        if columns.sampled_hits:
+            hits = hits_among_candidates(scores, present, max(m.k for m in columns.sampled_hits))
+            tables.append(values(columns.sampled_hits, hits, tf.ones_like(batch.users)))
+        if columns.sampled_auc:
+            tables.append(_repeated(auc_among_candidates(scores, present), columns.sampled_auc))
+        return tables, _no_nan(scores)
 
-    def _whole_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Values [B, M] of the whole-catalogue metrics, top items [B, K], and whether all scores are numbers."""
-        depth = max(m.k for m in (*self._over_all, *self._coverage))
+    def _whole_block(self, model: Scorer, batch: EvaluationBatch) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Tables [B, M] of the whole-catalogue metrics, top items [B, K] (-1 for none), and whether all scores are
+        numbers."""
+        columns = self._columns
         scores = tf.ensure_shape(tf.cast(model.scores(batch.histories), tf.float32), [None, self._n_items])
         scores = topk.exclude(scores, batch.item_ids, batch.row_splits)
         # One pass, and after the exclusion, which else would have to copy what is still to be read. Minus infinity
         # stays; what comes to NaN holds a NaN, or infinite scores, which are no better.
         sound = tf.logical_not(tf.math.is_nan(tf.reduce_sum(scores)))
-        _, items = topk.top_k_of_many(scores, min(depth, self._n_items))
+        tables, items = [], tf.zeros([tf.size(batch.users), 0], tf.int32)
+        if columns.depth:
+            best, items = topk.top_k_of_many(scores, min(columns.depth, self._n_items))
+            if columns.hits:
+                tables.append(values(columns.hits, self._hits(batch, items), _lengths(batch.wanted_splits)))
+            items = tf.where(tf.equal(best, -np.inf), -1, items)
+        if columns.auc:
+            rows, wanted = rows_of(batch.wanted_splits), tf.cast(batch.wanted_ids, tf.int64)
+            tables.append(_repeated(auc(scores, _lengths(batch.row_splits), rows, wanted), columns.auc))
+        return tables, items, sound
+
+    def _hits(self, batch: EvaluationBatch, items: tf.Tensor) -> tf.Tensor:
+        """[B, K] bool: whether each of the top items was to be found; lists are filled up to the longest asked for."""
         hits = topk.is_member(items, batch.wanted_ids, batch.wanted_splits, self._n_items)
-        hits = tf.pad(hits, [[0, 0], [0, depth - min(depth, self._n_items)]])
-        hits.set_shape([None, depth])
-        relevant = batch.wanted_splits[1:] - batch.wanted_splits[:-1]
-        nothing = tf.zeros([tf.size(relevant), 0], tf.float64)
-        return values(self._over_all, hits, relevant) if self._over_all else nothing, items, sound
+        hits = tf.pad(hits, [[0, 0], [0, self._columns.depth - items.shape[1]]])
+        hits.set_shape([None, self._columns.depth])
+        return hits
 
     def _block_function(self, model: Scorer) -> Callable:
         """The graph for one model: batch -> (values [B, M], top items [B, K], whether all scores are numbers)."""
 
         @tf.function(input_signature=[self._batches.element_spec], autograph=False)
         def rank_block(batch: EvaluationBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            tables, sound = [], tf.constant(True)
+            tables, sound = [tf.zeros([tf.size(batch.users), 0], tf.float64)], tf.constant(True)
             items = tf.zeros([tf.size(batch.users), 0], tf.int32)
-            if self._sampled:
-                table, sound = self._sampled_block(model, batch)
-                tables.append(table)
-            if self._over_all or self._coverage:
-                table, items, also_sound = self._whole_block(model, batch)
+            if self._columns.sampled:
+                more, sound = self._sampled_block(model, batch)
+                tables += more
+            if self._columns.ranks_all:
+                more, items, also_sound = self._whole_block(model, batch)
                 sound &= also_sound
-                tables.append(table)
+                tables += more
             return tf.concat(tables, axis=1), items, sound
 
         rank_block.get_concrete_function()  # traced here, not by two threads at once
@@ -206,16 +206,19 @@ class Evaluator:
         Raises:
             SharedError: a score is NaN.
         """
-        table, _ = self._ranked(model)
-        table[~self._has_relevant()] = np.nan
-        return {str(m): table[:, column] for column, m in enumerate(self._per_user)}
+        return self._values(self._ranked(model)[0])
+
+    def _values(self, table: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+        """Metric -> [S] from the table [S, M] of `_ranked`."""
+        table = np.where(self._has_relevant()[:, None], table, np.nan)
+        return {str(m): table[:, column] for column, m in enumerate(self._columns.per_user)}
 
     def _has_relevant(self) -> npt.NDArray[np.bool_]:
         """[S] whether a user has anything to find."""
         return np.diff(self._held_out.fold_out.indptr) > 0
 
     def _ranked(self, model: Scorer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Per-user metrics [S, M] of all ranks' users, and for each coverage metric which items appear [C, I].
+        """Per-user metrics [S, M] of all ranks' users, and how often each item is recommended [V, I].
 
         Raises:
             SharedError: a score is NaN, or the model scores training users only and these are others.
@@ -240,17 +243,35 @@ class Evaluator:
         table, seen, unsound = *self._nothing(), 0.0
         for batch, (block, items, sound) in in_flight(self._compiled[model], self._batches):
             unsound += not sound
-            table[batch.users.numpy()] = block.numpy()
-            for row, metric in enumerate(self._coverage):
-                seen[row, items.numpy()[:, : metric.k].ravel()] = 1
+            users, top = batch.users.numpy(), items.numpy()
+            table[users] = np.concatenate([block.numpy(), self._of_lists(users, top)], axis=1)
+            for row, metric in enumerate(self._columns.system):
+                shown = top[:, : metric.k]
+                seen[row] += np.bincount(shown[shown >= 0], minlength=self._n_items)
         return table, seen, unsound
+
+    def _of_lists(self, users: npt.NDArray[np.int64], items: npt.NDArray) -> npt.NDArray[np.float64]:
+        """[B, L] the metrics of lists of some users, from their top items [B, K]."""
+        found = np.empty((len(users), len(self._columns.lists)))
+        if not self._columns.lists:
+            return found
+        known = self._held_out.fold_in.rows(users)
+        for column, metric in enumerate(self._columns.lists):
+            top = np.ascontiguousarray(items[:, : metric.k], np.int64)
+            lists = Lists(items=top, known_ids=known[0], known_splits=known[1], catalogue=self._catalogue)
+            found[:, column] = LISTS[metric.name](lists)
+        return found
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        assert self._train is not None, "checked where the metrics were given"
+        return Catalogue(self._train)
 
     def _ranked_on_device(self, model: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
         """`_ranked_in_blocks` by compiled programs, on data that stay on the device between evaluations."""
         if model not in self._compiled_rankings:
-            metrics = (*self._per_user, *self._coverage)
             candidates = self._held_out.n_candidates
-            self._compiled_rankings[model] = CompiledRanking(model, metrics, self._n_items, candidates)
+            self._compiled_rankings[model] = CompiledRanking(model, self._columns, self._n_items, candidates)
         size = users_at_once(model.score_bytes, self._device_bytes, self._held_out.n_users)
         if size not in self._blocks:
             arrays = blocks_of(self._held_out, self._world, size)
@@ -258,28 +279,37 @@ class Evaluator:
         blocks = self._blocks[size]
         if blocks is None:
             return *self._nothing(), 0.0
-        table, seen, sound = ranked(self._compiled_rankings[model], blocks, self._held_out.n_users)
+        table, seen, sound = ranked(self._compiled_rankings[model], blocks, self._held_out.n_users, self._of_lists)
         return table, seen, float(not sound)
 
     def _nothing(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """The result of a rank without users."""
-        return np.zeros((self._held_out.n_users, len(self._per_user))), np.zeros((len(self._coverage), self._n_items))
+        columns = self._columns
+        return np.zeros((self._held_out.n_users, len(columns.per_user))), np.zeros((len(columns.system), self._n_items))
 
     def _summary(self, table: npt.NDArray[np.float64], seen: npt.NDArray[np.float64]) -> Evaluation:
         has_relevant = self._has_relevant()
         users = int(has_relevant.sum())
         if not users:
             raise SharedError("no held-out user has anything to find; prepare the data set with more items a user")
-        kept = table[has_relevant]
-        means = kept.mean(axis=0)
-        errors = kept.std(axis=0, ddof=1) / math.sqrt(users) if users > 1 else [None] * len(means)
-        found = {
-            str(m): Estimate(mean=float(v), standard_error=None if e is None else float(e))
-            for m, v, e in zip(self._per_user, means, errors, strict=True)
-        }
-        found |= {str(m): Estimate(mean=float((row > 0).mean())) for m, row in zip(self._coverage, seen, strict=True)}
+        by_user = self._values(table)
+        found = {name: estimate(column) for name, column in by_user.items()}
+        for metric, counts in zip(self._columns.system, seen, strict=True):
+            value = gini(counts) if metric.name == GINI else float((counts > 0).mean())
+            found[str(metric)] = Estimate(mean=value)
         return Evaluation(
             metrics={str(m): found[str(m)] for m in self._metrics},
             users=users,
             users_without_relevant=len(has_relevant) - users,
+            values=by_user,
         )
+
+
+def _repeated(column: tf.Tensor, metrics: Sequence[Metric]) -> tf.Tensor:
+    """[B, M] one column [B] for each of some metrics that are the same under several names."""
+    return tf.stack([column] * len(metrics), axis=1)
+
+
+def _lengths(splits: tf.Tensor) -> tf.Tensor:
+    """[B] int64 lengths of rows from their splits [B + 1]."""
+    return splits[1:] - splits[:-1]

@@ -1,18 +1,21 @@
-"""Ranking metrics of one user's top-k list, computed for a block of users at once, in the graph.
+"""Metrics: their names, and the ranking metrics of one user's top-k list, for a block of users at once, in the graph.
 
 `hits` [B, K] says which of the K recommended items, best first, were relevant; `relevant` [B] how many were there to
 be found. A user with nothing relevant has no defined value and is left out of every mean by the evaluator.
 
-Every value is float64: sums over 100,000 users must not depend on who added them up.
+Every value is float64: sums over 100,000 users must not depend on who added them up. The area under the curve is in
+`evaluation.auc`; metrics of the lists themselves (novelty, tail, popularity) are in `evaluation.list_metrics`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
+
+from recsys_core.evaluation.list_metrics import LISTS
 
 
 def _discounts(k: int) -> tf.Tensor:
@@ -62,6 +65,13 @@ def precision(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(hits, axis=1)
 
 
+def reciprocal_rank(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
+    """[B] 1 / rank of the first hit, 0 without one: its mean is MRR@K (Voorhees 1999, truncated at K)."""
+    del relevant
+    ranks = tf.range(1, hits.shape[1] + 1, dtype=tf.float64)
+    return tf.reduce_max(hits / ranks, axis=1)
+
+
 def hit_rate(hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
     """[B] 1 if anything was found."""
     del relevant
@@ -73,12 +83,21 @@ PER_USER: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "recall": recall,
     "uncapped-recall": uncapped_recall,
     "map": average_precision,
+    "mrr": reciprocal_rank,
     "precision": precision,
     "hr": hit_rate,
 }
+"""Metrics of what was found in a list."""
+AUC = "auc"
+"""Area under the ROC curve of one user, over the whole ranking: written without @K."""
 COVERAGE = "coverage"
 """Share of all items that appear in somebody's list: a metric of the system, not of a user."""
-KNOWN = (*PER_USER, COVERAGE)
+GINI = "gini"
+"""Inequality of how often each item is recommended: a metric of the system, not of a user."""
+OF_SYSTEM = (COVERAGE, GINI)
+KNOWN = (*PER_USER, AUC, *LISTS, *OF_SYSTEM)
+LOWER_IS_BETTER = (GINI, "ils", "popularity-lift", "popularity-divergence")
+"""Metrics whose growth is no improvement."""
 
 
 ALL, SAMPLED = "all", "sampled"
@@ -90,10 +109,11 @@ Sampled metrics flatter, and can order models otherwise (Krichene and Rendle 202
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric at one cut-off under one protocol, written ``ndcg@100``, ``hr@10/all`` or ``hr@10/sampled``."""
+    """One metric at one cut-off under one protocol, as ``ndcg@100``, ``hr@10/all``, ``hr@10/sampled`` or ``auc``."""
 
     name: str
     k: int
+    """Length of the list; 0 for a metric of the whole ranking."""
     protocol: str = ""
     """all, sampled, or "" for "all" left unsaid."""
 
@@ -101,29 +121,62 @@ class Metric:
     def is_sampled(self) -> bool:
         return self.protocol == SAMPLED
 
+    @property
+    def is_of_hits(self) -> bool:
+        """Whether it is computed from what was found in a list."""
+        return self.name in PER_USER
+
+    @property
+    def is_of_list(self) -> bool:
+        """Whether it is computed from the recommended items of a user, right or wrong."""
+        return self.name in LISTS
+
+    @property
+    def is_of_system(self) -> bool:
+        """Whether it is one value of all users together."""
+        return self.name in OF_SYSTEM
+
+    @property
+    def lowest(self) -> float:
+        """The least value that it can have."""
+        return -1.0 if self.name == "popularity-lift" else 0.0
+
+    def under(self, protocol: str) -> Metric:
+        """The same metric under another protocol."""
+        return replace(self, protocol=protocol)
+
     def __str__(self) -> str:
-        return f"{self.name}@{self.k}{'/' if self.protocol else ''}{self.protocol}"
+        cut = f"@{self.k}" if self.k else ""
+        return f"{self.name}{cut}{'/' if self.protocol else ''}{self.protocol}"
 
 
 def parse_metric(text: str, protocol: str = "") -> Metric:
-    """Read ``name@k`` or ``name@k/protocol``.
+    """Read ``name@k`` or ``name@k/protocol``; ``auc`` has no k.
 
     Args:
         protocol: what a metric without one means.
 
     Raises:
-        ValueError: another form, an unknown name or protocol (the known ones are listed), or k below 1.
+        ValueError: another form, an unknown name or protocol (the known ones are listed), or k out of range.
     """
-    match = re.fullmatch(r"\s*([a-z]+(?:-[a-z]+)*)@(\d+)(?:/([a-z]+))?\s*", text.lower())
-    if not match or match[1] not in KNOWN or int(match[2]) < 1 or (match[3] or ALL) not in PROTOCOLS:
+    match = re.fullmatch(r"\s*([a-z]+(?:-[a-z]+)*)(?:@(\d+))?(?:/([a-z]+))?\s*", text.lower())
+    is_known = match is not None and match[1] in KNOWN and (match[3] or ALL) in PROTOCOLS
+    if match is None or not is_known or not _is_cut_off(match[1], match[2]):
         raise ValueError(
             f"unknown metric {text!r}, expected NAME@K or NAME@K/PROTOCOL with K from 1, NAME one of: "
-            f"{', '.join(KNOWN)}, and PROTOCOL one of: {', '.join(PROTOCOLS)}"
+            f"{', '.join(KNOWN)} (auc without @K, ils with K from 2), and PROTOCOL one of: {', '.join(PROTOCOLS)}"
         )
-    metric = Metric(match[1], int(match[2]), match[3] or protocol)
-    if metric.is_sampled and metric.name == COVERAGE:
-        raise ValueError(f"unknown metric {text!r}: coverage is of the whole catalogue, write coverage@{metric.k}/all")
+    metric = Metric(match[1], int(match[2] or 0), match[3] or protocol)
+    if metric.is_sampled and (metric.is_of_list or metric.is_of_system):
+        raise ValueError(f"unknown metric {text!r}: {metric.name} is of the whole catalogue, write {metric.under(ALL)}")
     return metric
+
+
+def _is_cut_off(name: str, k: str | None) -> bool:
+    """Whether the metric takes lists of this length; None for no length."""
+    if name == AUC or k is None:
+        return name == AUC and k is None
+    return int(k) >= (2 if name == "ils" else 1)  # a list of one item has no pair
 
 
 def values(metrics: Sequence[Metric], hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:
@@ -146,3 +199,60 @@ def hits_among_candidates(scores: tf.Tensor, present: tf.Tensor, depth: int) -> 
     """
     others = present[:, 1:] & (scores[:, 1:] >= scores[:, :1])
     return tf.equal(tf.reduce_sum(tf.cast(others, tf.int32), axis=1)[:, None], tf.range(depth)[None, :])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The metrics of an evaluation by how they are computed, in the order of the columns of its table."""
+
+    sampled_hits: tuple[Metric, ...]
+    sampled_auc: tuple[Metric, ...]
+    hits: tuple[Metric, ...]
+    auc: tuple[Metric, ...]
+    lists: tuple[Metric, ...]
+    system: tuple[Metric, ...]
+    """They have no column."""
+
+    @classmethod
+    def of(cls, metrics: Sequence[Metric]) -> Columns:
+        """Sort metrics."""
+
+        def some(chosen: Callable[[Metric], bool]) -> tuple[Metric, ...]:
+            return tuple(m for m in metrics if chosen(m))
+
+        return cls(
+            sampled_hits=some(lambda m: m.is_sampled and m.is_of_hits),
+            sampled_auc=some(lambda m: m.is_sampled and m.name == AUC),
+            hits=some(lambda m: not m.is_sampled and m.is_of_hits),
+            auc=some(lambda m: not m.is_sampled and m.name == AUC),
+            lists=some(lambda m: m.is_of_list),
+            system=some(lambda m: m.is_of_system),
+        )
+
+    @property
+    def sampled(self) -> tuple[Metric, ...]:
+        return (*self.sampled_hits, *self.sampled_auc)
+
+    @property
+    def in_graph(self) -> tuple[Metric, ...]:
+        """Those that the graph computes."""
+        return (*self.sampled, *self.hits, *self.auc)
+
+    @property
+    def per_user(self) -> tuple[Metric, ...]:
+        return (*self.in_graph, *self.lists)
+
+    @property
+    def depth(self) -> int:
+        """Length of the longest list; 0 where no metric takes one."""
+        return max((m.k for m in (*self.hits, *self.lists, *self.system)), default=0)
+
+    @property
+    def list_depth(self) -> int:
+        """Length of the longest list that is needed on the host; 0 for none."""
+        return max((m.k for m in self.lists), default=0)
+
+    @property
+    def ranks_all(self) -> bool:
+        """Whether any metric is of the whole catalogue."""
+        return bool(self.depth or self.auc)

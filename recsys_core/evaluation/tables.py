@@ -10,7 +10,8 @@ from recsys_core.evaluation.evaluator import Estimate, Evaluation
 from recsys_core.evaluation.gate import Verdict
 
 
-def _cell(estimate: Estimate) -> str:
+def cell(estimate: Estimate) -> str:
+    """A mean ± its standard error."""
     spread = f" ± {estimate.standard_error:.4f}" if estimate.standard_error is not None else ""
     return f"{estimate.mean:.4f}{spread}"
 
@@ -21,7 +22,7 @@ def result_table(model: Evaluation, baselines: Mapping[str, Evaluation]) -> str:
     for name, estimate in model.metrics.items():
         base = baselines["popularity"].metrics[name].mean
         gain = f"{estimate.mean / base - 1:+.0%}" if base > 0 else "-"
-        rows.append([name, _cell(estimate), *(_cell(b.metrics[name]) for b in baselines.values()), gain])
+        rows.append([name, cell(estimate), *(cell(b.metrics[name]) for b in baselines.values()), gain])
     headers = ["metric", "model", *baselines, "gain over popularity"]
     left_out = model.users_without_relevant
     note = f"{model.users:,} users" + (f", {left_out:,} left out with nothing to find" if left_out else "")

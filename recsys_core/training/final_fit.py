@@ -112,7 +112,7 @@ class FinalFit(Trainer):
         self._judged = self.world.run_on_rank0(
             lambda: read_judged_run(self._judged_folder, model.family, model.renamed)
         )
-        self._warm_start = self.judged.config.get("warm_start") or ""
+        self.warm_start = self.judged.config.get("warm_start") or ""
         return super().fit(model, data, resume=resume)
 
     def _given_settings(self, model: Recommender) -> RunSettings:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import tensorflow as tf
 
 from recsys_core import numerics
 from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
@@ -120,7 +122,7 @@ class TrainTask:
         )
         self.train_step = self._make_step(training)
         self._averages = (
-            Averages(model.parameters, training.average) if training.average and not model.is_closed_form else None
+            Averages(self._trained(), training.average) if training.average and not model.is_closed_form else None
         )
         self.checkpoints = Checkpoints(
             run_dir / "checkpoints",
@@ -136,6 +138,11 @@ class TrainTask:
         self._final_evaluators = {"valid": final, "test": final.of(data.held_out("test"))}
         same = wanted.metrics == wanted.final_metrics  # then one graph less is made
         self._evaluator = final if same else self._make_evaluator("valid", wanted.metrics)
+
+    def _trained(self) -> list[tf.Variable]:
+        """The parameters that some phase trains, in the model's order."""
+        trained = {variable.ref() for phase in self.model.phases for variable in phase.parameters}
+        return [variable for variable in self.model.parameters if variable.ref() in trained]
 
     def _make_step(self, training: TrainingConfig) -> TrainStep | Alternation:
         """The training step; with a closed form one without parameters, with several phases one for each."""
@@ -281,14 +288,19 @@ class TrainTask:
         """ "valid" and "test" -> the model, as it is, on these users."""
         return {split: evaluator.evaluate(self.model) for split, evaluator in self._final_evaluators.items()}
 
-    def evaluate_baselines(self) -> dict[str, dict[str, Evaluation]]:
-        """Baseline -> split -> evaluation."""
+    def evaluate_baselines(self, say: Callable[[str], None]) -> dict[str, dict[str, Evaluation]]:
+        """Baseline -> split -> evaluation.
+
+        Args:
+            say: told how far a long fit is, in lines.
+        """
         return baselines.evaluate(
             self.criteria.baselines,
             self.data,
             self._final_evaluators,
             ease_regularization=self.settings.evaluation.ease_regularization,
             world=self._world,
+            say=say,
         )
 
     def check_learnt(self, state: TrainState) -> None:

@@ -78,7 +78,7 @@ class Trainer:
         self._listens = stop is None
         self.world = world or worlds.current()
         self._top_k, self._convert, self._callbacks = top_k, convert, tuple(callbacks)
-        self._warm_start = str(Path(warm_start).absolute()) if warm_start else ""
+        self.warm_start = str(Path(warm_start).absolute()) if warm_start else ""
         self._given_durations = durations
         self._durations = durations or Durations()
 
@@ -151,7 +151,7 @@ class Trainer:
             self.announce("compiling the training step ...")
         batches = task.batches(state.step) if state.step < task.plan.total_steps else iter(())
         clock = time.perf_counter()
-        if self._warm_start and not state.step:
+        if self.warm_start and not state.step:
             clock = self._evaluate(task, state, callbacks, clock)
         while state.step < task.plan.total_steps and not self.world.any(callbacks.wants_stop(state)):
             if self.world.any(self.stop.received):
@@ -243,7 +243,7 @@ class Trainer:
 
     def _options(self) -> dict[str, Any]:
         """The fields of the `RunConfig` besides folders and components."""
-        return {"top_k": self._top_k, "convert": self._convert, "warm_start": self._warm_start}
+        return {"top_k": self._top_k, "convert": self._convert, "warm_start": self.warm_start}
 
     def _start(self, task: TrainTask, resume: bool) -> TrainState | None:
         """The state to go on from; None when a stop signal came during pre-training."""
@@ -276,7 +276,7 @@ class Trainer:
     def _evaluate_baselines(self, task: TrainTask) -> Baselines:
         with self._durations.of("baselines"):
             self.announce(f"evaluating baselines: {', '.join(task.criteria.baselines)} ...")
-            return task.evaluate_baselines()
+            return task.evaluate_baselines(self.announce)
 
     def _all_callbacks(self, task: TrainTask, state: TrainState, baselines: Baselines) -> Callbacks:
         """The standard callbacks in the order in which they are called, then the user's."""

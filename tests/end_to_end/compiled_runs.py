@@ -23,9 +23,9 @@ from recsys_core.training.task import TrainTask, check_task
 from recsys_core.training.trainer import Trainer
 from recsys_core.world import World, session
 from vaecf import dense
-from vaecf.model import MultVae
+from vaecf.config import SPEC as VAECF
 
-STEPS, CALLS = 50, 5
+STEPS = 50
 FEW_USERS, FEW_PAIRS = 80_000 / 2**30, 2_000_000 / 2**30
 """GiB that a dozen users fill, and some 500 pairs."""
 
@@ -47,6 +47,7 @@ class Case:
 
 
 NARROW = {"hidden": (24,), "latent": 8}
+TURNS = {"hidden": (16, 16), "latent": 6, "encoder_epochs": 1}
 ROWS = {"embedding_dropout": 0.1, "biases": True, "embedding_l2": 1e-3}
 HARD = {**ROWS, "layers": (16, 8, 4), "dropout": 0.25}
 CASES = {
@@ -54,13 +55,16 @@ CASES = {
     "paper in blocks": Case(preset="paper", settings=NARROW, is_blocked=True),
     "shallow": Case(preset="shallow", settings={"latent": 8}),
     "shallow in both": Case(preset="shallow", settings={"latent": 8}, memory=FEW_USERS, is_blocked=True),
+    "recvae in parts": Case(preset="recvae", settings=TURNS, memory=FEW_USERS),
+    "recvae in blocks": Case(preset="recvae", settings=TURNS, is_blocked=True),
+    "vamp in parts": Case(preset="vamp", settings={"hidden": 16, "latent": 6, "pseudo_inputs": 9}, memory=FEW_USERS),
     "he2017": Case(preset="he2017"),
     "he2017 in parts": Case(preset="he2017", memory=FEW_PAIRS, settings=HARD),
     "he2017 by rows": Case(preset="he2017", settings={**ROWS, "kind": "gmf", "embedding_gradients": "rows"}),
 }
 ON_RANKS = {
-    2: ("paper in parts", "shallow in both", "he2017 in parts"),
-    4: ("paper in blocks", "shallow", "he2017 by rows"),
+    2: ("paper in parts", "shallow in both", "recvae in parts", "he2017 in parts"),
+    4: ("paper in blocks", "shallow", "vamp in parts", "he2017 by rows"),
 }
 
 
@@ -80,7 +84,7 @@ def losses(
         changes: settings of the trainer.
     """
     world, own = world or World(), data[case.is_vae]
-    model = (MultVae if case.is_vae else NeuMf)(own, preset=case.preset, **case.settings)
+    model = (VAECF.model_class(case.preset) if case.is_vae else NeuMf)(own, preset=case.preset, **case.settings)
     n_pairs = len(own.train.indices)
     batch = leaves_a_few(own.n_users, 48) if case.is_vae else 5 * leaves_a_few(n_pairs, n_pairs // 25)
     trainer = Trainer(
@@ -95,8 +99,12 @@ def losses(
     assert (step == "compiled" and case.memory > 0) == (model.parts_per_step > 1)
     assert task.plan.total_steps >= STEPS > task.plan.steps_per_epoch  # short last batches among them
     task.start_fresh()
-    batches = task.batches(0)
-    return np.concatenate([task.train_step.run(batches, STEPS // CALLS)["loss"] for _ in range(CALLS)])
+    batches, found, step_now = task.batches(0), [], 0
+    while step_now < STEPS:
+        stop = min(task.plan.next_stop(step_now), STEPS)
+        found.append(task.train_step.run(batches, stop - step_now)["loss"])
+        step_now = stop
+    return np.concatenate(found)
 
 
 def opened(users: Path | str, pairs: Path | str) -> dict[bool, Dataset]:

@@ -1,102 +1,22 @@
-"""Popularity and EASE against their formulas; the table and the progress lines; errors as statuses."""
+"""The table and the progress lines; errors as statuses; the memory limit of a device."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from recsys_core import cli, devices
-from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError, UserError
-from recsys_core.evaluation import baselines
 from recsys_core.evaluation.evaluator import Estimate, Evaluation
 from recsys_core.evaluation.gate import Verdict
 from recsys_core.evaluation.tables import gate_lines, result_table
-from recsys_core.matrices import Csr
 from recsys_core.training import progress
-from tests.models import histories
-
-ITEMS = 12
-
-
-def matrix() -> tuple[Csr, np.ndarray]:
-    dense = (np.random.default_rng(4).random((30, ITEMS)) < 0.3).astype(np.float64)
-    splits = np.concatenate([[0], np.cumsum(dense.sum(axis=1))]).astype(np.int64)
-    return Csr(indptr=splits, indices=np.nonzero(dense)[1].astype(np.int32), n_items=ITEMS), dense
-
-
-def test_ease_is_the_best_linear_model_without_self_similarity() -> None:
-    """Each column solves a ridge regression on the other items (Steck 2019, equation 2), which is another way there."""
-    train, dense = matrix()
-    weights = baselines.ease_weights(train, 3.0)
-    assert np.diag(weights).tolist() == [0.0] * ITEMS
-    for j in range(ITEMS):
-        others = [i for i in range(ITEMS) if i != j]
-        x = dense[:, others]
-        expected = np.linalg.solve(x.T @ x + 3.0 * np.eye(ITEMS - 1), x.T @ dense[:, j])
-        assert weights[others, j] == pytest.approx(expected, abs=1e-4)
-
-
-def test_ease_scores_are_sums_over_the_history() -> None:
-    train, _ = matrix()
-    weights = baselines.ease_weights(train, 3.0)
-    ease = baselines.Ease(Dataset.from_csr(train), regularization=3.0)
-    ease.solve()
-    scores = ease.scores(histories([[2, 5], [], [7]])).numpy()
-    assert scores == pytest.approx(np.stack([weights[2] + weights[5], np.zeros(ITEMS), weights[7]]), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("gpus", "items", "free", "device"),
-    [
-        ([], 60_000, 0, None),
-        (["a GPU"], 20_000, 4 * 20_000**2 * 2, None),  # half of it is enough
-        (["a GPU"], 20_000, 4 * 20_000**2 * 2 - 1, "/CPU:0"),
-        (["a GPU"], 60_000, 2**40, "/CPU:0"),  # more than 2^31 numbers
-    ],
-)
-def test_where_the_weights_of_ease_are_held(
-    gpus: list[str], items: int, free: int, device: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
-    monkeypatch.setattr(devices, "free_gpu_bytes", lambda: free)
-    assert baselines.weights_device(items) == device
-
-
-def test_ease_with_weights_on_the_host_of_a_gpu_scores_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = Dataset.from_csr(matrix()[0])
-    asked = histories([[2, 5], [], [7]])
-    expected = baselines.Ease(data, regularization=3.0)
-    expected.solve()
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
-    monkeypatch.setattr(devices, "free_gpu_bytes", lambda: 0)
-    ease = baselines.Ease(data, regularization=3.0)
-    ease.solve()
-    assert ease.weights.device.endswith("CPU:0")
-    assert tf.function(ease.scores, autograph=False)(asked).numpy().tolist() == expected.scores(asked).numpy().tolist()
-    assert ease.item_similarities(4).numpy().tolist() == expected.weights[4].numpy().tolist()
 
 
 def test_the_memory_limit_of_a_device() -> None:
     """By the device that every machine has; TensorFlow's rule for the host is 256 MiB."""
     tf.zeros([1])
     assert devices.memory_limit("CPU:0") == 268435456
-
-
-def test_ease_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, _ = matrix()
-    monkeypatch.setattr(baselines, "ease_bytes", lambda train: 2**60)
-    with pytest.raises(ValueError, match=r"--baselines ease needs 1073741824.0 GiB for 12 items"):
-        baselines.Ease(Dataset.from_csr(train)).solve()
-
-
-def test_popularity_ranks_by_training_users() -> None:
-    train, dense = matrix()
-    popularity = baselines.Popularity(Dataset.from_csr(train))
-    popularity.solve()
-    scores = popularity.scores(histories([[1], []])).numpy()
-    assert scores.tolist() == [dense.sum(axis=0).tolist()] * 2
 
 
 def evaluation(value: float) -> Evaluation:

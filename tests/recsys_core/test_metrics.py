@@ -34,6 +34,9 @@ BY_HAND = [
     ("ndcg@3", [1, 0, 1], 2, 1.5 / (1 + LOG2_3)),
     ("ndcg@1", [0, 1, 1], 2, 0.0),
     ("ndcg@3", [1, 0, 0], 7, 1 / (1 + LOG2_3 + 0.5)),  # the ideal list is truncated at K
+    ("mrr@3", [0, 1, 1], 2, 0.5),  # the first hit counts
+    ("mrr@3", [1, 0, 0], 7, 1.0),
+    ("mrr@2", [0, 0, 1], 1, 0.0),  # found beyond K
     ("map@3", [1, 0, 1], 2, (1 + 2 / 3) / 2),
     ("map@3", [0, 1, 0], 1, 0.5),
     ("map@2", [1, 1, 1], 3, 1.0),
@@ -57,7 +60,8 @@ def naive(name: str, hits: list[bool], relevant: int) -> float:
     if name == "map":
         return sum((n + 1) / rank for n, rank in enumerate(places)) / min(k, relevant)
     recall = {"recall": len(places) / min(k, relevant), "uncapped-recall": len(places) / relevant}
-    return {**recall, "precision": len(places) / k, "hr": float(bool(places))}[name]
+    first = 1 / places[0] if places else 0.0
+    return {**recall, "mrr": first, "precision": len(places) / k, "hr": float(bool(places))}[name]
 
 
 @settings(max_examples=60, deadline=None)

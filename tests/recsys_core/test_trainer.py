@@ -251,7 +251,7 @@ def test_another_model_or_other_settings_are_refused(data: Dataset, tmp_path: Pa
 
 def test_what_cannot_be_trained_is_one_clear_error(data: Dataset, tmp_path: Path) -> None:
     whole = Dataset.from_frame(table())
-    with pytest.raises(UserError, match=r"holds no users out; call split\('users'\) or split\('leave-one-out'\) first"):
+    with pytest.raises(UserError, match=r"is not split; call split\('users'\) or another protocol first"):
         Trainer(tmp_path / "r").fit(linear(whole), whole)
     with pytest.raises(UserError, match="is not the data set that the model was made for"):
         Trainer(tmp_path / "r").fit(linear(data), Dataset.from_frame(table(1)).split("users", held_out=12))

@@ -222,4 +222,6 @@ def test_a_part_is_empty(first: str, second: str, empty: str, refuse: Any, tmp_p
 def test_all_times_are_equal(refuse: Any, tmp_path: Path) -> None:
     raw = _file(tmp_path / "r.csv", lambda day: 1_700_000_000)
     message = refuse("table", "--raw", raw, "--protocol", "time")
-    assert "give --validation-from and --test-from" in message
+    assert message == (
+        "error: all times are 2023-11-14T22:13:20Z, expected different ones; name another column with --time-column"
+    )

@@ -1,0 +1,57 @@
+"""The configuration of the joint model of RecVAE and EDLAE, and its preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tyro
+
+from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
+from vaecf.recvae_config import RecVaeConfig
+from vaecf.run_config import VaeRunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig(RecVaeConfig):
+    """The settings of RecVAE, those of EDLAE, and how much the latter counts."""
+
+    linear_weight: float = 6.0
+    """What the scores of EDLAE are multiplied with before they are added to the logits of RecVAE."""
+    linear_regularization: float = 300.0
+    """L2 of EDLAE's weights."""
+    linear_dropout: float = 0.5
+    """Share of the items that EDLAE's weights are to restore."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        super().check()
+        if self.linear_weight < 0:
+            raise ValueError(f"--linear-weight is {self.linear_weight}, expected 0 or more")
+        if not self.linear_regularization > 0:
+            raise ValueError(f"--linear-regularization is {self.linear_regularization}, expected more than 0")
+        if not 0 <= self.linear_dropout < 1:
+            raise ValueError(f"--linear-dropout is {self.linear_dropout}, expected a share from 0 to below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointRunConfig(VaeRunConfig):
+    """Everything a run of the joint model depends on."""
+
+    preset: str = "joint"
+    """Named configuration to start from."""
+    model: JointConfig = FROM_PRESET
+
+
+PRESETS: dict[str, Preset] = {
+    "joint": Preset(
+        model="vaecf.joint:JointVae",
+        config=JointRunConfig(
+            data=tyro.MISSING,
+            run_dir=tyro.MISSING,
+            preset="joint",
+            model=JointConfig(),
+            training=TrainingConfig(epochs=240, learning_rate=1e-3, evaluate_every=8, average=0.8),
+        ),
+        about="RecVAE and EDLAE, their scores added up; better than both.",
+    ),
+}

@@ -1,0 +1,66 @@
+"""The configuration of the gated VAE with a VampPrior, and its preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tyro
+
+from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
+from vaecf.run_config import VaeRunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class VampConfig:
+    """The network and its prior."""
+
+    hidden: int = 600
+    """Width of the hidden layers."""
+    latent: int = 200
+    """Width of each of the two codes."""
+    pseudo_inputs: int = 1000
+    """Histories that are learnt; the prior is the mean of the distributions of their codes."""
+    dropout: float = 0.5
+    """Share of a user's items hidden from the encoder in training."""
+    anneal_cap: float = 0.3
+    """Largest weight of the KL term."""
+    anneal_fraction: float = 0.5
+    """Share of the run over which that weight rises from 0, whatever the batch size."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        for name in ("hidden", "latent", "pseudo_inputs"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} is {getattr(self, name)}, expected a whole number from 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout is {self.dropout}, expected a share from 0 to below 1")
+        if self.anneal_cap < 0 or not 0 <= self.anneal_fraction <= 1:
+            raise ValueError(
+                f"--anneal-cap is {self.anneal_cap} and --anneal-fraction {self.anneal_fraction}, "
+                "expected 0 or more, and a share from 0 to 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VampRunConfig(VaeRunConfig):
+    """Everything a run of the gated VAE depends on."""
+
+    preset: str = "vamp"
+    """Named configuration to start from."""
+    model: VampConfig = FROM_PRESET
+
+
+PRESETS: dict[str, Preset] = {
+    "vamp": Preset(
+        model="vaecf.vamp:VampVae",
+        config=VampRunConfig(
+            data=tyro.MISSING,
+            run_dir=tyro.MISSING,
+            preset="vamp",
+            model=VampConfig(),
+            training=TrainingConfig(epochs=200, learning_rate=5e-4),
+        ),
+        about="the gated VAE with two codes and a VampPrior, as published but for the likelihood.",
+    ),
+}
