@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 
 from ncf_tf import NeuMf
-from recsys_core import Dataset, Recommender, Trainer, warm_start
+from ncf_tf.config import SPEC
+from recsys_core import Dataset, Recommender, Trainer, flags, warm_start
 from recsys_core.axes import ITEMS, Axes
 from recsys_core.config import plain
 from recsys_core.errors import UserError
@@ -26,7 +27,9 @@ from recsys_core.training.checkpoints import Checkpoints
 from recsys_core.world import World
 from tests.models import histories
 from vaecf import MultVae
+from vaecf.joint import JointVae
 from vaecf.recvae import RecVae
+from vaecf.vamp import VampVae
 
 SMALL: dict[str, Any] = {"hidden": (6,), "latent": 3}
 NEUMF: dict[str, Any] = {"factors": 2, "layers": (8, 4), "biases": True}
@@ -142,15 +145,26 @@ def test_users_and_items_of_ncf(runs: Path) -> None:
     assert ours.numpy() == pytest.approx(old.pair_scores(tf.constant([20, 39]), items - 1).numpy(), rel=1e-6, abs=1e-7)
 
 
-def test_recvae_matches_the_items_of_both_encoders(tmp_path: Path) -> None:
-    data, small = data_of(TEXT), {"hidden": (4, 4), "latent": 2}
-    old = RecVae(data, seed=1, **small)
+@pytest.mark.parametrize(("kind", "settings", "parameter"), [
+    (RecVae, {"hidden": (4, 4), "latent": 2}, lambda m: m.earlier.layers[0][0]),
+    (VampVae, {"hidden": 4, "latent": 2, "pseudo_inputs": 3}, lambda m: tf.transpose(m.pseudo)),
+    (JointVae, {"hidden": (4, 4), "latent": 2}, lambda m: m.linear.weights),
+])  # fmt: skip
+def test_every_parameter_of_items_of_the_other_models(kind: Any, settings: Any, parameter: Any, tmp_path: Path) -> None:
+    data = data_of(TEXT)
+    old = kind(data, seed=1, **settings)
+    if kind is JointVae:
+        old.linear.weights.assign(np.arange(24 * 24, dtype=np.float32).reshape(24, 24))
     stored(tmp_path / "a", old)
     columns = list(reversed(range(24)))
-    model = RecVae(renamed(data, columns, TEXT[::-1]), seed=4, **small)
+    model = kind(renamed(data, columns, [*TEXT[::-1], "new"]), seed=4, **settings)
     warm_start.start(model, tmp_path / "a", World())
-    for ours, theirs in ((model.encoder, old.encoder), (model.earlier, old.earlier)):
-        assert np.array_equal(ours.layers[0][0].numpy(), theirs.layers[0][0].numpy()[columns])
+    value, expected = np.array(parameter(model))[:24], np.array(parameter(old))[columns]
+    if kind is JointVae:
+        value, expected = value[:, :24], expected[:, columns]
+    assert np.array_equal(value, expected)
+    found = model.scores(histories([[20, 3]])).numpy()[:, :24]
+    assert found == pytest.approx(old.scores(histories([[3, 20]])).numpy()[:, columns], rel=1e-5, abs=1e-5)
 
 
 def test_a_run_starts_anew_but_for_its_parameters(runs: Path, tmp_path: Path) -> None:
@@ -214,6 +228,15 @@ def test_refusals(name: str, make: Any, message: str, runs: Path, tmp_path: Path
         Trainer(tmp_path / "b", warm_start=runs / name, **SETTINGS).fit(make(data), data)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "b").exists()
+
+
+def test_pretraining_and_an_older_run(runs: Path, tmp_path: Path) -> None:
+    data = data_of(TEXT, "leave-one-out")
+    with pytest.raises(UserError, match="warm_start and pretrain both give the initial parameters"):
+        Trainer(tmp_path / "b", warm_start=runs / "ncf").fit(NeuMf(data, pretrain=True, **NEUMF), data)
+    words = ["--data", "d", "--run-dir", "r", "--pretrain", "--warm-start", "a"]
+    with pytest.raises(ValueError, match="--warm-start and --pretrain both give the initial parameters"):
+        flags.parse(SPEC, words)
 
 
 def test_a_run_without_a_best_checkpoint(runs: Path, tmp_path: Path) -> None:
