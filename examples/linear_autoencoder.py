@@ -23,6 +23,7 @@ import tensorflow as tf
 import tyro
 
 from recsys_core import Dataset, Recommender, cli
+from recsys_core.axes import ITEMS, OTHER, Axes
 from recsys_core.config import ModelSpec, Preset, RunConfig, TrainingConfig
 from recsys_core.input.batches import Batch, Histories, rows_of
 from recsys_core.seeding import generator
@@ -79,6 +80,10 @@ class LinearAutoencoder(Recommender):
     @property
     def kernels(self) -> list[tf.Variable]:
         return [self.encoder, self.decoder]
+
+    @property
+    def axes(self) -> list[Axes]:
+        return [Axes(self.encoder, (ITEMS, OTHER)), Axes(self.decoder, (ITEMS, OTHER))]
 
     def _code(self, item_ids: tf.Tensor, row_splits: tf.Tensor) -> tf.Tensor:
         """[B, R] sum of the encoder's rows of each user's items, divided by the root of their number."""

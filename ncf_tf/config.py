@@ -189,6 +189,8 @@ class Config(RunConfig):
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
         super().check()
+        if self.warm_start and self.pretraining.pretrain:
+            raise ValueError("--warm-start and --pretrain both give the initial parameters; leave one of them out")
         check_together(self.model, self.pretraining, self.training, self.evaluation)
 
 

@@ -20,7 +20,7 @@ from ncf_tf.network import NeuMfNetwork
 from ncf_tf.pretraining import pretrain
 from recsys_core.config import FINAL_FIT, EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset
-from recsys_core.errors import UserError
+from recsys_core.errors import SharedError, UserError
 from recsys_core.input.batches import Histories, PairBatch, pair_batches, steps_per_epoch
 from recsys_core.input.chunks import DATA_SHARE, HistoryPart, parts_within
 from recsys_core.input.pair_parts import PairPart, pair_part_batches, pair_table
@@ -114,8 +114,16 @@ class NeuMf(NeuMfNetwork):
         return self._plan.parts
 
     def initialise(self, trainer: Any) -> bool:
-        """Pre-train both towers where the configuration says so."""
-        return not self.settings["pretraining"].pretrain or pretrain(self, trainer)
+        """Pre-train both towers where the configuration says so.
+
+        Raises:
+            SharedError: the trainer has given it the parameters of an older run.
+        """
+        if not self.settings["pretraining"].pretrain:
+            return True
+        if trainer.warm_start:
+            raise SharedError("warm_start and pretrain both give the initial parameters; leave one of them out")
+        return pretrain(self, trainer)
 
     def batches(self, training: TrainingConfig, world: World, start_step: int, total_steps: int) -> tf.data.Dataset:
         options: dict[str, Any] = {

@@ -6,7 +6,7 @@ embeddings, H hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ncf_tf.config import PRESETS, RENAMED, ModelConfig, PretrainingConfig, Samp
 from ncf_tf.dropout import Dropping
 from ncf_tf.lookup import AS_EMBEDDINGS, EmbeddingLookup, Projected, rows_of
 from ncf_tf.towers import Biases, Gmf, Mlp, uniform
+from recsys_core.axes import ITEMS, OTHER, USERS, Axes
 from recsys_core.dataset import Dataset
 from recsys_core.model import Recommender, float32_scores
 from recsys_core.seeding import key64
@@ -61,6 +62,13 @@ class NeuMfNetwork(Recommender):
     def tables(self) -> list[tf.Variable]:
         """Every embedding table; users and items in turn."""
         return [table for part in (self.gmf, self.mlp, self.biases) if part is not None for table in part.tables]
+
+    @property
+    def axes(self) -> Sequence[Axes]:
+        """Every embedding table has a row for each user or each item."""
+        parts = [part for part in (self.gmf, self.mlp, self.biases) if part is not None]
+        tables = [(part.users, USERS, part) for part in parts] + [(part.items, ITEMS, part) for part in parts]
+        return [Axes(table, (name, OTHER), is_bias=part is self.biases) for table, name, part in tables]
 
     @property
     def kernels(self) -> list[tf.Variable]:

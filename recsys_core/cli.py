@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys_core.baselines import KNOWN
-from recsys_core.config import ModelSpec
+from recsys_core.config import FINAL_FIT, ModelSpec
 from recsys_core.errors import SharedExit, UserError
 from recsys_core.evaluation.metric_names import METRIC_NAMES
 from recsys_core.parser import CommandParser
@@ -92,6 +93,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
             with durations.of("start of TensorFlow"):
                 world = opened.enter_context(session())
                 from recsys_core import devices
+                from recsys_core.training.final_fit import FinalFit
                 from recsys_core.training.trainer import Trainer
 
                 devices.configure(world)  # before the first exchange, which starts TensorFlow
@@ -99,10 +101,13 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
             config = request.config
             with durations.of("preparation"):
                 data, model = _prepared(spec, config, world)
-            trainer = Trainer(
+            judged_run = getattr(config, "final_fit", "")
+            make = partial(FinalFit, judged_run=judged_run) if judged_run else Trainer
+            trainer = make(
                 config.run_dir,
                 top_k=config.top_k,
                 convert=config.convert,
+                warm_start=config.warm_start or None,
                 verbose=True,
                 world=world,
                 stop=stop,
@@ -147,7 +152,7 @@ def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
     world.run_on_rank0(lambda: verify_integrity(config.data))
     data = Dataset.open(config.data).viewed(config.view)
     check_same_data(data.fingerprint, world)  # before a model of another size is made
-    if config.view:
+    if config.view == FINAL_FIT:
         _say_view(config, world)
     kind = spec.model_class(config.preset)
     components = {name: getattr(config, name) for name in kind.configs}

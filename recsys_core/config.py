@@ -21,6 +21,8 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 STEPS = ("auto", "sparse", "compiled")
 FINAL_FIT = "final-fit"
 """The view of a data set in which validation items are training items too; see `dataset.Dataset.viewed`."""
+ALL_USERS = "all-users"
+"""The view in which all users and all their items are training data."""
 FORMATS = ("savedmodel", "onnx", "tensorrt", "tf-trt")
 """Formats that `python -m serving convert --to` knows."""
 FROM_PRESET: Any = None
@@ -210,6 +212,8 @@ class RunConfig:
     """Items the exported model recommends."""
     convert: str = ""
     """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
+    warm_start: str = ""
+    """Folder of an older run: start from its best checkpoint, items (and users) matched by id; new ones start fresh."""
     training: TrainingConfig = FROM_PRESET
     evaluation: EvaluationConfig = FROM_PRESET
     hardware: HardwareConfig = FROM_PRESET

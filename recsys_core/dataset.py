@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from data_prep.encode.events import EventsInMemory
-from recsys_core import interactions, splitting
-from recsys_core.config import FINAL_FIT
+from recsys_core import interactions, splitting, views
 from recsys_core.errors import UserError, os_message
-from recsys_core.matrices import Csr, HeldOut, with_found_items
+from recsys_core.matrices import Csr, ExtraItems, HeldOut
 
 FORMAT_VERSION = 1
 MATRICES = ("train", "valid.fold_in", "valid.fold_out", "test.fold_in", "test.fold_out")
@@ -50,8 +49,10 @@ class Dataset:
     """What its owner should know about a split in memory."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Counts of a split in memory; those of a prepared data set are in `manifest`."""
+    extra: ExtraItems | None = None
+    """Items that only held-out users have, of a split in memory; those of a prepared data set are in its folder."""
     view: str = ""
-    """The view of the data set (`FINAL_FIT`), "" for the data set as it was split."""
+    """The view of the data set (`FINAL_FIT`, `ALL_USERS`), "" for the data set as it was split."""
 
     @classmethod
     def open(cls, folder: Path | str) -> Dataset:
@@ -210,21 +211,19 @@ class Dataset:
         return found
 
     def viewed(self, view: str) -> Dataset:
-        """The data set in a view: "" as it is, `FINAL_FIT` with the validation items among the training items.
+        """The data set in a view: "" as it is, `FINAL_FIT` with the validation items among the training items,
+        `ALL_USERS` with all users and all their items as training data.
 
         Raises:
             UserError: an unknown view, or one that this data set does not have.
         """
-        if view == self.view:
-            return self
-        if view != FINAL_FIT or self.view:
-            raise UserError(f"unknown view {view!r} of {self.name}, known is: {FINAL_FIT}")
-        return _for_final_fit(self)
+        return self if view == self.view else views.viewed(self, view)
 
 
 def manifest_fingerprint(manifest: dict[str, Any]) -> str:
-    """See `Dataset.fingerprint`."""
-    digests = [f"{name} {entry['sha256']}" for name, entry in sorted(manifest["files"].items())]
+    """See `Dataset.fingerprint`. It leaves out the extra items, which earlier versions did not write."""
+    files = {name: entry for name, entry in manifest["files"].items() if "extra" not in name}
+    digests = [f"{name} {entry['sha256']}" for name, entry in sorted(files.items())]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
@@ -299,21 +298,6 @@ def verify_integrity(folder: Path) -> None:
             raise UserError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
         if not matches:
             raise UserError(f"{folder} is damaged: {name} is not what was written; prepare the data set again")
-
-
-def _for_final_fit(data: Dataset) -> Dataset:
-    """The data set with its validation items among the training items, validated on its test items.
-
-    For the last run, when nothing is chosen by validation items any more.
-    """
-    if not data.holds_out_items:
-        raise UserError(
-            f"{data.name} holds out users; --final-fit needs a data set of --protocol leave-one-out, time, per-user or "
-            "given"
-        )
-    viewed = replace(data, train=with_found_items(data.train, data.held_out("valid")), valid=data.test, view=FINAL_FIT)
-    vars(viewed)["fingerprint"] = data.fingerprint  # of the data set as it was split
-    return viewed
 
 
 def _open(folder: Path) -> Dataset:

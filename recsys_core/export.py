@@ -52,6 +52,8 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
         ValueError: the reloaded model answers differently, or the disk is full.
     """
     exported = model.exported(data, top_k)
+    judged = result.get("judged_run", {})
+    measured = judged or result
     settings = plain(model.resolved_settings.get("model", {}))
     signatures = exported.signatures
     expected = {name: answers_of(s.function, s.requests) for name, s in signatures.items()}
@@ -89,8 +91,9 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
             "item_map": "items.parquet: index -> item_id, title",
             "data_set": data.fingerprint,
             "score_tolerance": SCORE_TOLERANCE,
-            "validation": result["validation"],
-            "test": result["test"],
+            "validation": measured["validation"],
+            "test": measured["test"],
+            **({"judged_run": judged["run"]} if judged else {}),
         }
         write_json(working / "export.json", content)
 

@@ -27,7 +27,7 @@ from recsys_core.flag_list import flags_of
 
 C = TypeVar("C")
 HELP = {"-h": flag_help.short_help, "--help": flag_help.short_help, "--help-all": flag_help.full_help}
-EARLY = ("--preset", "--config", "--resume", *HELP)
+EARLY = ("--preset", "--config", "--resume", "--final-fit", *HELP)
 """Flags that decide which configuration the others change, and those of the help."""
 
 
@@ -129,6 +129,8 @@ def _early_arguments(spec: ModelSpec, argv: Sequence[str] | None) -> tuple[argpa
     parser.add_argument("--preset")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--resume", nargs="?", const="")
+    if _has_final_fit(spec):
+        parser.add_argument("--final-fit", "--final_fit")
     known, rest = _parse_known(parser, argv)
     old = {f"--{name.replace('_', '-')}": f"--{new.replace('_', '-')}" for name, new in spec.renamed.items()}
     old |= {"--amp": "--precision auto", "--no-amp": "--precision fp32"}
@@ -165,6 +167,8 @@ def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
     shown = next((HELP[word] for word in rest if word in HELP), None)
     if early.resume is not None and shown is None:
         return _resumed(spec, early, rest)
+    if _has_final_fit(spec) and early.final_fit is not None and shown is None:
+        return _final_fit(spec, early, rest)
     base = _base(spec, early)
     if shown is not None:
         print(shown(spec, base))
@@ -188,6 +192,8 @@ def _base(spec: ModelSpec, early: argparse.Namespace) -> Any:
 def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) -> TrainRequest:
     """The configuration of the run, changed by flags that may change."""
     folder = _run_to_resume(early.resume, rest)
+    if any(word.replace("_", "-").partition("=")[0] == "--warm-start" for word in rest):
+        raise ValueError(f"--resume {folder} goes on with the parameters of that run; leave --warm-start out")
     run = run_manifest.read(folder, "--resume", spec.family, spec.renamed)
     if run.data is None:
         raise ValueError(f"--resume: {folder} was trained on a data set in memory; go on from Python, fit(resume=True)")
@@ -204,13 +210,36 @@ def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) ->
     return TrainRequest(config=config, resume=True)
 
 
-def _refuse_differences(own: Any, config: Any, folder: Path) -> None:
+def _has_final_fit(spec: ModelSpec) -> bool:
+    """Whether the models of a family are trained on all users by a run of its own (`training.final_fit`)."""
+    return all(hasattr(preset.config, "final_fit") for preset in spec.presets.values())
+
+
+def _final_fit(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) -> TrainRequest:
+    """The configuration of a finished run, for training on all users; flags may change what does not change that."""
+    folder = Path(early.final_fit)
+    if early.preset is not None or early.config is not None:
+        raise ValueError(f"--final-fit {folder} takes every setting from that run; leave --preset and --config out")
+    run = run_manifest.read(folder, "--final-fit", spec.family, spec.renamed)
+    if run.data is None:
+        raise ValueError(f"--final-fit: {folder} was trained on a data set in memory; use FinalFit from Python")
+    base = dataclasses.replace(spec.preset(run.config.get("preset")).config, data=Path(), run_dir=folder)
+    own = from_plain(run.config, base, str(folder))
+    if own.final_fit:
+        raise ValueError(f"--final-fit: {folder} is a final fit itself, of {own.final_fit}; name that one")
+    asked = dataclasses.replace(own, run_dir=tyro.MISSING, final_fit=str(folder.absolute()))
+    config = _with_flags(spec, asked, rest)
+    _refuse_differences(dataclasses.replace(asked, run_dir=config.run_dir), config, folder, "--final-fit")
+    return TrainRequest(config=config, resume=False)
+
+
+def _refuse_differences(own: Any, config: Any, folder: Path, flag: str = "--resume") -> None:
     found = differences(own, config, own.FREE)
     if found:
         listed = "; ".join(
             f"--{name.rpartition('.')[2].replace('_', '-')} is {new!r}, the run has {old!r}" for name, old, new in found
         )
-        raise ValueError(f"--resume {folder}: {listed}. Leave out what the run was not started with")
+        raise ValueError(f"{flag} {folder}: {listed}. Leave out what the run was not started with")
 
 
 def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
@@ -220,7 +249,10 @@ def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
     check(config)
     check_installed(config.evaluation.baselines)
     _check_conditions(config.evaluation)
-    return dataclasses.replace(config, data=config.data.absolute(), run_dir=config.run_dir.absolute())
+    started_from = str(Path(config.warm_start).absolute()) if config.warm_start else ""
+    return dataclasses.replace(
+        config, data=config.data.absolute(), run_dir=config.run_dir.absolute(), warm_start=started_from
+    )
 
 
 def _check_conditions(evaluation: EvaluationConfig) -> None:

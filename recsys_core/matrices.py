@@ -1,6 +1,6 @@
 """The arrays of a data set: binary CSR matrices, held-out users, id tables.
 
-Shape legend: U users, I items, E interactions, S held-out rows, B some rows, N interactions of these.
+Shape legend: U users, I items, X more items, E interactions, S held-out rows, B some rows, N interactions of these.
 """
 
 from __future__ import annotations
@@ -92,6 +92,17 @@ class HeldOut:
         return 0 if self.candidates is None else self.candidates.shape[1]
 
 
+@dataclass(frozen=True)
+class ExtraItems:
+    """Items that only held-out users have: they are no columns of the other matrices."""
+
+    frame: pd.DataFrame
+    """[X] item_id, title."""
+    valid: sp.csr_matrix
+    """[S, X] which of them the validation users have; 1 or nothing."""
+    test: sp.csr_matrix
+
+
 def with_found_items(train: Csr, held_out: HeldOut) -> Csr:
     """The training matrix with the items to be found of its held-out users."""
     assert held_out.train_rows is not None, "the held-out users are training users"
@@ -115,6 +126,7 @@ class Parts:
     time_unit: str = ""
     notes: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    extra: ExtraItems | None = None
 
 
 def item_table(item_ids: object, titles: object, train: Csr) -> pd.DataFrame:

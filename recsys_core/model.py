@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from recsys_core import numerics, recommending, saving
+from recsys_core.axes import Axes
 from recsys_core.config import EvaluationConfig, Preset, TrainingConfig, changed
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
@@ -69,9 +70,7 @@ class Recommender(tf.Module):
             raise UserError(f"seed is {seed!r}, expected a whole number from 0")
         if preset is not None and preset not in self.presets:
             raise UserError(f"unknown preset {preset!r}, known are: {', '.join(self.presets)}")
-        if preset is None:
-            preset = next(iter(self.presets), "")
-        self.preset = preset
+        self.preset = next(iter(self.presets), "") if preset is None else preset
         base = self.presets[self.preset].config if self.presets else None
         try:
             components = {name: getattr(base, name) if base else kind() for name, kind in self.configs.items()}
@@ -130,6 +129,11 @@ class Recommender(tf.Module):
     def kernels(self) -> list[tf.Variable]:
         """The parameters that L2 and weight decay act on."""
         return []
+
+    @property
+    def axes(self) -> Sequence[Axes]:
+        """The parameters with an axis of items or users, for `--warm-start`; the others are copied whole."""
+        return ()
 
     @property
     def sparse_tables(self) -> list[tf.Variable]:

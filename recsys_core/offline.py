@@ -11,7 +11,7 @@ from typing import Any
 
 from recsys_core import flags, numerics, run_manifest
 from recsys_core.baselines import check_installed
-from recsys_core.config import ModelSpec, check
+from recsys_core.config import ALL_USERS, ModelSpec, check
 from recsys_core.dataset import SPLITS, Dataset, verify_integrity
 from recsys_core.errors import UserError
 from recsys_core.evaluation import baselines, user_values
@@ -68,11 +68,16 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
     check(evaluation)
     check_installed(evaluation.baselines)
     criteria(evaluation)
+    if run.view == ALL_USERS and args.data is None:
+        raise UserError(
+            f"{args.run_dir} was trained on all users of its data set, so none is left to evaluate it on; its metrics "
+            f"are those of {run.config['final_fit']}"
+        )
     if run.data is None and args.data is None:
         raise UserError(f"{args.run_dir} was trained on a data set in memory; name one on disk with --data")
     return EvaluateRequest(
         config=replace(config, evaluation=evaluation),
-        view=run.view,
+        view="" if run.view == ALL_USERS else run.view,
         own_data=run.data,
         other_data=args.data,
         split=args.split,

@@ -41,12 +41,17 @@ class RunManifest:
     """`Dataset.item_digest`; None where format 1 does not say."""
     users: str | None = None
     """`Dataset.user_digest`; None where format 1 does not say."""
+    model: str = ""
+    """Name of the model's class; "" where an earlier version wrote it."""
+    started_from: Mapping[str, Any] | None = None
+    """`warm_start.WarmStart` as plain values; None for a run that started with fresh parameters."""
 
     def write(self, folder: Path) -> None:
         """Publish it in the folder of a run."""
         data = {"folder": str(self.data) if self.data else None, "fingerprint": self.fingerprint, "view": self.view}
         data |= {"items": self.items, "users": self.users}
-        content = {"format_version": RUN_VERSION, "family": self.family, "data": data, "config": dict(self.config)}
+        content = {"format_version": RUN_VERSION, "family": self.family, "model": self.model, "data": data}
+        content |= {"config": dict(self.config), "started_from": self.started_from}
         write_json(folder / MANIFEST, content | {"environment": dict(self.environment)})
 
 
@@ -81,6 +86,8 @@ def read(
             environment=content["environment"],
             items=data["items"],
             users=data["users"],
+            model=content.get("model", ""),
+            started_from=content.get("started_from"),
         )
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error

@@ -23,7 +23,7 @@ from data_prep.split.rules import LIANG2018_SEED as SEED
 from data_prep.split.rules import SplitRules
 from recsys_core.errors import UserError
 from recsys_core.interactions import events_of
-from recsys_core.matrices import Csr, HeldOut, Parts, item_table, user_table
+from recsys_core.matrices import Csr, ExtraItems, HeldOut, Parts, item_table, user_table
 
 ARGUMENTS = {
     "held-out-users": "held_out",
@@ -96,12 +96,17 @@ def _parts(data: Any, found: result.Split) -> Parts:
     if found.test.train_rows is None:
         of_splits |= {"valid": ids(found.valid.user_ids), "test": ids(found.test.user_ids)}
     columns = found.item_ids.to_numpy()
+    extra = None
+    if found.extra_item_ids is not None and found.valid.extra is not None and found.test.extra is not None:
+        matrices = (_csr(matrix).to_scipy() for matrix in (found.valid.extra, found.test.extra))
+        extra = ExtraItems(items.iloc[found.extra_item_ids.to_numpy()], *matrices)
     return Parts(
         train=train,
         valid=held_out(found.valid),
         test=held_out(found.test),
         item_frame=item_table(items["item_id"].to_numpy()[columns], items["title"].to_numpy()[columns], train),
         user_frame=user_table(of_splits),
+        extra=extra,
         notes=tuple(map(_in_python, found.notes)),
         counts=dict(found.counts),
     )

@@ -8,12 +8,13 @@ Shape legend: B users, N interactions, I items, H width of the first or of the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from recsys_core.axes import ITEMS, OTHER, Axes
 from recsys_core.config import TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
@@ -72,6 +73,12 @@ class Autoencoder(Recommender):
     def last(self) -> Layer:
         """Kernel [H, I] and bias [I] of the last layer."""
         raise NotImplementedError
+
+    @property
+    def axes(self) -> Sequence[Axes]:
+        """The first layer has a row for each item, the last one a column and a bias."""
+        (first, _), (last, bias) = self.first, self.last
+        return [Axes(first, (ITEMS, OTHER)), Axes(last, (OTHER, ITEMS)), Axes(bias, (ITEMS,), is_bias=True)]
 
     def _hidden(self, first: tf.Tensor) -> tf.Tensor:
         """[B, H] what the last layer reads, from the first layer's output [B, H]; no dropout, no noise."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, ModelSpec, Preset, RunConfig, TrainingConfig
+from recsys_core.config import FROM_PRESET, ModelSpec, Preset, TrainingConfig
 from vaecf import joint_config, recvae_config, vamp_config
+from vaecf.run_config import VaeRunConfig
 
 KINDS = ("vae", "dae")
 ACTIVATIONS = ("tanh", "relu")
@@ -51,7 +52,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(RunConfig):
+class Config(VaeRunConfig):
     """Everything a run depends on; `config.yaml` of a run folder is one."""
 
     preset: str = "paper"

@@ -8,10 +8,12 @@ Shape legend: B users, I items, L longest history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from recsys_core.axes import ITEMS, Axes
 from recsys_core.baselines.edlae import Edlae
 from recsys_core.dataset import Dataset
 from recsys_core.input.batches import Histories
@@ -41,6 +43,11 @@ class JointVae(RecVae):
     @property
     def parameters(self) -> list[tf.Variable]:
         return [*super().parameters, self.linear.weights]
+
+    @property
+    def axes(self) -> Sequence[Axes]:
+        """EDLAE's weights have a row and a column for each item; a run computes them anew in `initialise`."""
+        return [*super().axes, Axes(self.linear.weights, (ITEMS, ITEMS))]
 
     @property
     def weight(self) -> float:

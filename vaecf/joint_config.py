@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, Preset, RunConfig, TrainingConfig
+from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
 from vaecf.recvae_config import RecVaeConfig
+from vaecf.run_config import VaeRunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class JointConfig(RecVaeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JointRunConfig(RunConfig):
+class JointRunConfig(VaeRunConfig):
     """Everything a run of the joint model depends on."""
 
     preset: str = "joint"

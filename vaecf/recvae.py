@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from recsys_core.axes import ITEMS, OTHER, Axes
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
 from recsys_core.phases import Phase
@@ -81,6 +82,10 @@ class RecVae(Autoencoder):
     @property
     def last(self) -> Layer:
         return self.decoder
+
+    @property
+    def axes(self) -> Sequence[Axes]:
+        return [*super().axes, Axes(self.earlier.layers[0][0], (ITEMS, OTHER))]
 
     @property
     def kernels(self) -> list[tf.Variable]:

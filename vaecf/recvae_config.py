@@ -7,7 +7,8 @@ from typing import Any
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, Preset, RunConfig, TrainingConfig
+from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
+from vaecf.run_config import VaeRunConfig
 
 PRIORS = ("composite", "standard")
 
@@ -63,7 +64,7 @@ class RecVaeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecVaeRunConfig(RunConfig):
+class RecVaeRunConfig(VaeRunConfig):
     """Everything a run of RecVAE depends on."""
 
     preset: str = "recvae"

@@ -10,12 +10,13 @@ Shape legend: B users, I items, H hidden layer, L code, C pseudo-inputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from recsys_core.axes import ITEMS, OTHER, Axes
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
 from recsys_core.seeding import generator, key64
@@ -78,6 +79,10 @@ class VampVae(Autoencoder):
     @property
     def last(self) -> Layer:
         return self.layers["decoder"]
+
+    @property
+    def axes(self) -> Sequence[Axes]:
+        return [*super().axes, Axes(self.pseudo, (OTHER, ITEMS))]
 
     @property
     def kernels(self) -> list[tf.Variable]:

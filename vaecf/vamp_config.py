@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, Preset, RunConfig, TrainingConfig
+from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
+from vaecf.run_config import VaeRunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class VampConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VampRunConfig(RunConfig):
+class VampRunConfig(VaeRunConfig):
     """Everything a run of the gated VAE depends on."""
 
     preset: str = "vamp"

@@ -1,6 +1,6 @@
 """What every split gives: training interactions, held-out ones, and the ids behind the indices.
 
-Shape legend: U users, I items, S held-out rows, N negatives of each.
+Shape legend: U users, I items, X items that only held-out users have, S held-out rows, N negatives of each.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class HeldOut:
     """[S] rows of the training matrix; None for users who are not in it."""
     candidates: npt.NDArray[np.int32] | None = None
     """[S, 1 + N] the item to be found, then sampled negatives (leave-one-out)."""
+    extra: Matrix | None = None
+    """[S, X] the users' items that no training user has; None where held-out users are training users."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Split:
     item_ids: pa.Array
     """[I] original id of each column."""
     counts: dict[str, int]
+    extra_item_ids: pa.Array | None = None
+    """[X] original ids of the columns of `HeldOut.extra`."""
     notes: tuple[str, ...] = ()
     """Sentences for the owner of the data."""
     details: Mapping[str, Any] = field(default_factory=dict)

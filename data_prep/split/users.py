@@ -58,14 +58,17 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
     for number, part in enumerate(parts):
         role[part] = number
     columns = _item_set(kept, role, rules)
+    extra = _extra_items(kept, columns)
     train = Builder(len(columns.old), scratch and scratch / "train")
-    held_out = [_HeldOutUsers(len(columns.old), rules, name, scratch) for name in ("valid", "test")]
+    sizes = (len(columns.old), len(extra.old))
+    held_out = [_HeldOutUsers(sizes, rules, name, scratch) for name in ("valid", "test")]
     for block in kept.blocks():
         mine = role[block.first : block.first + len(block.lengths)]
         own = _with_columns(block, mine == TRAIN, columns)
         train.append(own.lengths, sort_rows(own.indptr, own.items))
         for number, collected in enumerate(held_out, start=VALID):
-            collected.append(_with_columns(block, mine == number, columns))
+            wanted = mine == number
+            collected.append(_with_columns(block, wanted, columns), _with_columns(block, wanted, extra))
     trained = train.finished()
     if rules.protocol == LIANG2018:  # users in the order in which they were drawn
         ascending = [np.sort(part) for part in parts]
@@ -87,6 +90,7 @@ def split(kept: Filtered, rules: SplitRules, scratch: Path | None = None) -> Spl
         valid=sides[0],
         test=sides[1],
         item_ids=kept.item_ids.take(pa.array(columns.old)),
+        extra_item_ids=kept.item_ids.take(pa.array(extra.old)),
         counts=counts,
         notes=(*kept.notes, *filters.of_item_set(counts["items"], counts["train_items"])),
     )
@@ -132,6 +136,14 @@ def _item_set(kept: Filtered, role: npt.NDArray[np.int8], rules: SplitRules) -> 
     return _Columns(new=new, old=old)
 
 
+def _extra_items(kept: Filtered, columns: _Columns) -> _Columns:
+    """Items that only held-out users have, with columns of their own, ascending by id."""
+    old: IntArray = np.flatnonzero((kept.item_counts > 0) & (columns.new < 0))
+    new = np.full(len(columns.new), -1, np.int32)
+    new[old] = np.arange(len(old), dtype=np.int32)
+    return _Columns(new=new, old=old)
+
+
 def _first_appearance(items: IntArray, n_items: int) -> IntArray:
     """Distinct items in the order in which they first appear."""
     position = np.full(n_items, -1, np.int64)
@@ -151,13 +163,21 @@ def _with_columns(block: Block, wanted: npt.NDArray[np.bool_], columns: _Columns
 class _HeldOutUsers:
     """Collects the held-out users of one set."""
 
-    def __init__(self, n_items: int, rules: SplitRules, name: str, scratch: Path | None) -> None:
-        self._rules, self._n_items = rules, n_items
+    def __init__(self, sizes: tuple[int, int], rules: SplitRules, name: str, scratch: Path | None) -> None:
+        """
+        Args:
+            sizes: numbers of items of training users, and of extra items.
+        """
+        n_items, n_extra = sizes
+        self._rules = rules
         self._rng = generator(rules.seed, f"fold-out/{name}")
         self._parts = [Builder(n_items, scratch and scratch / f"{name}.{part}") for part in ("fold_in", "fold_out")]
+        self._extra = Builder(n_extra, scratch and scratch / f"{name}.extra")
         self._legacy = np.random.RandomState(rules.seed)
 
-    def append(self, block: Block) -> None:
+    def append(self, block: Block, extra: Block) -> None:
+        """Add a block of users: their items that training users have, and the others."""
+        self._extra.append(extra.lengths, sort_rows(extra.indptr, extra.items))
         if self._rules.protocol == LIANG2018:
             chosen = _fold_out_liang2018(block, self._rules.fold_out_share, self._legacy)
         else:
@@ -174,11 +194,12 @@ class _HeldOutUsers:
         Args:
             users: the users, ascending; drawn: the order to put them in.
         """
-        fold_in, fold_out = (builder.finished() for builder in self._parts)
+        matrices = [builder.finished() for builder in (*self._parts, self._extra)]
         mine = np.asarray(users)
         if drawn is not None:
-            fold_in, fold_out, mine = fold_in.rows(drawn), fold_out.rows(drawn), mine[drawn]
-        return HeldOut(fold_in=fold_in, fold_out=fold_out, user_ids=ids.take(pa.array(mine)))
+            matrices, mine = [matrix.rows(drawn) for matrix in matrices], mine[drawn]
+        fold_in, fold_out, extra = matrices
+        return HeldOut(fold_in=fold_in, fold_out=fold_out, user_ids=ids.take(pa.array(mine)), extra=extra)
 
 
 def _fold_out(block: Block, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:

@@ -10,6 +10,11 @@ The folder is written under a temporary name and renamed when complete, so it is
     users.parquet                    split, index (row of that split's matrices), user_id
     feature_spec.yaml                the same contents in the terms of `data_prep.write.feature_spec`
 
+Where whole users are held out and some items belong to them only, which are no columns of the matrices above:
+
+    extra_items.parquet              the same for these X items; count is 0
+    valid.extra.indptr.npy ...       [S, X] for valid and test: the users' items among them
+
 Leave-one-out data sets hold besides, for valid and test, whose matrices then have a row for each list:
 
     test.train_rows.npy              [S] int32 row of the training matrix
@@ -30,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import psutil
 import pyarrow as pa
@@ -109,7 +115,9 @@ def _given(value: object) -> str:
 
 
 def _matrices(split: Split) -> dict[str, Matrix]:
+    extra = {"valid.extra": split.valid.extra, "test.extra": split.test.extra} if split.extra_item_ids else {}
     return {
+        **{name: matrix for name, matrix in extra.items() if matrix is not None},
         "train": split.train,
         "valid.fold_in": split.valid.fold_in,
         "valid.fold_out": split.valid.fold_out,
@@ -118,17 +126,17 @@ def _matrices(split: Split) -> dict[str, Matrix]:
     }
 
 
-def _items_table(split: Split, titles: pd.Series | None) -> pa.Table:
-    named: list[str | None] = [None] * len(split.item_ids)
+def _items_table(ids: pa.Array, counts: npt.NDArray[np.int64], titles: pd.Series | None) -> pa.Table:
+    named: list[str | None] = [None] * len(ids)
     if titles is not None:
-        found = titles.reindex(list(map(str, split.item_ids.to_pylist()))).to_list()
+        found = titles.reindex(list(map(str, ids.to_pylist()))).to_list()
         named = [title if isinstance(title, str) else None for title in found]
     return pa.table(
         {
-            "index": pa.array(np.arange(len(split.item_ids), dtype=np.int32)),
-            "item_id": split.item_ids,
+            "index": pa.array(np.arange(len(ids), dtype=np.int32)),
+            "item_id": ids,
             "title": pa.array(named, pa.string()),
-            "count": pa.array(split.train.item_counts()),
+            "count": pa.array(counts),
         }
     )
 
@@ -172,7 +180,9 @@ def _write_all(folder: Path, split: Split, titles: pd.Series | None) -> None:
             if (array := getattr(held_out, part)) is not None:
                 _write_array(folder / f"{name}.{part}.npy", array)
     (folder / "feature_spec.yaml").write_text(feature_spec.describe(split))
-    pq.write_table(_items_table(split, titles), folder / "items.parquet")
+    pq.write_table(_items_table(split.item_ids, split.train.item_counts(), titles), folder / "items.parquet")
+    if extra := split.extra_item_ids:
+        pq.write_table(_items_table(extra, np.zeros(len(extra), np.int64), titles), folder / "extra_items.parquet")
     pq.write_table(_users_table(split), folder / "users.parquet")
 
 

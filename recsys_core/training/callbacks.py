@@ -163,6 +163,19 @@ class SaveCheckpoint(Callback):
             self._checkpoints.mark_best(event.state.step, event.evaluation.metrics[self._primary].mean)
 
 
+class KeepIds(Callback):
+    """Writes the ids of items and users beside the checkpoints, for a later warm start (`warm_start.write_ids`)."""
+
+    part = "checkpoints"
+
+    def __init__(self, write: Callable[[], None], world: World) -> None:
+        self._write, self._world = write, world
+
+    def on_evaluation(self, event: EvalEvent) -> None:
+        if len(event.state.history) == 1:
+            self._world.run_on_rank0(self._write)
+
+
 class DrawCurves(Callback):
     """The picture of loss and validation metric, drawn beside the training by a thread of its own."""
 

@@ -102,6 +102,8 @@ class TrainResult:
 
     def _metrics(self, split: str) -> Metrics:
         content = self._finished()
+        if "judged_run" in content:
+            raise ValueError("a final fit has no metrics of its own; content['judged_run'] has those of its run")
         return Metrics(content[split], {name: found[split] for name, found in content["baselines"].items()})
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from recsys_core import warm_start
 from recsys_core.config import plain
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.training import callbacks
@@ -51,10 +52,16 @@ def standard_callbacks(
         callbacks.ShowProgress(bar),
         callbacks.WriteLog(log),
         callbacks.SaveCheckpoint(task.save, task.checkpoints, task.primary),
+        callbacks.KeepIds(ids_writer(task), world),
         callbacks.DrawCurves(task.run_dir / "curves.png", curves, world),
         callbacks.StopEarly(task.settings.training.patience, task.target),
         callbacks.Convert(convert, world, verbose=verbose),
     ]
+
+
+def ids_writer(task: TrainTask) -> Callable[[], None]:
+    """Writes the ids of the task's items and training users beside its checkpoints."""
+    return lambda: warm_start.write_ids(task.run_dir / "checkpoints", task.data)
 
 
 def _data_set(task: TrainTask) -> str:

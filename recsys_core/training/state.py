@@ -41,7 +41,8 @@ class TrainState:
     best_step: int | None = None
     best_value: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry an evaluation: step, epoch, loss, validation metrics and (not of earlier versions) standard errors."""
+    """One entry an evaluation: step, epoch, loss (None before the first step), validation metrics and (not of earlier
+    versions) standard errors."""
     trained_seconds: float = 0.0
     """Time in training steps."""
     seconds: float = 0.0
@@ -72,7 +73,7 @@ class TrainState:
             {
                 "step": self.step,
                 "epoch": self.step / max(plan.steps_per_epoch, 1),
-                "loss": self.loss_sum / max(self.loss_steps, 1),
+                "loss": self.loss_sum / self.loss_steps if self.loss_steps else None,
                 "trained_seconds": self.trained_seconds,
                 "seconds": self.seconds,
                 "validation": {name: e.mean for name, e in evaluation.metrics.items()},

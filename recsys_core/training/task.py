@@ -273,12 +273,19 @@ class TrainTask:
 
     def evaluate(self) -> Evaluation:
         """The model on the validation users, with the mean of its parameters where averaging is on."""
-        if self._averages:
-            if self.train_step.step <= self.settings.training.average_from * self.plan.steps_per_epoch:
-                self._averages.restart()
-            self._averages.update()
+        self.update_averages()
         with self._evaluated_parameters():
             return self._evaluator.evaluate(self.model)
+
+    def update_averages(self) -> None:
+        """Take the parameters into their mean, where averaging is on; before its first epoch they replace the mean."""
+        if self._averages:
+            first = self.settings.training.average_from * self.plan.steps_per_epoch
+            if self.train_step.step <= first:
+                self._averages.restart()
+            self._averages.update()
+            if self.train_step.step < first:  # the next one may be after the first epoch
+                self._averages.restart()
 
     def evaluate_final(self) -> dict[str, Evaluation]:
         """ "valid" and "test" -> the model, as it is, on these users."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from recsys_core import devices, export, runs
+from recsys_core import devices, export
 from recsys_core import world as worlds
-from recsys_core.config import HardwareConfig, RunConfig, changed, plain
+from recsys_core.config import ALL_USERS, HardwareConfig, RunConfig, changed, plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError, UserError
 from recsys_core.evaluation.criteria import Criteria
@@ -22,9 +22,8 @@ from recsys_core.evaluation.gate import judge
 from recsys_core.evaluation.tables import gate_lines, result_table
 from recsys_core.files import write_json
 from recsys_core.model import Recommender
-from recsys_core.run_manifest import RunManifest
 from recsys_core.training import durations as timing
-from recsys_core.training import sizes, summary
+from recsys_core.training import sizes, starting, summary
 from recsys_core.training.callbacks import Callback, Callbacks
 from recsys_core.training.durations import Durations
 from recsys_core.training.progress import screen
@@ -39,12 +38,16 @@ from recsys_core.world import World
 class Trainer:
     """Trains, evaluates, keeps the best checkpoint, judges it, and exports a model that passes."""
 
+    takes_all_users: ClassVar[bool] = False
+    """Whether it trains on the view of a data set in which nobody is held out."""
+
     def __init__(
         self,
         run_dir: Path | str | None = None,
         *,
         top_k: int = RunConfig.top_k,
         convert: str = "",
+        warm_start: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
         verbose: bool = False,
         world: World | None = None,
@@ -57,6 +60,7 @@ class Trainer:
             run_dir: folder of the run, which must not exist yet; None for a temporary one.
             top_k: items the exported model recommends.
             convert: formats to convert the export to, separated by commas.
+            warm_start: folder of an older run from whose best checkpoint to start, items and users matched by id.
             callbacks: called after the standard ones.
             verbose: show a progress bar and the results; otherwise nothing is printed.
             world: the ranks (default: those of the open `world.session`, else this process alone).
@@ -74,6 +78,7 @@ class Trainer:
         self._listens = stop is None
         self.world = world or worlds.current()
         self._top_k, self._convert, self._callbacks = top_k, convert, tuple(callbacks)
+        self.warm_start = str(Path(warm_start).absolute()) if warm_start else ""
         self._given_durations = durations
         self._durations = durations or Durations()
 
@@ -146,21 +151,28 @@ class Trainer:
             self.announce("compiling the training step ...")
         batches = task.batches(state.step) if state.step < task.plan.total_steps else iter(())
         clock = time.perf_counter()
+        if self.warm_start and not state.step:
+            clock = self._evaluate(task, state, callbacks, clock)
         while state.step < task.plan.total_steps and not self.world.any(callbacks.wants_stop(state)):
             if self.world.any(self.stop.received):
                 return False
             self._take_steps(task, state, callbacks, batches)
             if task.plan.is_evaluated(state.step):
-                callbacks.on_evaluation_start(state)
-                with self._durations.of("evaluation"):
-                    evaluation = task.evaluate()
-                clock = _advance(state, clock)
-                keep_last = task.settings.training.keeps_last
-                callbacks.on_evaluation(state.record_evaluation(task.plan, evaluation, task.primary, keep_last))
+                clock = self._evaluate(task, state, callbacks, clock)
             clock = _advance(state, clock)
         task.check_learnt(state)
         callbacks.on_end()
         return True
+
+    def _evaluate(self, task: TrainTask, state: TrainState, callbacks: Callbacks, clock: float) -> float:
+        """An evaluation on the validation users; returns the time after it, before the callbacks."""
+        callbacks.on_evaluation_start(state)
+        with self._durations.of("evaluation"):
+            evaluation = task.evaluate()
+        clock = _advance(state, clock)
+        keep_last = task.settings.training.keeps_last
+        callbacks.on_evaluation(state.record_evaluation(task.plan, evaluation, task.primary, keep_last))
+        return clock
 
     def _take_steps(self, task: TrainTask, state: TrainState, callbacks: Callbacks, batches: Any) -> None:
         """One inner loop, to the next evaluation at most."""
@@ -210,6 +222,8 @@ class Trainer:
         check_same_data(data.fingerprint, self.world)
         error = wanted = None
         try:
+            if (data.view == ALL_USERS) != self.takes_all_users:
+                raise ValueError(f"FinalFit, and nothing else, trains on data.viewed({ALL_USERS!r})")
             wanted = check_task(model, data, settings, self.world.size)
         except ValueError as found:
             error = str(found)
@@ -223,30 +237,13 @@ class Trainer:
     def _make_task(self, model: Recommender, data: Dataset, resume: bool) -> TrainTask:
         settings = self.settings(model)
         wanted = self._checked(model, data, settings)
-        manifest = RunManifest(
-            family=model.family,
-            config=self._configuration(model, data, settings),
-            data=data.folder,
-            fingerprint=data.fingerprint,
-            view=data.view,
-            environment=devices.describe(self.world),
-            items=data.item_digest,
-            users=data.user_digest,
-        )
-        runs.create(self.run_dir, manifest, resume=resume, renamed=model.renamed, world=self.world)
+        options = {**self._options(), **plain(settings)}
+        starting.begin(self.run_dir, model, data, options, resume=resume, world=self.world, say=self.announce)
         return TrainTask(model, data, self.run_dir, settings, wanted, self.world)
 
-    def _configuration(self, model: Recommender, data: Dataset, settings: RunSettings) -> dict[str, Any]:
-        """The whole configuration as plain values, in the form of a family's `RunConfig`."""
-        return {
-            "data": str(data.folder.absolute()) if data.folder else None,
-            "run_dir": str(self.run_dir.absolute()),
-            "preset": model.preset,
-            "top_k": self._top_k,
-            "convert": self._convert,
-            **{name: plain(component) for name, component in model.settings.items()},
-            **plain(settings),
-        }
+    def _options(self) -> dict[str, Any]:
+        """The fields of the `RunConfig` besides folders and components."""
+        return {"top_k": self._top_k, "convert": self._convert, "warm_start": self.warm_start}
 
     def _start(self, task: TrainTask, resume: bool) -> TrainState | None:
         """The state to go on from; None when a stop signal came during pre-training."""
