@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from recsys_core import Dataset, Trainer, load
 from recsys_core.baselines import KNOWN, baseline, check_installed, check_names
+from recsys_core.config import EvaluationConfig
 from recsys_core.errors import UserError
 from recsys_core.evaluation.baselines import evaluate
 from recsys_core.evaluation.evaluator import Evaluator
@@ -125,6 +127,10 @@ def test_all_are_evaluated_by_name(users_held_out: Dataset) -> None:
     ease.solve()
     assert found["ease"]["test"].metrics == evaluators["test"].evaluate(ease).metrics
     assert all(set(splits) == {"valid", "test"} for splits in found.values())
+
+
+def test_the_help_of_training_lists_all() -> None:
+    assert f"Besides popularity: {', '.join(PERSONAL)}." in inspect.getsource(EvaluationConfig)
 
 
 def test_unknown_names_list_the_known_ones() -> None:
