@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "vaecf.evaluate": ("",),
     "ncf_tf.train": ("",),
     "ncf_tf.evaluate": ("",),
+    "recsys_core.baselines": ("",),
     "serving": (
         "convert",
         "verify",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from pathlib import Path
 
@@ -92,6 +93,18 @@ def test_saved_and_loaded(name: str, users_held_out: Dataset, tmp_path: Path) ->
         again = load(tmp_path / "model", data)
         assert again.scores(asked).numpy().tolist() == model.scores(asked).numpy().tolist()
         assert again.settings == model.settings
+
+
+def test_a_model_of_an_earlier_version_is_loaded(users_held_out: Dataset, tmp_path: Path) -> None:
+    """EASE and popularity were in another module."""
+    model = fitted("ease", users_held_out)
+    model.save(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    content = json.loads(path.read_text())
+    assert content["class"] == "recsys_core.baselines.ease:Ease"
+    path.write_text(json.dumps(content | {"class": "recsys_core.evaluation.baselines:Ease"}))
+    again = load(tmp_path / "model", users_held_out)
+    assert again.weights.numpy().tolist() == model.weights.numpy().tolist()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", PERSONAL)
