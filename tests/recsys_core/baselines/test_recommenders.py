@@ -113,7 +113,7 @@ def test_similar_items_are_of_the_group(name: str, users_held_out: Dataset) -> N
     assert [int(item[1:]) % GROUPS for item in found] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", ["ials", "bpr", "itemknn"])
+@pytest.mark.parametrize("name", ["ials", "itemknn"])
 def test_trained_exported_and_recommending(name: str, users_held_out: Dataset, tmp_path: Path) -> None:
     model = baseline(name)(users_held_out, **SMALL[name])
     run = Trainer(tmp_path / "run", gate=("ndcg@100:0",)).fit(model, users_held_out)
