@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ncf_tf.train": ("",),
     "ncf_tf.evaluate": ("",),
     "recsys_core.compare": ("",),
+    "recsys_core.baselines": ("",),
     "serving": (
         "convert",
         "verify",

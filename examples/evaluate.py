@@ -12,7 +12,7 @@ import tempfile
 
 from examples.shop import purchases
 from recsys_core import Dataset, Trainer, load
-from recsys_core.evaluation.baselines import Ease, Popularity
+from recsys_core.baselines import Ease, Popularity
 from recsys_core.evaluation.significance import compare, per_user
 from vaecf import MultVae
 

@@ -68,11 +68,14 @@ def parsed_metrics(names: Sequence[str], data: Dataset) -> list[Metric]:
     """The metrics to measure; those that name no protocol are sampled where the data set has candidates.
 
     Raises:
-        ValueError: an unknown metric, or one that needs candidates where there are none.
+        UserError: an unknown metric, or one that needs candidates where there are none.
     """
     default = METRICS_OF_CANDIDATES if data.has_candidates else METRICS
     protocol = SAMPLED if data.has_candidates else ""
-    metrics = [parse_metric(name, protocol) for name in names or default]
+    try:
+        metrics = [parse_metric(name, protocol) for name in names or default]
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if not data.has_candidates and (sampled := [m for m in metrics if m.is_sampled]):
         raise UserError(
             f"{sampled[0]} needs lists of candidates, which {data.name} has not; use {sampled[0].under(ALL)}"
@@ -222,6 +225,7 @@ def as_json(rows: Sequence[Row], request: TableRequest, data: Dataset) -> dict[s
     return {
         "data_set": str(data.folder or ""),
         "fingerprint": data.fingerprint,
+        "view": data.view,
         "split": request.split,
         "reference": request.reference,
         "baselines": found,

@@ -155,7 +155,7 @@ class EvaluationConfig:
     """Stop as soon as validation reaches this, as ndcg@100:0.42 (or in quotes "ndcg@100>=0.42"), and report the
     time it took."""
     baselines: tuple[str, ...] = ()
-    """Baselines besides popularity: ease, edlae, ials, bpr, itemknn."""
+    """Besides popularity: ease, edlae, ials, bpr, itemknn."""
     ease_regularization: float = 500.0
     """Lambda of EASE."""
     evaluation_block: int = 512

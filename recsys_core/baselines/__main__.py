@@ -11,6 +11,7 @@ from typing import Any
 
 from recsys_core.baselines import KNOWN, check_installed, check_names, missing_library
 from recsys_core.cli import command, user_errors
+from recsys_core.config import FINAL_FIT
 from recsys_core.errors import UserError
 from recsys_core.parser import CommandParser
 
@@ -50,6 +51,11 @@ def _parser() -> CommandParser:
         "--tune",
         action="store_true",
         help="choose the settings that are not given by the first metric on the validation users, from a short grid",
+    )
+    parser.add_argument(
+        "--final-fit",
+        action="store_true",
+        help="fit to the validation items too, as published figures of leave-one-out are (held-out items only)",
     )
     parser.add_argument(
         "--reference", metavar="NAME", help="the baseline that others are compared with (default: ease, else the first)"
@@ -104,37 +110,55 @@ def _reference(given: str | None, names: Sequence[str]) -> str:
     return given
 
 
+def _checked(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of the `TableRequest` that the flags ask for.
+
+    Raises:
+        ValueError: a flag that cannot be used.
+    """
+    names = _names(args)
+    if args.split not in ("valid", "test"):
+        raise UserError(f"unknown --split {args.split!r}, known are: valid, test")
+    if args.seed is not None and args.seed < 0:
+        raise UserError(f"--seed is {args.seed}, expected a whole number from 0")
+    if args.final_fit and (args.tune or args.split == "valid"):
+        instead = "--tune, and give what it chose by --set" if args.tune else "--split valid"
+        raise UserError(f"--final-fit leaves no validation items to choose or measure by; leave out {instead}")
+    if args.json is not None and not args.json.absolute().parent.is_dir():
+        raise UserError(f"--json is {args.json}, and its folder does not exist")
+    return {
+        "names": names,
+        "settings": _settings(args.set, names),
+        "reference": _reference(args.reference, names),
+        "metrics": tuple(args.metrics),
+        "split": args.split,
+        "seed": args.seed,
+        "tune": args.tune,
+        "save": args.save,
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     args = _parser().parse_args(argv)
-    with command() as status, user_errors():
-        names = _names(args)
-        settings = _settings(args.set, names)
-        reference = _reference(args.reference, names)
-        if args.split not in ("valid", "test"):
-            raise UserError(f"unknown --split {args.split!r}, known are: valid, test")
-        if args.seed is not None and args.seed < 0:
-            raise UserError(f"--seed is {args.seed}, expected a whole number from 0")
-        if args.json is not None and not args.json.absolute().parent.is_dir():
-            raise UserError(f"--json is {args.json}, and its folder does not exist")
+    with command() as status:
+        with user_errors():
+            asked = _checked(args)
         print("starting TensorFlow ...", file=sys.stderr, flush=True)
         from recsys_core import baseline_table, devices
         from recsys_core.dataset import Dataset, verify_integrity
         from recsys_core.files import write_json
         from recsys_core.world import World
 
-        devices.configure(World())
+        world = World()
+        devices.configure(world)
         verify_integrity(args.data)
-        data = Dataset.open(args.data)
-        request = baseline_table.TableRequest(
-            names=names, settings=settings, metrics=tuple(args.metrics), split=args.split, reference=reference,
-            seed=args.seed, tune=args.tune, save=args.save,
-        )  # fmt: skip
+        data = Dataset.open(args.data).viewed(FINAL_FIT if args.final_fit else "")
+        request = baseline_table.TableRequest(**asked)
         rows = baseline_table.measured(request, data)
-        print(baseline_table.table(rows, reference))
+        print(baseline_table.table(rows, request.reference))
         if args.json is not None:
-            content = baseline_table.as_json(rows, request, data)
-            World().run_on_rank0(lambda: write_json(args.json, content))
+            world.run_on_rank0(lambda: write_json(args.json, baseline_table.as_json(rows, request, data)))
     return status.code
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from recsys_core import numerics
+from recsys_core.baselines.base import Baseline
+from recsys_core.baselines.reporting import Lines
 from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError
@@ -218,8 +220,14 @@ class TrainTask:
         """Iterator over this rank's training batches."""
         return iter(self.model.batches(self.settings.training, self._world, start_step, self.plan.total_steps))
 
-    def solve(self) -> None:
-        """Compute the parameters of a closed form on rank 0, and send them to the others."""
+    def solve(self, say: Callable[[str], None]) -> None:
+        """Compute the parameters of a closed form on rank 0, and send them to the others.
+
+        Args:
+            say: told how far a long fit is, in lines.
+        """
+        if isinstance(self.model, Baseline):
+            self.model.report = Lines(f"fitting {self.model.family}", say)
         self._world.run_on_rank0(self.model.solve)
         if not self._world.is_rank0:
             self.model.allocate()

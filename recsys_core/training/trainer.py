@@ -248,7 +248,7 @@ class Trainer:
     def _start(self, task: TrainTask, resume: bool) -> TrainState | None:
         """The state to go on from; None when a stop signal came during pre-training."""
         if task.model.is_closed_form:
-            task.solve()
+            task.solve(self.announce)
             return TrainState()
         if resume and task.checkpoints.any():
             return task.restore()
