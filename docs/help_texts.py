@@ -23,8 +23,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "data_prep": ("", "describe"),
     "vaecf.train": ("",),
     "vaecf.evaluate": ("",),
+    "vaecf.tune": ("",),
     "ncf_tf.train": ("",),
     "ncf_tf.evaluate": ("",),
+    "ncf_tf.tune": ("",),
     "serving": (
         "convert",
         "verify",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recsys_core.tuning.study import Study
 
 PICTURE, LOCK = "search.png", "lock"
-OWN = ("study.db", "study.db-journal", "best.yaml", "trials", "logs", PICTURE, LOCK)
+OWN = ("study.db", "study.db-wal", "study.db-shm", "best.yaml", "trials", "logs", PICTURE, LOCK)
 
 
 def tune(spec: ModelSpec, argv: Sequence[str] | None) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsys_core.files import publish
-from recsys_core.search_space import Choice, Parameter, label
+from recsys_core.search_space import Choice, Parameter, Real, Whole, label
 from recsys_core.tuning.report import best_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "complete": {"color": "tab:blue", "marker": "o", "s": 26},
     "pruned": {"color": "tab:gray", "marker": "x", "s": 22, "linewidths": 1.0},
 }
+MARGIN, MOST_DIGITS = 0.04, 60.0
+"""Part of an axis beside the range, and the ratio of its ends up to which 2 and 5 are labelled besides powers of 10."""
 LOWEST_SHARE = 0.1
 """Pruned trials below this quantile of the complete ones' values are drawn at the lower edge."""
 
@@ -95,6 +97,7 @@ def _draw_history(axes: Axes, metric: str, done: Sequence[Outcome]) -> None:
         else:
             top = best.value + 0.1 * (best.value - lowest)
         axes.set_ylim(lowest - 0.04 * (top - lowest), top)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("trial (number)")
     axes.set_ylabel(f"{metric} (mean over users)")
     axes.set_title("Best evaluation of each trial on validation users", fontsize=10, loc="left")
@@ -123,7 +126,24 @@ def _draw_parameter(axes: Axes, name: str, parameter: Parameter, done: Sequence[
     if isinstance(parameter, Choice):
         axes.set_xticks(range(len(places)), list(places))
         axes.set_xlim(-0.5, len(places) - 0.5)
-    elif parameter.log:
-        axes.set_xscale("log")
+    else:
+        _set_range(axes, parameter)
     kind = "choice" if places else "log scale" if getattr(parameter, "log", False) else "value"
     axes.set_xlabel(f"{name} ({kind})")
+
+
+def _set_range(axes: Axes, parameter: Real | Whole) -> None:
+    """The whole range of a parameter on the axis, with a margin, and labels that do not touch."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = parameter.low, parameter.high
+    if not parameter.log:
+        axes.set_xlim(low - MARGIN * (high - low), high + MARGIN * (high - low))
+        return
+    axes.set_xscale("log")
+    ratio = high / low
+    axes.set_xlim(low / ratio**MARGIN, high * ratio**MARGIN)
+    digits = (1, 2, 5) if ratio <= MOST_DIGITS else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=digits))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

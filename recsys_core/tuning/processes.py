@@ -25,14 +25,15 @@ class WorkerProcess:
     """A worker, and the lines to and from it (see `worker`)."""
 
     def __init__(self, family: str, *, ranks: int, threads: int, log: Path, gpus: str | None = None) -> None:
-        """
+        """`is_full` says that the worker has grown too much, and is to be started anew.
+
         Args:
             ranks: Horovod processes; 1 for a process without Horovod.
             threads: of each process.
             log: file that takes what the processes print.
             gpus: value of CUDA_VISIBLE_DEVICES; None to leave it.
         """
-        self._log = log
+        self._log, self.is_full = log, False
         environment = dict(os.environ) | {"OMP_NUM_THREADS": str(threads)}
         if gpus is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpus

@@ -78,7 +78,8 @@ class Report:
         """The rest of the budget, of time or of trials."""
         if self._request.budget is not None:
             return f", {clock(self._request.budget - seconds)} left"
-        return f", {max(0, (self._request.trials or 0) - self._count)} trials left"
+        left = max(0, (self._request.trials or 0) - self._count)
+        return f", {left} trial{'s'[: left != 1]} left"
 
     def close(self) -> None:
         self._bar.close()

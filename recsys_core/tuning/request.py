@@ -48,10 +48,15 @@ class SearchRequest:
         return self.spec.presets[self.preset_name]
 
     @property
+    def epochs(self) -> int:
+        """Epochs of the shortest trial."""
+        searched = self.space.get("epochs")
+        return int(min(searched.examples()) if searched else self.preset.config.training.epochs)
+
+    @property
     def evaluate_every(self) -> int:
         """Epochs between two evaluations of a trial, the same in all trials, so that they can be compared."""
-        training = self.preset.config.training
-        return int(training.evaluate_every or max(1, training.epochs // EVALUATIONS))
+        return int(self.preset.config.training.evaluate_every or max(1, self.epochs // EVALUATIONS))
 
 
 def build_parser(spec: ModelSpec) -> CommandParser:

@@ -97,6 +97,9 @@ class Search:
                     self._study.finish(trial, outcome)
                     self._running -= 1
                 self._report.finished(outcome, self.seconds)
+                if worker is not None and worker.is_full:
+                    worker.end()
+                    worker = None
 
     def _next(self) -> Any:
         """The next trial; None when there is to be none."""
@@ -142,6 +145,7 @@ class Search:
         worker.send({"number": trial.number, "settings": settings})
         while "epoch" in (answer := worker.receive()) and "pruned" not in answer:
             worker.send({"prune": self._study.report(trial, answer["epoch"], answer["value"])})
+        worker.is_full = answer["full"]
         if "failed" in answer:
             if not answer["diverged"] and not self._study.finished:
                 raise UserError(answer["failed"])  # the first trial has the preset's settings: all would fail

@@ -7,9 +7,11 @@ same trials again, and a search that was stopped goes on as if it had not been.
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys_core.errors import UserError
@@ -106,7 +108,9 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = request.out / FILE
         try:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+            storage = optuna.storages.RDBStorage(
+                f"sqlite:///{path}", engine_kwargs={"creator": lambda: _connected(path)}
+            )
             self._study = optuna.create_study(
                 storage=storage, study_name=NAME, direction="maximize", pruner=self._pruner(), load_if_exists=True
             )
@@ -118,7 +122,7 @@ class Study:
             raise UserError(f"{path} cannot be used as a study: {_first_line(error)}; choose another --out") from None
 
     def _pruner(self) -> optuna.pruners.BasePruner:
-        pruners, epochs = self._optuna.pruners, self._request.preset.config.training.epochs
+        pruners, epochs = self._optuna.pruners, self._request.epochs
         if self._request.pruner == "none":
             return pruners.NopPruner()
         return pruners.MedianPruner(PRUNE_AFTER, n_warmup_steps=math.floor(PRUNE_FROM * epochs), n_min_trials=3)
@@ -183,8 +187,8 @@ class Study:
         """Note how a trial ended. A failed one counts as the worst of all, so that its like is not tried again."""
         states = self._optuna.trial.TrialState
         with self._lock:
-            for name in ("error", "epoch", "seconds", "reason", "value"):
-                trial.set_user_attr(name, getattr(outcome, name))
+            names = ("value", "error", "epoch", "seconds", "reason")
+            trial.set_user_attr("outcome", {name: getattr(outcome, name) for name in names})
             if outcome.state == "complete":
                 self._study.tell(trial, outcome.value)
             else:
@@ -199,17 +203,11 @@ class Study:
         return [self._outcome(trial) for trial in trials]
 
     def _outcome(self, trial: optuna.trial.FrozenTrial) -> Outcome:
-        noted = trial.user_attrs
+        noted = trial.user_attrs["outcome"]
         is_complete = trial.state == self._optuna.trial.TrialState.COMPLETE
+        state = "complete" if is_complete else "failed" if noted["reason"] else "pruned"
         return Outcome(
-            number=trial.number,
-            settings=settings_of(self._request.space, trial.params),
-            state="complete" if is_complete else "failed" if noted.get("reason") else "pruned",
-            value=trial.value if is_complete else noted.get("value"),
-            error=noted.get("error"),
-            epoch=noted.get("epoch"),
-            seconds=noted.get("seconds") or 0.0,
-            reason=noted.get("reason") or "",
+            number=trial.number, settings=settings_of(self._request.space, trial.params), state=state, **noted
         )
 
     @property
@@ -221,6 +219,14 @@ class Study:
                 return dict(self._optuna.importance.get_param_importances(self._study, evaluator=evaluator))
         except (ValueError, RuntimeError):  # too few trials, or all alike
             return {}
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """A connection that does not wait for the disk at every commit; a killed process loses nothing."""
+    connection = sqlite3.connect(path, timeout=60.0, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 def identity(request: SearchRequest, fingerprint: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ on the standard output:
     out  {"ready": true}                      or {"error": text}, and the process ends
     in   {"number": n, "settings": {...}}     a trial
     out  {"epoch": e, "value": v}             an evaluation; the answer is {"prune": true or false}
-    out  {"value": v, "error": s, "epoch": e, "pruned": false}      its end, or {"failed": text, "diverged": true}
+    out  {"value": v, "error": s, "epoch": e, "pruned": false}      its end, or {"failed": text, "diverged": true};
+         "full": true besides, when the process has grown so much that a new one is to go on
 
 The end of the input is the end of the worker, at once: the command that started it is gone.
 """
@@ -25,9 +26,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from recsys_core.config import ModelSpec
 from recsys_core.errors import NonFiniteError, UserError
 from recsys_core.world import World, rank_hint, session
+
+MOST_GROWTH = 2**30
+"""Bytes by which a worker may grow after its first trial. TensorFlow 2.17 does not free every graph of a `while_loop`:
+a trial leaves about 15 MB behind."""
 
 
 class Channel:
@@ -67,10 +74,13 @@ def main(spec: ModelSpec) -> int:
             task, folder = _prepared(spec, world.broadcast(own), world)
             if channel:
                 channel.send(ready=True)
+            memory = Memory()
             while True:
                 given = world.broadcast(channel.receive() if channel else None)
                 assert given is not None
-                _answer(task, given, folder / f"{given['number']:05d}", channel, world)
+                ended = _trial(task, given, folder / f"{given['number']:05d}", channel, world)
+                if channel:
+                    channel.send(**ended, full=memory.is_full())
     except UserError as error:
         if channel:
             channel.send(error=str(error))
@@ -97,8 +107,21 @@ def _prepared(spec: ModelSpec, given: Any, world: World) -> tuple[Any, Path]:
     return task, Path(given["folder"])
 
 
-def _answer(task: Any, given: dict[str, Any], folder: Path, channel: Channel | None, world: World) -> None:
-    """Make a trial and tell how it ended; nothing of it stays in memory or on the disk."""
+class Memory:
+    """How much this process has grown since its first trial."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+
+    def is_full(self) -> bool:
+        """Whether it has grown too much; called after each trial."""
+        now = psutil.Process().memory_info().rss
+        self._first = now if self._first is None else self._first
+        return now - self._first > MOST_GROWTH
+
+
+def _trial(task: Any, given: dict[str, Any], folder: Path, channel: Channel | None, world: World) -> dict[str, Any]:
+    """Make a trial; returns how it ended. Its files are removed."""
     from recsys_core.tuning.pruning import Prune
     from recsys_core.tuning.trial import run
 
@@ -118,4 +141,4 @@ def _answer(task: Any, given: dict[str, Any], folder: Path, channel: Channel | N
     gc.collect()  # a model and its graphs refer to each other
     if channel:
         shutil.rmtree(folder, ignore_errors=True)
-        channel.send(**ended)
+    return ended
