@@ -132,7 +132,7 @@ def _say_start(request: SearchRequest, done: int, seconds: float) -> None:
         file=sys.stderr,
     )
     if done:
-        print(f"going on with {done} trials, which took {clock(seconds)}", file=sys.stderr)
+        print(f"going on with {done} trial{'s'[: done > 1]}, which took {clock(seconds)}", file=sys.stderr)
     print("starting TensorFlow ...", file=sys.stderr, flush=True)
 
 
