@@ -16,9 +16,11 @@ from recsys_core.config import ModelSpec
 from recsys_core.errors import UserError
 from recsys_core.tuning import request as requests
 from recsys_core.tuning.processes import WORKER
+from recsys_core.world import launched_by_gloo, launched_by_mpi
 
 if TYPE_CHECKING:
     from recsys_core.tuning.request import SearchRequest
+    from recsys_core.tuning.search import Search
     from recsys_core.tuning.study import Study
 
 PICTURE, LOCK = "search.png", "lock"
@@ -37,6 +39,8 @@ def tune(spec: ModelSpec, argv: Sequence[str] | None) -> int:
 
         return worker.main(spec)
     with command() as status:
+        if launched_by_mpi() or launched_by_gloo():
+            raise UserError("start tune without a launcher; --ranks N gives each trial N processes")
         with user_errors():
             request = requests.parse(spec, words)
         fingerprint = _fingerprint(request.data)
@@ -90,14 +94,16 @@ def _search(request: SearchRequest, fingerprint: str) -> int:
 
     study = Study(request, fingerprint)
     earlier = study.finished
-    _say_start(request, len(earlier), study.seconds)
-    search, interrupted = Search(request, study, Report(request, earlier)), False
+    search = Search(request, study, Report(request, earlier))
+    _say_start(request, len(earlier), search)
+    interrupted = False
     try:
         with _ended_by_sigterm():
             search.run()
     except KeyboardInterrupt:
         interrupted = True
-    _write_answer(request, study)
+    if not interrupted or any(outcome.state == "complete" for outcome in study.finished):
+        _write_answer(request, study)
     if interrupted:
         print("stopped; the same command goes on with the search", file=sys.stderr)
     return INTERRUPTED if interrupted else 0
@@ -117,7 +123,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say_start(request: SearchRequest, done: int, seconds: float) -> None:
+def _say_start(request: SearchRequest, done: int, search: Search) -> None:
     from recsys_core.tuning.report import clock
 
     searched = ", ".join(f"{name} {parameter}" for name, parameter in request.space.items())
@@ -132,8 +138,8 @@ def _say_start(request: SearchRequest, done: int, seconds: float) -> None:
         file=sys.stderr,
     )
     if done:
-        print(f"going on with {done} trial{'s'[: done > 1]}, which took {clock(seconds)}", file=sys.stderr)
-    print("starting TensorFlow ...", file=sys.stderr, flush=True)
+        print(f"going on with {done} trial{'s'[: done > 1]}, which took {clock(search.seconds)}", file=sys.stderr)
+    print("nothing is left of it" if search.is_done else "starting TensorFlow ...", file=sys.stderr, flush=True)
 
 
 def _write_answer(request: SearchRequest, study: Study) -> None:

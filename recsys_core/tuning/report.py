@@ -55,7 +55,7 @@ class Report:
         )  # fmt: skip
 
     def wait(self, seconds: float) -> None:
-        """Move the bar, while trials run."""
+        """Move the bar while trials run."""
         done = self._count if self._request.budget is None else min(seconds, self._request.budget)
         self._bar.n = round(done)
         best = f", best {self._best.value:.4f}" if self._best else ""

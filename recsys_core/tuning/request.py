@@ -101,6 +101,8 @@ def parse(spec: ModelSpec, words: Sequence[str]) -> SearchRequest:
         raise ValueError(f"unknown preset {args.preset!r}, known are: {', '.join(spec.presets)}")
     _check_counts(args)
     preset = spec.presets[args.preset]
+    if getattr(preset.config.training, "final_fit", False):
+        raise ValueError(f"preset {args.preset} trains on the validation users, so nothing is left to judge trials by")
     budget = args.budget if args.budget or args.trials is not None else DEFAULT_BUDGET
     typed = " ".join(word if re.fullmatch(r"[\w@%+=:,./-]+", word) else f"'{word}'" for word in words)
     return SearchRequest(

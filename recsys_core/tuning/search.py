@@ -70,6 +70,12 @@ class Search:
         if self._error is not None:
             raise UserError(self._error)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether budget or trials are used up."""
+        wanted = self._request.trials
+        return self._is_used_up() or (wanted is not None and len(self._study.finished) + self._running >= wanted)
+
     def _is_used_up(self) -> bool:
         return self._request.budget is not None and self.seconds >= self._request.budget
 
@@ -104,9 +110,7 @@ class Search:
     def _next(self) -> Any:
         """The next trial; None when there is to be none."""
         with self._lock:
-            wanted = self._request.trials
-            done = len(self._study.finished) + self._running
-            if self._is_over or self._is_used_up() or (wanted is not None and done >= wanted):
+            if self._is_over or self.is_done:
                 return None
             self._running += 1
             return self._study.ask()

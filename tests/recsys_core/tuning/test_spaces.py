@@ -11,6 +11,8 @@ import pytest
 from ncf_tf import config as ncf
 from recsys_core.config import Preset
 from recsys_core.search_space import Choice, Parameter, Real, Whole, label
+from recsys_core.tuning.command import tune
+from recsys_core.tuning.processes import gpus_of
 from recsys_core.tuning.request import parse, seconds_of
 from recsys_core.tuning.spaces import base_values, check_space, nested, space_of, with_settings
 from recsys_core.tuning.study import distributions, first_trial, settings_of
@@ -150,3 +152,28 @@ def test_a_whole_command_line() -> None:
     assert (got.evaluate_every, got.out, got.space["epochs"]) == (2, Path("o").absolute(), Choice(50))
     assert (parse(vaecf.SPEC, PLACES).budget, parse(vaecf.SPEC, PLACES).evaluate_every) == (3600, 10)
     assert [seconds_of(text) for text in ("1h", "30m", "90s", "1h30m", "0.5h")] == [3600, 1800, 90, 5400, 1800]
+
+
+@pytest.mark.parametrize(
+    ("visible", "ranks", "expected"),
+    [
+        ("0,1,2,3", 1, ["0", "1", "2", "3", "0"]),
+        ("4,5,6", 2, ["4,5", "4,5", "4,5", "4,5", "4,5"]),
+        ("0,1,2,3", 2, ["0,1", "2,3", "0,1", "2,3", "0,1"]),
+        ("0", 1, [None] * 5),
+        ("", 1, [None] * 5),
+    ],
+)
+def test_gpus_are_divided_among_workers(
+    visible: str, ranks: int, expected: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpus_of(place, ranks) for place in range(5)] == expected
+
+
+def test_a_launcher_does_not_start_a_search(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    assert tune(vaecf.SPEC, PLACES) == 2
+    assert capsys.readouterr().err == "error: start tune without a launcher; --ranks N gives each trial N processes\n"

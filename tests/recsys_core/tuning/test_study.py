@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,12 @@ def test_a_study_of_a_preset_with_other_values(tmp_path: Path, monkeypatch: pyte
 def test_a_file_that_is_no_study(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database " * 100)
     with pytest.raises(UserError, match="study.db cannot be used as a study: .*; choose another --out"):
+        Study(request(tmp_path), "data")
+
+
+def test_optuna_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match="Optuna, which is not installed: pip install optuna==5.0.0"):
         Study(request(tmp_path), "data")
 
 
