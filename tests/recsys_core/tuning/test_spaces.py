@@ -99,7 +99,11 @@ def test_the_space_of_a_command_line() -> None:
 
 
 def test_values_that_are_sampled_become_settings() -> None:
-    space = {"learning_rate": Real(1e-4, 1e-2, log=True), "hidden": Choice((), (600, 200)), "epochs": Choice(7)}
+    space: dict[str, Parameter] = {
+        "learning_rate": Real(1e-4, 1e-2, log=True),
+        "hidden": Choice((), (600, 200)),
+        "epochs": Choice(7),
+    }
     found = settings_of(space, {"learning_rate": 0.00123456, "hidden": "600x200"})
     assert found == {"learning_rate": 0.001235, "hidden": (600, 200), "epochs": 7}
     assert nested(vaecf.PRESETS["paper"].config, found) == {
