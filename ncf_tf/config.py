@@ -176,7 +176,7 @@ class Config(RunConfig):
     data: Path
     """Prepared data set (python -m data_prep NAME --protocol leave-one-out, time or per-user)."""
     preset: str = "he2017"
-    """Named configuration to start from, or a file that `python -m ncf_tf.tune` wrote."""
+    """A preset's name, or a preset file."""
     model: ModelConfig = FROM_PRESET
     sampling: SamplingConfig = FROM_PRESET
     pretraining: PretrainingConfig = FROM_PRESET

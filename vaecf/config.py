@@ -55,7 +55,7 @@ class Config(RunConfig):
     """Everything a run depends on; `config.yaml` of a run folder is one."""
 
     preset: str = "paper"
-    """Named configuration to start from, or a file that `python -m vaecf.tune` wrote."""
+    """A preset's name, or a preset file."""
     model: ModelConfig = FROM_PRESET
 
 
