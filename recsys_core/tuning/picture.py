@@ -27,7 +27,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 MARGIN, MOST_DIGITS = 0.04, 60.0
 """Part of an axis beside the range, and the ratio of its ends up to which 2 and 5 are labelled besides powers of 10."""
-LOWEST_SHARE = 0.1
+LOWEST_SHARE = 0.25
 """Pruned trials below this quantile of the complete ones' values are drawn at the lower edge."""
 
 

@@ -65,6 +65,7 @@ class Search:
                 worker.end()
             for thread in threads:
                 thread.join()
+            self._study.recover()
             self._study.set_seconds(self.seconds)
             self._report.close()
         if self._error is not None:

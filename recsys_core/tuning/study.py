@@ -115,7 +115,7 @@ class Study:
                 storage=storage, study_name=NAME, direction="maximize", pruner=self._pruner(), load_if_exists=True
             )
             self._require_same(identity(request, fingerprint))
-            self._recover()
+            self.recover()
         except UserError:
             raise
         except Exception as error:  # of Optuna, Alembic, SQLAlchemy or SQLite, each with classes of its own
@@ -143,8 +143,8 @@ class Study:
                     "--out, or give what it was started with"
                 )
 
-    def _recover(self) -> None:
-        """Mark the trials that were running when a search was stopped as failed, and have them made again."""
+    def recover(self) -> None:
+        """Mark the trials that a stopped search left running as failed; they are made again when it goes on."""
         for trial in self._study.get_trials(deepcopy=False, states=[self._optuna.trial.TrialState.RUNNING]):
             self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
             if trial.params:
