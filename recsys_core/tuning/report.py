@@ -59,7 +59,8 @@ class Report:
         done = self._count if self._request.budget is None else min(seconds, self._request.budget)
         self._bar.n = round(done)
         best = f", best {self._best.value:.4f}" if self._best else ""
-        self._bar.set_postfix_str(f"{self._count} trials{best}{self._left(seconds)}")
+        count = f"{self._count} trial{'s'[: self._count != 1]}"
+        self._bar.set_postfix_str(f"{count}{best}{self._left(seconds)}")
 
     def finished(self, outcome: Outcome, seconds: float) -> None:
         """Print a line about a trial."""

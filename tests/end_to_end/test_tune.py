@@ -37,11 +37,17 @@ class Untouchable:
 
 
 def a_trial(
-    spec: ModelSpec, data: Dataset, metric: str, folder: Path, tell: Callable[[float, float], bool], **settings: Any
+    spec: ModelSpec,
+    data: Dataset,
+    metric: str,
+    folder: Path,
+    tell: Callable[[float, float], bool],
+    seed: int = 3,
+    **settings: Any,
 ) -> TrialResult:
     unseen = without_test_users(replace(data, test=Untouchable()))  # type: ignore[arg-type]
     assert unseen.fingerprint == data.fingerprint
-    task = Task(spec=spec, preset="quick", data=unseen, metric=metric, seed=3, evaluate_every=1)
+    task = Task(spec=spec, preset="quick", data=unseen, metric=metric, seed=seed, evaluate_every=1)
     return run(task, settings, folder, Prune(tell), World())
 
 
@@ -120,6 +126,19 @@ def test_killed_and_resumed(tiny_data: Path, tmp_path: Path, python: Any) -> Non
     assert json.loads((run_dir / "run.json").read_text())["config"]["preset"] == "quick"
     (out / "best.yaml").unlink()
     assert python("vaecf.evaluate", "--run-dir", run_dir).returncode == 0
+
+
+@pytest.mark.ranks
+def test_trials_on_ranks(tiny_data: Path, tmp_path: Path, python: Any) -> None:
+    words = ["--data", tiny_data, "--preset", "quick", "--trials", "2", "--space", "epochs=1", "hidden=none"]
+    done = python("vaecf.tune", "--out", tmp_path / "s", "--ranks", "2", *words)
+    assert done.returncode == 0, done.stderr
+    (first, second) = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 's' / 'study.db'}").trials
+    settings = {"epochs": 1, "hidden": (), "l2": 1e-6}  # the preset's own values, moved into its space
+    data = Dataset.open(tiny_data)
+    alone = a_trial(VAECF, data, "ndcg@100", tmp_path / "t", lambda *_: False, seed=0, **settings)
+    assert first.value == pytest.approx(alone.value, abs=1e-3)
+    assert second.value is not None and second.params != first.params
 
 
 def test_a_metric_that_is_not_known(tiny_data: Path, tmp_path: Path) -> None:
