@@ -23,10 +23,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "data_prep": ("", "describe"),
     "vaecf.train": ("",),
     "vaecf.evaluate": ("",),
+    "vaecf.tune": ("",),
     "ncf_tf.train": ("",),
     "ncf_tf.evaluate": ("",),
     "recsys_core.compare": ("",),
     "recsys_core.baselines": ("",),
+    "ncf_tf.tune": ("",),
     "serving": (
         "convert",
         "verify",

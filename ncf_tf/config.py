@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import tyro
 
 from recsys_core.config import FINAL_FIT, FROM_PRESET, EvaluationConfig, ModelSpec, Preset, RunConfig, TrainingConfig
+from recsys_core.search_space import Choice, Parameter, Real, Whole
 
 KINDS = ("neumf", "gmf", "mlp")
 CHOICES = ("auto", "dense", "rows")
@@ -175,7 +176,7 @@ class Config(RunConfig):
     data: Path
     """Prepared data set (python -m data_prep NAME --protocol leave-one-out, time or per-user)."""
     preset: str = "he2017"
-    """Named configuration to start from."""
+    """A preset's name, or a preset file."""
     model: ModelConfig = FROM_PRESET
     sampling: SamplingConfig = FROM_PRESET
     pretraining: PretrainingConfig = FROM_PRESET
@@ -219,6 +220,37 @@ def _config(preset: str, model: ModelConfig, training: NcfTrainingConfig, **othe
     return Config(data=tyro.MISSING, run_dir=tyro.MISSING, preset=preset, model=model, training=training, **others)
 
 
+NEUMF_SEARCH: dict[str, Parameter] = {
+    "learning_rate": Real(5e-4, 2e-2, log=True),
+    "batch_size": Choice(0, 2048, 8192, 16_384),
+    "factors": Choice(8, 16, 32, 64),
+    "negatives": Whole(2, 16),
+    "dropout": Real(0.0, 0.5),
+    "embedding_dropout": Real(0.0, 0.5),
+    "embedding_stddev": Real(3e-3, 0.3, log=True),
+    "embedding_l2": Real(1e-7, 1e-2, log=True),
+}
+"""What is searched for a NeuMF; 0 leaves the batch size to the data."""
+DOT_SEARCH: dict[str, Parameter] = {
+    "learning_rate": Real(0.03, 1.0, log=True),
+    "batch_size": Choice(0, 16_384, 69_632, 139_264),
+    "factors": Choice(32, 64, 128, 256),
+    "negatives": Whole(4, 32),
+    "embedding_stddev": Real(0.03, 0.3, log=True),
+    "embedding_l2": Real(2e-4, 1e-2, log=True),
+}
+"""What is searched for dot products."""
+LARGE_SEARCH: dict[str, Parameter] = {
+    "learning_rate": Real(1e-3, 2e-2, log=True),
+    "batch_size": Choice(0, 1 << 17, 1 << 19, 1 << 20),
+    "negatives": Whole(2, 16),
+    "dropout": Real(0.0, 0.7),
+    "beta1": Real(0.1, 0.9),
+    "beta2": Real(0.4, 0.999),
+    "embedding_stddev": Real(3e-3, 0.3, log=True),
+}
+"""What is searched for a NeuMF in large batches."""
+
 PRESETS: dict[str, Preset] = {
     "he2017": Preset(
         config=_config(
@@ -229,6 +261,7 @@ PRESETS: dict[str, Preset] = {
         ),
         about="NeuMF as published, negatives verified, in batches of 16,384 samples instead of 256. It has 8 factors "
         "and a tower of 64-32-16-8; --factors 16, 32 or 64 scales them.",
+        search=NEUMF_SEARCH,
     ),
     "tuned": Preset(
         config=_config(
@@ -252,6 +285,7 @@ PRESETS: dict[str, Preset] = {
         about="the mean of two dot products with biases, more accurate than NeuMF. 128 factors each, 16 negatives, "
         "L2 that limits them, gradient descent with momentum. ML-1M, published split, with --final-fit: test HR@10 "
         "0.733 +- 0.001, NDCG@10 0.455 +- 0.001 (three seeds). One of the two (--ensemble-size 1) has 0.729 and 0.451.",
+        search=DOT_SEARCH,
     ),
     "nvidia": Preset(
         config=_config(
@@ -268,6 +302,7 @@ PRESETS: dict[str, Preset] = {
         ),
         about="the large-batch hyperparameters of NVIDIA's NCF. Published for ML-20M: HR@10 0.959 (candidates as "
         "MLPerf draws them) in 141 s on one A100; not measured by us.",
+        search=LARGE_SEARCH,
     ),
     "quick": Preset(
         config=_config(
@@ -277,6 +312,7 @@ PRESETS: dict[str, Preset] = {
         ),
         about="a small model for a first look; what `make train MODEL=ncf` runs. Synthetic data (--like demo): test "
         "HR@10 0.53 of 100 candidates, popularity 0.41, in a minute on 2 CPU cores.",
+        search=NEUMF_SEARCH,
     ),
 }
 Config.PRESETS = PRESETS  # from here on a Config takes from its preset what it is not given

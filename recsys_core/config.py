@@ -16,6 +16,8 @@ from typing import Any, ClassVar, get_type_hints
 
 import dacite
 
+from recsys_core.search_space import Parameter
+
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 STEPS = ("auto", "sparse", "compiled")
@@ -257,6 +259,8 @@ class Preset:
     """A sentence that fits on a line of `--help`; then command, machine, duration, and the number to expect."""
     model: str = ""
     """MODULE:CLASS of its `Recommender`; "" for the first model of the family."""
+    search: Mapping[str, Parameter] = field(default_factory=dict)
+    """Setting -> the values that `python -m FAMILY.tune` tries."""
 
     @property
     def summary(self) -> str:

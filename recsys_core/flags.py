@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,15 +77,19 @@ def from_plain(given: Mapping[str, Any], base: C, name: str, renamed: Mapping[st
     return dataclasses.replace(read, **dict.fromkeys(required, tyro.MISSING))  # type: ignore[type-var]
 
 
-def from_yaml(path: Path, base: C, renamed: Mapping[str, str] | None = None) -> C:
+def from_yaml(path: Path, base: C, renamed: Mapping[str, str] | None = None, flag: str = "--config") -> C:
     """`base` with the values of a YAML file in its place.
 
     A file that names another preset than `base` has starts from that preset.
 
+    Args:
+        flag: the flag that named the file, for messages.
+
     Raises:
         ValueError: the file is missing, not YAML, or holds something unknown or of another type.
     """
-    given, name = _read_yaml(path), f"--config {path}"
+    name = f"{flag} {path}"
+    given = _read_yaml(path, name)
     preset = given.get("preset")
     if isinstance(preset, str) and preset and preset != base.preset:  # type: ignore[attr-defined]
         base = _of_preset(base, preset, name)
@@ -102,17 +107,17 @@ def _of_preset(base: C, preset: Any, name: str) -> C:
     return dataclasses.replace(config, **own | {"preset": preset})
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, name: str) -> dict[str, Any]:
     try:
         given = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise ValueError(f"--config {path} does not exist") from None
+        raise ValueError(f"{name} does not exist") from None
     except OSError as error:
-        raise ValueError(f"--config {path} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{name} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
-        raise ValueError(f"--config {path} holds {type(given).__name__}, expected names and values")
+        raise ValueError(f"{name} holds {type(given).__name__}, expected names and values")
     return given
 
 
@@ -178,15 +183,30 @@ def parse(spec: ModelSpec, argv: Sequence[str] | None = None) -> TrainRequest:
 
 def _base(spec: ModelSpec, early: argparse.Namespace) -> Any:
     """What the flags change: a preset, with the values of a YAML file in its place."""
-    name = early.preset or next(iter(spec.presets))
-    if name not in spec.presets:
-        raise ValueError(f"unknown preset {name!r}, known are: {', '.join(spec.presets)}")
-    base = spec.presets[name].config
+    base = _preset(spec, early.preset or next(iter(spec.presets)))
+    name = base.preset
     if early.config is not None:
         base = from_yaml(early.config, base, spec.renamed)
     if early.preset and base.preset != name:
         raise ValueError(f"--preset is {name}, --config {early.config} has preset {base.preset}; leave one of them out")
     return base
+
+
+def _preset(spec: ModelSpec, name: str) -> Any:
+    """The configuration of a preset, or of a preset file: a YAML file that names a preset and what it changes."""
+    if not is_file_name(name):
+        if name not in spec.presets:
+            raise ValueError(f"unknown preset {name!r}, known are: {', '.join(spec.presets)}")
+        return spec.presets[name].config
+    first = next(iter(spec.presets.values())).config
+    if not _read_yaml(Path(name), f"--preset {name}").get("preset"):
+        raise ValueError(f"--preset {name} names no preset to start from; known are: {', '.join(spec.presets)}")
+    return from_yaml(Path(name), first, spec.renamed, "--preset")
+
+
+def is_file_name(preset: str) -> bool:
+    """Whether a value of --preset is a file, not a name."""
+    return preset.endswith((".yaml", ".yml")) or "/" in preset or os.sep in preset
 
 
 def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) -> TrainRequest:

@@ -102,7 +102,15 @@ def command() -> Command:
     return run
 
 
-IN_PROCESS = ("data_prep", "vaecf.train", "vaecf.evaluate", "ncf_tf.train", "ncf_tf.evaluate")
+IN_PROCESS = (
+    "data_prep",
+    "vaecf.train",
+    "vaecf.evaluate",
+    "vaecf.tune",
+    "ncf_tf.train",
+    "ncf_tf.evaluate",
+    "ncf_tf.tune",
+)
 """Commands that `python` runs in the process of the tests: TensorFlow's start takes longer than most of them."""
 
 

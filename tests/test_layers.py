@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 PACKAGES = tuple(MAY_IMPORT)
 FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
-CORE_ORDER = ("measuring", "input", "baselines", "evaluation", "training")
+CORE_ORDER = ("measuring", "input", "baselines", "evaluation", "training", "tuning")
 """Subpackages of recsys_core: each imports only those before it."""
 
 

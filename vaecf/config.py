@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from recsys_core.config import FROM_PRESET, ModelSpec, Preset, TrainingConfig
+from recsys_core.search_space import Choice, Parameter, Real, Whole
 from vaecf import joint_config, recvae_config, vamp_config
 from vaecf.run_config import VaeRunConfig
 
@@ -56,7 +57,7 @@ class Config(VaeRunConfig):
     """Everything a run depends on; `config.yaml` of a run folder is one."""
 
     preset: str = "paper"
-    """Named configuration to start from."""
+    """A preset's name, or a preset file."""
     model: ModelConfig = FROM_PRESET
 
 
@@ -64,12 +65,28 @@ def _config(preset: str, model: ModelConfig, training: TrainingConfig) -> Any:
     return Config(data=tyro.MISSING, run_dir=tyro.MISSING, preset=preset, model=model, training=training)
 
 
+DAE_SEARCH: dict[str, Parameter] = {
+    "learning_rate": Real(2e-4, 1e-2, log=True),
+    "batch_size": Choice(0, 100, 200, 500, 1000),
+    "l2": Real(1e-6, 1e-2, log=True),
+    "dropout": Real(0.1, 0.8),
+    "latent": Whole(64, 512, log=True),
+}
+"""What is searched for a Mult-DAE; 0 leaves the batch size to the data."""
+VAE_SEARCH: dict[str, Parameter] = DAE_SEARCH | {
+    "hidden": Choice((), (300,), (600,), (1000,)),
+    "anneal_cap": Real(0.02, 1.0, log=True),
+    "anneal_fraction": Real(0.1, 1.0),
+}
+"""What is searched for a Mult-VAE."""
+
 MULT_VAE: dict[str, Preset] = {
     "paper": Preset(
         config=_config("paper", ModelConfig(), TrainingConfig(epochs=200)),
         about="Mult-VAE as published: I-600-200-600-I, Adam 1e-3, batches of 500 (fewer on small data), 200 epochs. "
         "ML-1M (all interactions, 750 + 750 users held out by the paper's protocol): test NDCG@100 0.448 +- 0.006 "
         "in 5 minutes on 2 CPU cores. Published for ML-20M: 0.426.",
+        search=VAE_SEARCH,
     ),
     "shallow": Preset(
         config=_config(
@@ -79,6 +96,7 @@ MULT_VAE: dict[str, Preset] = {
         ),
         about="Mult-DAE without hidden layers and with L2, better on small data sets. "
         "ML-1M as above: test NDCG@100 0.481 +- 0.006 in 2 minutes on 2 CPU cores.",
+        search=DAE_SEARCH,
     ),
     "nvidia": Preset(
         config=_config(
@@ -95,6 +113,7 @@ MULT_VAE: dict[str, Preset] = {
         ),
         about="the large-batch hyperparameters of NVIDIA's VAE-CF: batches of 24,576, Adam 4e-3. "
         "Published for ML-20M: 0.430 (validation users) in 113 s on one A100; not measured by us.",
+        search=VAE_SEARCH | {"batch_size": Choice(0, 4096, 8192, 24_576), "beta2": Real(0.8, 0.999)},
     ),
     "quick": Preset(
         config=_config(
@@ -104,6 +123,7 @@ MULT_VAE: dict[str, Preset] = {
         ),
         about="a small model for a first look; what `make train` runs. "
         "Synthetic data (--like demo): test NDCG@100 0.26, popularity 0.11, in half a minute on 2 CPU cores.",
+        search=VAE_SEARCH,
     ),
 }
 PRESETS: dict[str, Preset] = {**MULT_VAE, **recvae_config.PRESETS, **vamp_config.PRESETS, **joint_config.PRESETS}

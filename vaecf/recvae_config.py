@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
+from recsys_core.search_space import Choice, Parameter, Real, Whole
 from vaecf.run_config import VaeRunConfig
 
 PRIORS = ("composite", "standard")
@@ -76,10 +77,25 @@ def _config(preset: str, model: RecVaeConfig, training: TrainingConfig) -> Any:
     return RecVaeRunConfig(data=tyro.MISSING, run_dir=tyro.MISSING, preset=preset, model=model, training=training)
 
 
+TRAINING = TrainingConfig(epochs=240, learning_rate=1e-3, evaluate_every=8, average=0.8)
+SEARCH: dict[str, Parameter] = {
+    "learning_rate": Real(2e-4, 4e-3, log=True),
+    "gamma": Real(1e-3, 2e-2, log=True),
+    "dropout": Real(0.3, 0.8),
+    "latent": Whole(64, 512, log=True),
+    "l2": Real(1e-6, 1e-3, log=True),
+    "encoder_epochs": Choice(1, 2, 3),
+}
+"""What is searched for a RecVAE."""
+
 PRESETS: dict[str, Preset] = {
     "recvae": Preset(
         model="vaecf.recvae:RecVae",
-        config=_config("recvae", RecVaeConfig(), TrainingConfig(epochs=200, learning_rate=5e-4, evaluate_every=4)),
-        about="RecVAE as published: 200 epochs in turns of three of the encoder and one of the decoder, Adam 5e-4.",
+        config=_config("recvae", RecVaeConfig(), TRAINING),
+        about="RecVAE with the network, prior and KL term that were published. 240 epochs, three of the encoder and one "
+        "of the decoder in turns (60 of the paper's epochs), Adam 1e-3 (published: 5e-4), the mean of the parameters of "
+        "the last evaluations. ML-1M (all interactions, 750 + 750 users held out by the paper's protocol): test NDCG@100 "
+        "0.487 +- 0.006. Published for ML-20M: 0.442; not measured by us.",
+        search=SEARCH,
     ),
 }
