@@ -230,6 +230,9 @@ class RunConfig:
             return
         if self.PRESETS and self.preset not in self.PRESETS:
             raise ValueError(f"unknown preset {self.preset!r}, known are: {', '.join(self.PRESETS)}")
+        if self.PRESETS and not isinstance(self, type(self.PRESETS[self.preset].config)):
+            expected = type(self.PRESETS[self.preset].config).__name__
+            raise ValueError(f"preset {self.preset!r} is one of {expected}, this is {type(self).__name__}")
         classes = get_type_hints(type(self))
         for name in missing:
             value = getattr(self.PRESETS[self.preset].config, name) if self.PRESETS else classes[name]()

@@ -83,7 +83,7 @@ VAE_SEARCH: dict[str, Parameter] = DAE_SEARCH | {
 MULT_VAE: dict[str, Preset] = {
     "paper": Preset(
         config=_config("paper", ModelConfig(), TrainingConfig(epochs=200)),
-        about="Mult-VAE as published: I-600-200-600-I, Adam 1e-3, batches of 500 (fewer on small data), 200 epochs. "
+        about="Mult-VAE as published: I-600-200-600-I, Adam 1e-3, 200 epochs. Batches of 500 (fewer on small data). "
         "ML-1M (all interactions, 750 + 750 users held out by the paper's protocol): test NDCG@100 0.448 +- 0.006 "
         "in 5 minutes on 2 CPU cores. Published for ML-20M: 0.426.",
         search=VAE_SEARCH,
@@ -111,7 +111,7 @@ MULT_VAE: dict[str, Preset] = {
                 evaluate_every=10,
             ),
         ),
-        about="the large-batch hyperparameters of NVIDIA's VAE-CF: batches of 24,576, Adam 4e-3. "
+        about="the large-batch hyperparameters of NVIDIA's VAE-CF. Batches of 24,576, Adam 4e-3. "
         "Published for ML-20M: 0.430 (validation users) in 113 s on one A100; not measured by us.",
         search=VAE_SEARCH | {"batch_size": Choice(0, 4096, 8192, 24_576), "beta2": Real(0.8, 0.999)},
     ),
@@ -133,6 +133,6 @@ for _preset in PRESETS.values():  # from here on a configuration takes from its 
 SPEC = ModelSpec(
     family="vaecf",
     model="vaecf.model:MultVae",
-    description="Train Mult-VAE or Mult-DAE on a prepared data set, on one process or on Horovod ranks.",
+    description="Train a model of VAE-CF on a prepared data set, on one process or on ranks.",
     presets=PRESETS,
 )

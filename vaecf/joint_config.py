@@ -53,7 +53,7 @@ PRESETS: dict[str, Preset] = {
             model=JointConfig(),
             training=TRAINING,
         ),
-        about="RecVAE and EDLAE, whose scores are added up: better than both. EDLAE's closed form needs three "
+        about="RecVAE and EDLAE, added up: better than either. EDLAE's closed form needs three "
         "matrices of items x items in memory. Its weight, 6, was chosen on validation users of ML-1M.",
         search={**SEARCH, "linear_weight": Real(1.0, 20.0, log=True)},
     ),

@@ -106,7 +106,7 @@ FAMILIES = pytest.mark.parametrize(
 
 @FAMILIES
 def test_a_config_made_in_python_has_the_values_of_its_preset(family: Any, preset: str) -> None:
-    got = family.Config(data=Path("d"), run_dir=Path("r"), preset=preset)
+    got = type(family.PRESETS[preset].config)(data=Path("d"), run_dir=Path("r"), preset=preset)
     expected = dataclasses.replace(family.PRESETS[preset].config, data=Path("d"), run_dir=Path("r"))
     assert got == expected
 
@@ -119,6 +119,8 @@ def test_values_of_a_preset_in_python() -> None:
     assert (tuned.model.ensemble_size, tuned.sampling.negatives, tuned.training.epsilon) == (2, 16, 1e-4)
     with pytest.raises(ValueError, match="unknown preset 'fast', known are: paper, shallow, nvidia, quick"):
         Config(data=Path("d"), run_dir=Path("r"), preset="fast")
+    with pytest.raises(ValueError, match="preset 'recvae' is one of RecVaeRunConfig, this is Config"):
+        Config(data=Path("d"), run_dir=Path("r"), preset="recvae")
 
 
 @FAMILIES
@@ -160,9 +162,8 @@ def test_presets_that_cannot_be_applied(words: list[str], message: str, tmp_path
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_model_made_in_python_has_its_preset(preset: str) -> None:
     from recsys_core.dataset import Dataset
-    from vaecf import MultVae
 
-    model = MultVae(Dataset.empty(1, 30), preset=preset, dropout=0.25)
+    model = SPEC.model_class(preset)(Dataset.empty(1, 30), preset=preset, dropout=0.25)
     wanted = PRESETS[preset].config
     assert model.settings["model"] == dataclasses.replace(wanted.model, dropout=0.25)
     assert (model.training, model.evaluation) == (wanted.training, wanted.evaluation)

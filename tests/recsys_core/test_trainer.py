@@ -293,7 +293,7 @@ def test_the_best_is_the_first_of_equals_or_the_last(keep_last: bool, best: list
     state.loss_sum, state.loss_steps = 6.0, 3
     assert [evaluated(state, value, plan, keep_last) for value in (0.1, 0.3, 0.3, 0.2)] == best
     assert (state.best_step, state.best_value) == ((8, 0.2) if keep_last else (4, 0.3))
-    assert [entry["loss"] for entry in state.history] == [2.0, 0.0, 0.0, 0.0]  # the mean since the last evaluation
+    assert [entry["loss"] for entry in state.history] == [2.0, None, None, None]  # the mean since the last evaluation
     assert [entry["epoch"] for entry in state.history] == [1.0, 2.0, 3.0, 4.0]
 
 

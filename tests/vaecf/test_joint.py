@@ -68,7 +68,7 @@ def test_it_is_trained_with_edlae_in_it(tiny_data: Path, tmp_path: Path) -> None
     edlae = Edlae(data, regularization=300.0, dropout=0.5)
     edlae.solve()
     made = JointVae(data, **SMALL)
-    run = Trainer(tmp_path / "run", epochs=2, evaluate_every=2, average=0.8).fit(made, data)
+    run = Trainer(tmp_path / "run", epochs=2, evaluate_every=2, average=0.8, gate=("ndcg@100>=0",)).fit(made, data)
     assert (made.linear.weights.numpy() == edlae.weights.numpy()).all()  # not trained, not averaged
     made.save(tmp_path / "model")
     loaded = recsys_core.load(tmp_path / "model", data)
