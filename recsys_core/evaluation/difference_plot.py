@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
-BETTER, WORSE, UNDECIDED = "tab:green", "tab:red", "tab:gray"
+HIGHER, LOWER, UNDECIDED = "tab:blue", "tab:orange", "tab:gray"
 ROW, FRAME = 0.34, 1.5
 """Inches for each difference, and for title and axis."""
 DPI = 150
@@ -53,7 +53,7 @@ def difference_figure(table: pd.DataFrame, reference: str, metric: str, confiden
     figure = Figure(figsize=(7.5, FRAME + ROW * len(rows)))
     axes = figure.add_subplot()
     ends = zip(rows["low"], rows["high"], strict=True)
-    colours = [BETTER if low > 0 else WORSE if high < 0 else UNDECIDED for low, high in ends]
+    colours = [HIGHER if low > 0 else LOWER if high < 0 else UNDECIDED for low, high in ends]
     for place, (colour, row) in enumerate(zip(colours, rows.itertuples(), strict=True)):
         axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(row.difference, place, "o", color=colour, markersize=6)
@@ -63,7 +63,7 @@ def difference_figure(table: pd.DataFrame, reference: str, metric: str, confiden
     axes.set_xlabel(f"{metric}: difference to {reference}, with {100 * confidence:g} % interval")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", linewidth=0.4, alpha=0.6)
-    names = {BETTER: "higher", WORSE: "lower", UNDECIDED: "interval holds 0"}
+    names = {HIGHER: "higher", LOWER: "lower", UNDECIDED: "interval holds 0"}
     marks = [Line2D([], [], color=c, marker="o", label=names[c]) for c in names if c in colours]
     axes.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(marks), frameon=False)
     return figure

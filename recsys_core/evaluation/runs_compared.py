@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -119,12 +120,24 @@ def _model(name: str, split: str, files: dict[Path, UserValues]) -> _Model:
 
 def _without_values(run: Path, split: str) -> str:
     """Why a folder has no values, and the command that makes them."""
-    family = run_manifest.read(run, "RUN").family or "vaecf"  # raises where the folder holds no run
+    family = run_manifest.read(run, "RUN").family  # raises where the folder holds no run
     if not (run / "result.json").is_file():
         return f"{run} has no result yet: its training has not finished; go on with --resume {run}"
-    words = f"python -m {family}.evaluate --run-dir {run}{'' if split == 'test' else f' --split {split}'}"
-    path = run / user_values.FILE
-    return f"{run} has no {user_values.FILE} (an earlier version wrote it); make it: {words} --per-user {path}"
+    fault = f"{run} has no {user_values.FILE} (an earlier version wrote it)"
+    words = f"--run-dir {run}{'' if split == 'test' else f' --split {split}'} --per-user {run / user_values.FILE}"
+    if not family:  # format 1 does not say it
+        return f"{fault}; make it: python -m vaecf.evaluate {words} (for NCF: python -m ncf_tf.evaluate)"
+    return (
+        f"{fault}; make it: python -m {family}.evaluate {words}" if _is_command(family) else f"{fault}; train it again"
+    )
+
+
+def _is_command(family: str) -> bool:
+    """Whether a family has a command that evaluates its runs."""
+    try:
+        return find_spec(f"{family}.evaluate") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _check_same_data(first: _Model, other: _Model, split: str) -> None:

@@ -16,6 +16,8 @@ import vaecf.evaluate
 import vaecf.train
 from ncf_tf.config import RENAMED
 from recsys_core import run_manifest
+from recsys_core.compare import compare_runs
+from recsys_core.errors import UserError
 from recsys_core.rankings import answers_agree
 from serving.engines.engine import reference_engine
 from serving.export_folder import open_export
@@ -44,10 +46,16 @@ def stored(tmp_path: Path) -> Path:
     ],
 )
 def test_a_run_is_evaluated_as_it_was(main: Any, name: str, expected: dict[str, float], stored: Path) -> None:
-    assert main(["--run-dir", str(stored / name), "--json", str(stored / "e.json")]) == 0
+    (stored / name / "result.json").write_text("{}")
+    with pytest.raises(UserError, match=r"make it: python -m vaecf.evaluate --run-dir .* \(for NCF: python -m ncf_tf"):
+        compare_runs([stored / name, f"{stored / name}:popularity"])
+    values = str(stored / name / "per_user.parquet")
+    assert main(["--run-dir", str(stored / name), "--json", str(stored / "e.json"), "--per-user", values]) == 0
     found = json.loads((stored / "e.json").read_text())["model"]["metrics"]
     for metric, value in expected.items():
         assert found[metric]["mean"] == pytest.approx(value, abs=5e-5)
+    compared = compare_runs([stored / name, f"{stored / name}:popularity"], next(iter(expected)))
+    assert compared.loc[str(stored / name), "mean"] == pytest.approx(next(iter(expected.values())), abs=5e-5)
 
 
 def test_settings_are_read_under_their_new_names(stored: Path) -> None:

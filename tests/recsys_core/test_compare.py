@@ -20,7 +20,7 @@ from recsys_core import Dataset
 from recsys_core.compare import compare_runs, main
 from recsys_core.errors import UserError
 from recsys_core.evaluation import user_values
-from recsys_core.evaluation.difference_plot import BETTER, UNDECIDED, WORSE, difference_figure
+from recsys_core.evaluation.difference_plot import HIGHER, LOWER, UNDECIDED, difference_figure
 from recsys_core.files import write_json
 from recsys_core.run_manifest import RunManifest
 from tests.conftest import ROOT, _environment
@@ -185,7 +185,7 @@ def test_the_picture_shows_each_interval(runs: list[str]) -> None:
     axes = difference_figure(table, runs[0], "ndcg@100", 0.95).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"{runs[0]}:ease", runs[2], runs[1]]
     lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
-    assert [line.get_color() for line in lines] == [WORSE, UNDECIDED, BETTER]
+    assert [line.get_color() for line in lines] == [LOWER, UNDECIDED, HIGHER]
     for line, name in zip(lines, (f"{runs[0]}:ease", runs[2], runs[1]), strict=True):
         assert list(line.get_xdata()) == pytest.approx(table.loc[name, ["low", "high"]].tolist())
 
@@ -240,6 +240,9 @@ def test_a_run_of_an_earlier_version_names_the_command(runs: list[str], capsys: 
     path.unlink()
     said = refused(*runs, capsys=capsys)
     assert f"make it: python -m vaecf.evaluate --run-dir {runs[1]} --per-user {path}" in said
+    manifest = json.loads((Path(runs[1]) / "run.json").read_text())
+    write_json(Path(runs[1]) / "run.json", manifest | {"family": "examples.linear_autoencoder"})
+    assert "(an earlier version wrote it); train it again" in refused(*runs, capsys=capsys)
     (Path(runs[1]) / "result.json").unlink()
     assert "its training has not finished; go on with --resume" in refused(*runs, capsys=capsys)
     path.write_text("not Parquet")

@@ -44,6 +44,13 @@ def test_a_run_that_missed_its_gate_says_so(tmp_path: Path, inside: str) -> None
     )
 
 
+def test_the_interval_that_missed_is_told(tmp_path: Path) -> None:
+    more = {"reached": 0.28, "low": -0.0192, "high": 0.0721, "interval_of": "difference", "users": 60}
+    run = _run(tmp_path / "run", conditions=[GATE | more])
+    with pytest.raises(ValueError, match=r"reached 0.28, wanted 0.2458, interval of the difference from -0.0192\)"):
+        find_export(run)
+
+
 def test_a_run_that_has_not_finished_says_so(tmp_path: Path) -> None:
     run = _run(tmp_path / "run")
     with pytest.raises(ValueError, match=f"{run} has no export: its training has not finished; .* --resume {run}$"):
