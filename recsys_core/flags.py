@@ -21,7 +21,8 @@ import yaml
 
 from recsys_core import flag_help, run_manifest
 from recsys_core.baselines import check_installed
-from recsys_core.config import EvaluationConfig, ModelSpec, check, differences, plain
+from recsys_core.config import EvaluationConfig, ModelSpec, check, plain
+from recsys_core.config_changes import differences
 from recsys_core.evaluation import condition
 from recsys_core.flag_check import check_words
 from recsys_core.flag_list import flags_of

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from recsys_core import numerics, recommending, saving
 from recsys_core.axes import Axes
-from recsys_core.config import EvaluationConfig, Preset, TrainingConfig, changed
+from recsys_core.config import EvaluationConfig, Preset, TrainingConfig
+from recsys_core.config_changes import changed
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.input.batches import Histories, steps_per_epoch, train_batches

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from recsys_core.config import RunConfig, differences
+from recsys_core.config import RunConfig
+from recsys_core.config_changes import differences
 from recsys_core.files import WRITING, write_text
 from recsys_core.run_manifest import RunManifest, read
 from recsys_core.world import World

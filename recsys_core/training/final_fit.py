@@ -14,7 +14,8 @@ from typing import Any
 import dacite
 
 from recsys_core import run_manifest
-from recsys_core.config import ALL_USERS, changed, differences, plain
+from recsys_core.config import ALL_USERS, plain
+from recsys_core.config_changes import changed, differences
 from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError, UserError
 from recsys_core.evaluation.criteria import Criteria

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from recsys_core import devices, export
 from recsys_core import world as worlds
-from recsys_core.config import ALL_USERS, HardwareConfig, RunConfig, changed, plain
+from recsys_core.config import ALL_USERS, HardwareConfig, RunConfig, plain
+from recsys_core.config_changes import changed
 from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError, UserError
 from recsys_core.evaluation.criteria import Criteria

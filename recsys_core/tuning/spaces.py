@@ -8,7 +8,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from recsys_core.config import Preset, changed, check
+from recsys_core.config import Preset, check
+from recsys_core.config_changes import changed
 from recsys_core.search_space import Choice, Parameter, Real, Whole
 
 NOT_SEARCHED = ("seed", "evaluate_every", "keep_checkpoints", "steps_per_call", "final_fit", "choose_on_test")
