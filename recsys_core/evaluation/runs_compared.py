@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from recsys_core import run_manifest
+from recsys_core.config import ALL_USERS
 from recsys_core.dataset import SPLITS
 from recsys_core.errors import UserError
 from recsys_core.evaluation import user_values
@@ -120,7 +121,11 @@ def _model(name: str, split: str, files: dict[Path, UserValues]) -> _Model:
 
 def _without_values(run: Path, split: str) -> str:
     """Why a folder has no values, and the command that makes them."""
-    family = run_manifest.read(run, "RUN").family  # raises where the folder holds no run
+    manifest = run_manifest.read(run, "RUN")  # raises where the folder holds no run
+    if manifest.view == ALL_USERS:
+        judged = manifest.config.get("final_fit") or "its judged run"
+        return f"{run} was trained on all users of its data set, so it has no values of held-out ones; take {judged}"
+    family = manifest.family
     if not (run / "result.json").is_file():
         return f"{run} has no result yet: its training has not finished; go on with --resume {run}"
     fault = f"{run} has no {user_values.FILE} (an earlier version wrote it)"

@@ -14,7 +14,7 @@ import pytest
 import vaecf.evaluate
 import vaecf.train
 from data_prep.__main__ import main as data_prep
-from recsys_core import Dataset, Trainer, load
+from recsys_core import Dataset, Trainer, compare, load
 from recsys_core.errors import UserError
 from recsys_core.training.checkpoints import Checkpoints
 from recsys_core.training.final_fit import FinalFit
@@ -130,6 +130,8 @@ def test_it_trains_every_item_and_names_the_metrics_of_the_judged_run(
     (vaecf.train.main, ["--final-fit", "{judged}", "--run-dir", "{new}", "--preset", "paper"],
      "takes every setting from that run; leave --preset and --config out"),
     (vaecf.train.main, ["--final-fit", "{judged}"], "--run-dir is missing"),
+    (compare.main, ["{judged}", "{final}"],
+     "was trained on all users of its data set, so it has no values of held-out ones; take {judged}"),
 ])  # fmt: skip
 def test_refusals_of_the_command(
     main: Any, words: list[str], message: str, judged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -24,12 +24,7 @@ def test_metrics_and_history_of_a_trained_model(data: Dataset) -> None:
     measured = run.test["recall@20"]
     assert found.loc["recall@20"].tolist() == [measured.value, measured.standard_error, *measured.baselines.values()]
     users = run.per_user.groupby(["split", "model"])[["ndcg@100", "recall@20", "recall@50"]]
-<<<<<<< ours
-    models = [name for name in found.columns if "_" not in name]
-    assert users.size().to_dict() == {(split, m): 12 for split in ("valid", "test") for m in models}
-=======
     assert set(users.size()) == {12} and set(run.per_user["model"]) == {"model", "popularity", "ease"}
->>>>>>> theirs
     assert users.mean().loc[("test", "ease"), "recall@20"] == pytest.approx(measured.baselines["ease"])
     assert users.sem().loc[("test", "model"), "recall@20"] == pytest.approx(measured.standard_error)
     history = run.history

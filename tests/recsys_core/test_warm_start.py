@@ -170,10 +170,10 @@ def test_every_parameter_of_items_of_the_other_models(kind: Any, settings: Any, 
 def test_a_run_starts_anew_but_for_its_parameters(runs: Path, tmp_path: Path) -> None:
     """Its first evaluation is the older model's; optimizer, schedules and steps begin at 0; its manifest says so."""
     data = data_of(TEXT)
-    model, settings = MultVae(data, **SMALL), SETTINGS | {"epochs": 1}
+    model, settings = MultVae(data, **SMALL), SETTINGS | {"evaluate_every": 2, "average": 1.0}
     result = Trainer(tmp_path / "b", warm_start=runs / "text", **settings).fit(model, data)
     before, after = result.content["history"]  # type: ignore[index]
-    assert (before["step"], before["epoch"], before["loss"], after["epoch"]) == (0, 0, None, 1)
+    assert (before["step"], before["epoch"], before["loss"], after["epoch"]) == (0, 0, None, 2)
     metric = Evaluator(data.held_out("valid"), [parse_metric("ndcg@100")], world=World(), n_items=24, block_size=8)
     expected = metric.evaluate(older("text")).metrics["ndcg@100"].mean
     assert before["validation"]["ndcg@100"] == pytest.approx(expected)
@@ -183,6 +183,9 @@ def test_a_run_starts_anew_but_for_its_parameters(runs: Path, tmp_path: Path) ->
     reader = tf.train.load_checkpoint(str(tmp_path / "b" / "checkpoints" / "step-00000000" / "variables"))
     moments = [n for n in reader.get_variable_to_shape_map() if n.startswith(("optimizer/first", "optimizer/second"))]
     assert moments and all(not np.any(reader.get_tensor(name)) for name in moments)
+    after_two = tf.train.load_checkpoint(str(tmp_path / "b" / "checkpoints" / "step-00000004" / "variables"))
+    counted = next(n for n in after_two.get_variable_to_shape_map() if n.startswith("averages/count"))
+    assert after_two.get_tensor(counted) == 1  # the older model is no part of the mean
     again = Trainer(tmp_path / "b", warm_start=runs / "text", **settings)
     assert again.fit(MultVae(data, **SMALL), data, resume=True).complete
     assert json.loads((tmp_path / "b" / "run.json").read_text())["started_from"] == started
