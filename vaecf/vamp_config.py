@@ -62,7 +62,7 @@ PRESETS: dict[str, Preset] = {
             model=VampConfig(),
             training=TrainingConfig(epochs=200, learning_rate=5e-4),
         ),
-        about="the gated VAE with two codes and a VampPrior. As published, but for the likelihood, which is Mult-VAE's. "
+        about="the gated VAE with two codes and a VampPrior. As published, but for the likelihood, that of Mult-VAE. "
         "Published for Netflix: 0.409; not measured by us.",
         search={
             "learning_rate": Real(1e-4, 3e-3, log=True),
