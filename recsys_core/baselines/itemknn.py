@@ -22,9 +22,9 @@ SIMILARITIES = ("cosine", "tfidf", "bm25")
 class ItemKnnConfig:
     """Settings of ItemKNN."""
 
-    neighbours: int = 100
+    neighbours: int = 50
     """Neighbours of an item, itself included."""
-    similarity: str = "bm25"
+    similarity: str = "tfidf"
     """cosine, tfidf or bm25: the last two give less weight to users who have much."""
 
     def check(self) -> None:
