@@ -6,13 +6,15 @@ Shape legend: B users, I items, L longest history, D width of vectors, N interac
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from recsys_core.baselines import normal_equations
 from recsys_core.baselines.base import Baseline
+from recsys_core.dataset import Dataset
 from recsys_core.input.batches import Histories, rows_of
 from recsys_core.matrices import csr_from_scipy
 from recsys_core.sparse_products import sparse_product
@@ -22,8 +24,8 @@ from recsys_core.sparse_products import sparse_product
 class IalsConfig:
     """Settings of iALS, named as by Rendle et al. 2021."""
 
-    factors: int = 192
-    """Width of the vectors."""
+    factors: int = 0
+    """Width of the vectors (0: from the data; 64 for 50,000 interactions, 192 for a million, 384 for ten millions)."""
     regularization: float = 0.007
     """Lambda: L2 of the vectors, which grows with the number of interactions (see `exponent`)."""
     unobserved_weight: float = 0.3
@@ -37,14 +39,21 @@ class IalsConfig:
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
-        for name in ("factors", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a whole number from 1")
+        if self.factors < 0:
+            raise ValueError(f"factors is {self.factors}, expected a whole number from 0")
+        if self.epochs < 1:
+            raise ValueError(f"epochs is {self.epochs}, expected a whole number from 1")
         for name in ("regularization", "unobserved_weight", "stddev"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
         if not 0 <= self.exponent <= 1:
             raise ValueError(f"exponent is {self.exponent}, expected a number from 0 to 1")
+
+
+def factors_for(interactions: int) -> int:
+    """A width for so many training interactions: it grows with their cube root, in multiples of 64."""
+    width = 192 * (interactions / 1e6) ** (1 / 3)
+    return 64 * round(width / 64) or 16
 
 
 class Ials(Baseline):
@@ -56,6 +65,12 @@ class Ials(Baseline):
     family = "ials"
     configs = {"model": IalsConfig}
     grid = {"regularization": (0.001, 0.003, 0.007, 0.015, 0.03), "unobserved_weight": (0.1, 0.3, 1.0)}
+
+    def __init__(self, data: Dataset, **options: Any) -> None:
+        super().__init__(data, **options)
+        if not self.settings["model"].factors:  # the value is saved, as a saved model is loaded without its data
+            factors = factors_for(len(data.train.indices))
+            self._plain.settings["model"] = replace(self.settings["model"], factors=factors)
 
     def allocate(self) -> None:
         shape = [self.n_items, self.settings["model"].factors]

@@ -22,10 +22,10 @@ SIMILARITIES = ("cosine", "tfidf", "bm25")
 class ItemKnnConfig:
     """Settings of ItemKNN."""
 
-    neighbours: int = 200
+    neighbours: int = 50
     """Neighbours of an item, itself included."""
-    similarity: str = "cosine"
-    """cosine, tfidf (the cosine with less weight for users who have much) or bm25."""
+    similarity: str = "tfidf"
+    """cosine, tfidf or bm25: the last two give less weight to users who have much."""
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""

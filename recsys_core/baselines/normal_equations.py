@@ -1,7 +1,7 @@
 """The vectors of users from those of their items, and the other way round, by regularised least squares.
 
 For the items of a row the target is 1, for all others 0 with a smaller weight. With Y the vectors of all items, Y_u
-those of the row's items, G = YᵀY and the L2 r of the row, its vector x solves (Rendle et al. 2021, equation 6)
+those of the row's items, G = YᵀY and the L2 r of the row, its vector x solves (Rendle et al. 2021)
 
     (w G + Y_uᵀ Y_u + r 1) x = Y_uᵀ 1          w: weight of the unobserved items
 
@@ -27,7 +27,7 @@ ACCURACY = 1e-6
 
 
 def shrinkage(lengths: Any, others: int, regularization: float, unobserved: float, exponent: float) -> Any:
-    """[R] L2 of each row: regularization * (length + unobserved * others) ** exponent (Rendle et al. 2021, equation 7).
+    """[R] L2 of each row: regularization * (length + unobserved * others) ** exponent (Rendle et al. 2021).
 
     Args:
         lengths: [R] float items of each row, an array or a tensor.

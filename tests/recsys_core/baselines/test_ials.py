@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
+from recsys_core import load
 from recsys_core.baselines import Ials, normal_equations
+from recsys_core.baselines.ials import factors_for
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.matrices import csr_from_scipy
@@ -96,6 +100,23 @@ def test_same_seed_same_vectors() -> None:
     assert first.vectors.numpy().tolist() != other.vectors.numpy().tolist()
 
 
+@pytest.mark.parametrize(
+    ("interactions", "width"),
+    [(100, 16), (44_076, 64), (98_114, 64), (741_000, 192), (994_169, 192), (10**7, 384)],
+)
+def test_the_width_comes_from_the_data(interactions: int, width: int) -> None:
+    """192 * cube root of the millions: 9, 67.8, 88.5, 173.7, 191.6, 413.6."""
+    assert factors_for(interactions) == width
+
+
+def test_the_width_is_saved(tmp_path: Path) -> None:
+    model = Ials(data())
+    assert model.settings["model"].factors == 16
+    model.solve()
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").settings["model"].factors == 16
+
+
 def test_the_number_of_iterations() -> None:
     """Condition at most 2: the error falls by (1.4142 - 1) / (1.4142 + 1) = 0.17157 a step, and 2 / 1e-6 is reached
     after 14.51 / 1.7627 = 8.2 steps. A condition of 101: 0.81908, 72.7 steps, of which no more than two for each of
@@ -108,7 +129,7 @@ def test_the_number_of_iterations() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"factors": 0}, "factors is 0, expected a whole number from 1"),
+        ({"factors": -1}, "factors is -1, expected a whole number from 0"),
         ({"unobserved_weight": 0.0}, "unobserved_weight is 0.0, expected more than 0"),
         ({"exponent": 1.5}, "exponent is 1.5, expected a number from 0 to 1"),
     ],

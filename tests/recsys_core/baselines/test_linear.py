@@ -127,7 +127,7 @@ def test_edlae_of_three_items_by_hand() -> None:
 
 def test_edlae_is_ridge_regression_on_histories_with_dropout() -> None:
     """The mean over all ways to drop items, p 0.25, as one weighted regression for each column: the kept items predict
-    the dropped one. It is another way to the closed form (Steck 2020, equation 8)."""
+    the dropped one. It is another way to the closed form (Steck 2020)."""
     train, dense = matrix()
     p, ridge = 0.25, 2.0
     model = Edlae(Dataset.from_csr(train), regularization=ridge, dropout=p)
