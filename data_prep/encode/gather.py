@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data_prep import progress
 from data_prep.encode import settle
-from data_prep.encode.events import FILE, EventsInMemory, Facts
+from data_prep.encode.events import FILE, ITEM, EventsInMemory, Facts
 from data_prep.encode.ids import NamesSeen, encoded
 from data_prep.parallel import Ranks
 from data_prep.read.rows import Ids, Keys, Names, Rows, Times
@@ -67,16 +68,16 @@ class Use:
 
     rule: str
     threshold: float
+    keeps_times: bool = True
 
     def __call__(self, rows: Rows) -> Part:
         values: npt.NDArray | None = rows.values
         if values is not None and self.rule != settle.SUM:
             values = values > self.threshold
         names = {kind: [ids.names] for kind, ids in (("user", rows.users), ("item", rows.items)) if ids.names}
-        return Part(
-            users=_small(rows.users), items=_small(rows.items), values=values,
-            times=None if rows.times is None else _small_times(rows.times), names=names, left_out=rows.left_out,
-        )  # fmt: skip
+        times = _small_times(rows.times) if self.keeps_times and rows.times is not None else None
+        users, items = _small(rows.users), _small(rows.items)
+        return Part(users=users, items=items, values=values, times=times, names=names, left_out=rows.left_out)
 
 
 def _small(ids: Ids) -> Keys:
@@ -140,9 +141,36 @@ def gather(
         ValueError: the source is broken.
         TooManyRows: it has more than `most_rows`.
     """
+    # Ordered by item, only the times of pairs that repeat decide anything. Few tables of ratings have such pairs: their
+    # times are not held in memory, and a source that has some is read again.
+    if order == ITEM:
+        try:
+            return _gathered(source, ranks, threshold, order, most_rows, keeps_times=False)
+        except settle.TimesNeeded:
+            progress.step("reading again with times: some pairs have several rows, of which the latest decides")
+    return _gathered(source, ranks, threshold, order, most_rows, keeps_times=True)
+
+
+def _gathered(
+    source: Readable, ranks: Ranks, threshold: float, order: str, most_rows: int | None, *, keeps_times: bool
+) -> EventsInMemory | None:
+    """`gather`, in one pass over the source.
+
+    Raises:
+        TimesNeeded: on every rank.
+    """
     rule = settle.RULES[source.schema.kind]
-    rows = [read(source, ranks, Use(rule=rule, threshold=threshold), most_rows)]
-    return None if rows[0] is None else in_memory(rows, rule=rule, threshold=threshold, order=order)  # type: ignore[arg-type]
+    use = Use(rule=rule, threshold=threshold, keeps_times=keeps_times)
+    rows, events, lacks_times = [read(source, ranks, use, most_rows)], None, None
+    left_out = source.schema.time is not None and not keeps_times
+    if rows[0] is not None:
+        try:
+            events = in_memory(rows, rule=rule, threshold=threshold, order=order, left_times_out=left_out)  # type: ignore[arg-type]
+        except settle.TimesNeeded:
+            lacks_times = True
+    if ranks.agree(lacks_times):
+        raise settle.TimesNeeded
+    return events
 
 
 def read(source: Readable, ranks: Ranks, use: Use, most_rows: int | None = None) -> Part | None:
@@ -181,11 +209,14 @@ def _read_mine(source: Readable, ranks: Ranks, use: Use, most: float) -> Part | 
     return replace(joined(parts), names=names)
 
 
-def in_memory(held: list[Part], *, rule: str, threshold: float, order: str) -> EventsInMemory:
+def in_memory(
+    held: list[Part], *, rule: str, threshold: float, order: str, left_times_out: bool = False
+) -> EventsInMemory:
     """The interactions of some rows.
 
     Args:
         held: the rows; the list is emptied, so that their ids are freed when they are encoded.
+        left_times_out: see `settle.settle`.
     """
     columns = dict(vars(held.pop()))
     names, values, left_out = columns.pop("names"), columns.pop("values"), columns.pop("left_out")
@@ -193,7 +224,8 @@ def in_memory(held: list[Part], *, rule: str, threshold: float, order: str) -> E
     items, item_table = encoded(columns.pop("items"), names.get("item", ()), "item")
     times = columns.pop("times")
     rows = settle.Columns(users=users, items=items, values=values, times=times)
-    found = settle.settle(rows, len(user_table.ids), len(item_table.ids), threshold=threshold, rule=rule, order=order)
+    sizes = len(user_table.ids), len(item_table.ids)
+    found = settle.settle(rows, *sizes, threshold=threshold, rule=rule, order=order, left_times_out=left_times_out)
     facts = Facts(
         rows_read=len(users) + left_out,
         rows_overridden=found.overridden,

@@ -51,12 +51,22 @@ class Settled:
     """Rows at or below the threshold; where the sum of a pair decides, rows of pairs whose sum is."""
 
 
-def settle(rows: Columns, n_users: int, n_items: int, *, threshold: float, rule: str, order: str) -> Settled:
+class TimesNeeded(Exception):
+    """Some pairs repeat, and the times that decide were left out."""
+
+
+def settle(
+    rows: Columns, n_users: int, n_items: int, *, threshold: float, rule: str, order: str, left_times_out: bool = False
+) -> Settled:
     """Decide which pairs are positive, and order them.
 
     Args:
         rule: one of LATEST, SUM, ANY.
         order: one of `events.ORDERS`.
+        left_times_out: whether the source has times that are not among the rows.
+
+    Raises:
+        TimesNeeded: they are needed after all.
     """
     positive = is_positive(rows.values, threshold)
     shape = (n_users, n_items)
@@ -69,6 +79,8 @@ def settle(rows: Columns, n_users: int, n_items: int, *, threshold: float, rule:
         del pairs
         return Settled(block=_ordered(rows, kept, n_users, order), rows_below=below)
     del pairs
+    if left_times_out and rule == LATEST:
+        raise TimesNeeded
     decided = _decided(rows, shape, positive, threshold, rule)
     if order == ITEM:
         block = _block(_by_pair(rows.users[decided.kept], rows.items[decided.kept], None, shape))
