@@ -29,7 +29,8 @@ FROM_PRESET: Any = None
 """Default of a component of a `RunConfig`: the preset's, or the class's own where there is no preset."""
 
 
-def _require(good: bool, flag: str, value: object, expected: str) -> None:
+def require(good: bool, flag: str, value: object, expected: str) -> None:
+    """Raise ValueError for a value that cannot be used, in the form of all messages about flags."""
     if not good:
         raise ValueError(f"--{flag} is {value!r}, expected {expected}")
 
@@ -88,20 +89,20 @@ class TrainingConfig:
         """Raise ValueError for a value that cannot be used."""
         counts = ("epochs", "published_batch_size", "min_steps_per_epoch", "keep_checkpoints", "steps_per_call")
         for name in (*counts, "average_from"):
-            _require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "a whole number from 1")
+            require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "a whole number from 1")
         for name in ("l2", "weight_decay", "patience", "batch_size", "evaluate_every"):
-            _require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "0 or more")
+            require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "0 or more")
         for name in ("learning_rate", "epsilon"):
-            _require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")
+            require(getattr(self, name) > 0, name.replace("_", "-"), getattr(self, name), "more than 0")
         for name in ("beta1", "beta2", "warmup"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
-        _require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
-        _require(math.isfinite(self.learning_rate), "learning-rate", self.learning_rate, "a finite number")
-        _require(0 <= self.average <= 1, "average", self.average, "a number from 0 to 1")
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
+        require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
+        require(math.isfinite(self.learning_rate), "learning-rate", self.learning_rate, "a finite number")
+        require(0 <= self.average <= 1, "average", self.average, "a number from 0 to 1")
         if self.average_from > 1:
-            _require(self.average > 0, "average-from", self.average_from, "--average beside it, as 1")
+            require(self.average > 0, "average-from", self.average_from, "--average beside it, as 1")
             late = self.average_from > self.epochs
-            _require(not late, "average-from", self.average_from, f"at most --epochs, {self.epochs}")
+            require(not late, "average-from", self.average_from, f"at most --epochs, {self.epochs}")
         if self.learning_rate_schedule not in LEARNING_RATE_SCHEDULES:
             known = ", ".join(LEARNING_RATE_SCHEDULES)
             raise ValueError(f"unknown learning rate schedule {self.learning_rate_schedule!r}, known are: {known}")
@@ -131,7 +132,7 @@ class HardwareConfig:
         if self.step not in STEPS:
             raise ValueError(f"unknown step {self.step!r}, known are: {', '.join(STEPS)}")
         is_good = 0 <= self.device_memory < math.inf
-        _require(is_good, "device-memory", self.device_memory, "a number of GiB, 0 or more")
+        require(is_good, "device-memory", self.device_memory, "a number of GiB, 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,8 +164,8 @@ class EvaluationConfig:
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
-        _require(self.evaluation_block >= 1, "evaluation-block", self.evaluation_block, "a whole number from 1")
-        _require(self.ease_regularization > 0, "ease-regularization", self.ease_regularization, "more than 0")
+        require(self.evaluation_block >= 1, "evaluation-block", self.evaluation_block, "a whole number from 1")
+        require(self.ease_regularization > 0, "ease-regularization", self.ease_regularization, "more than 0")
 
 
 def check(config: Any) -> None:
@@ -248,7 +249,7 @@ class RunConfig:
         for name in self.convert.split(",") if self.convert else ():
             if name.strip() not in FORMATS:
                 raise ValueError(f"unknown format {name!r} in --convert, known are: {', '.join(FORMATS)}")
-        _require(self.top_k >= 1, "top-k", self.top_k, "a whole number from 1")
+        require(self.top_k >= 1, "top-k", self.top_k, "a whole number from 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, ModelSpec, Preset, TrainingConfig
+from recsys_core.config import FROM_PRESET, ModelSpec, Preset, TrainingConfig, require
 from recsys_core.search_space import Choice, Parameter, Real, Whole
 from vaecf import joint_config, recvae_config, vamp_config
 from vaecf.run_config import VaeRunConfig
@@ -43,8 +43,7 @@ class ModelConfig:
             raise ValueError(f"unknown --activation {self.activation!r}, known are: {', '.join(ACTIVATIONS)}")
         if min((*self.hidden, self.latent)) < 1:
             raise ValueError(f"--hidden is {self.hidden} and --latent {self.latent}, expected widths from 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout is {self.dropout}, expected a share from 0 to below 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a share from 0 to below 1")
         if self.anneal_cap < 0 or not 0 <= self.anneal_fraction <= 1:
             raise ValueError(
                 f"--anneal-cap is {self.anneal_cap} and --anneal-fraction {self.anneal_fraction}, "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, Preset
+from recsys_core.config import FROM_PRESET, Preset, require
 from recsys_core.search_space import Real
 from vaecf.recvae_config import SEARCH, TRAINING, RecVaeConfig
 from vaecf.run_config import VaeRunConfig
@@ -26,12 +26,9 @@ class JointConfig(RecVaeConfig):
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
         super().check()
-        if self.linear_weight < 0:
-            raise ValueError(f"--linear-weight is {self.linear_weight}, expected 0 or more")
-        if not self.linear_regularization > 0:
-            raise ValueError(f"--linear-regularization is {self.linear_regularization}, expected more than 0")
-        if not 0 <= self.linear_dropout < 1:
-            raise ValueError(f"--linear-dropout is {self.linear_dropout}, expected a share from 0 to below 1")
+        require(self.linear_weight >= 0, "linear-weight", self.linear_weight, "0 or more")
+        require(self.linear_regularization > 0, "linear-regularization", self.linear_regularization, "more than 0")
+        require(0 <= self.linear_dropout < 1, "linear-dropout", self.linear_dropout, "a share from 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)

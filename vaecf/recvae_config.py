@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
+from recsys_core.config import FROM_PRESET, Preset, TrainingConfig, require
 from recsys_core.search_space import Choice, Parameter, Real, Whole
 from vaecf.run_config import VaeRunConfig
 
@@ -47,8 +47,7 @@ class RecVaeConfig:
             raise ValueError(
                 f"--hidden is {self.hidden}, expected equal widths with --dense-encoder, which adds them up"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout is {self.dropout}, expected a share from 0 to below 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a share from 0 to below 1")
         if self.prior not in PRIORS:
             raise ValueError(f"unknown --prior {self.prior!r}, known are: {', '.join(PRIORS)}")
         weights = self.standard_weight, self.earlier_weight
@@ -57,11 +56,8 @@ class RecVaeConfig:
                 f"--standard-weight is {weights[0]} and --earlier-weight {weights[1]}, expected two numbers above 0 "
                 "whose sum is below 1"
             )
-        if min(self.gamma, self.anneal_cap, self.encoder_epochs) < 0:
-            raise ValueError(
-                f"--gamma is {self.gamma}, --anneal-cap {self.anneal_cap} and --encoder-epochs {self.encoder_epochs}, "
-                "expected 0 or more"
-            )
+        for name in ("gamma", "anneal_cap", "encoder_epochs"):
+            require(getattr(self, name) >= 0, name.replace("_", "-"), getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from recsys_core.config import FROM_PRESET, Preset, TrainingConfig
+from recsys_core.config import FROM_PRESET, Preset, TrainingConfig, require
 from recsys_core.search_space import Choice, Real, Whole
 from vaecf.run_config import VaeRunConfig
 
@@ -31,16 +31,10 @@ class VampConfig:
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
         for name in ("hidden", "latent", "pseudo_inputs"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} is {getattr(self, name)}, expected a whole number from 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout is {self.dropout}, expected a share from 0 to below 1")
-        if self.anneal_cap < 0 or not 0 <= self.anneal_fraction <= 1:
-            raise ValueError(
-                f"--anneal-cap is {self.anneal_cap} and --anneal-fraction {self.anneal_fraction}, "
-                "expected 0 or more, and a share from 0 to 1"
-            )
+            require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "a whole number from 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a share from 0 to below 1")
+        require(self.anneal_cap >= 0, "anneal-cap", self.anneal_cap, "0 or more")
+        require(0 <= self.anneal_fraction <= 1, "anneal-fraction", self.anneal_fraction, "a share from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
