@@ -19,7 +19,7 @@ PLATFORMS = tuple(f"manylinux_2_{k}_x86_64" for k in (28, 27, 17)) + tuple(
 PINNED_IN_SETUP = (
     "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "tqdm", "PyYAML", "tyro", "dacite", "tabulate", "psutil",
     "tensorflow", "keras", "tensorboard", "hdrhistogram", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis",
-    "polars",
+    "polars", "implicit", "optuna",
 )  # fmt: skip
 CUDA = (
     "nvidia-cublas-cu12==12.3.4.1", "nvidia-cuda-cupti-cu12==12.3.101", "nvidia-cuda-nvcc-cu12==12.3.107",
@@ -37,6 +37,8 @@ OTHERS = (
     "python-dateutil", "pytz", "tzdata", "contourpy", "cycler", "fonttools", "kiwisolver", "pillow", "pyparsing<4",
     "docstring-parser", "shtab", "typeguard", "pbr",
     "polars-runtime-32==1.35.2",
+    # implicit, optuna
+    "threadpoolctl", "alembic", "sqlalchemy", "colorlog", "mako", "markupsafe",
     # pytest and hypothesis
     "iniconfig", "pluggy<2", "execnet", "attrs", "sortedcontainers",
 )  # fmt: skip
