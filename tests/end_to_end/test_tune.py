@@ -162,5 +162,5 @@ def test_a_folder_of_something_else(tiny_data: Path, tmp_path: Path, python: Any
 def test_test_users_cannot_be_held_out_twice(tiny_data: Path) -> None:
     data = Dataset.open(tiny_data)
     assert without_test_users(data).held_out("test") is data.held_out("valid")
-    with pytest.raises(UserError, match="holds no users out"):
+    with pytest.raises(UserError, match="is not split"):
         without_test_users(Dataset.empty(3, 4))
