@@ -165,7 +165,7 @@ class _Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.status = 128 + number
+        self.number, self.status = number, 128 + number
 
 
 def _raise(number: int, _: Any) -> None:
@@ -186,6 +186,26 @@ def _on_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextlib.contextmanager
+def _stops_sent_again() -> Iterator[None]:
+    """Send a signal again that came while Python deleted an object: it only reports what is raised at such a moment."""
+    before = sys.unraisablehook
+
+    def hook(report: Any) -> None:
+        if not isinstance(report.exc_value, _Stopped):
+            before(report)
+            return
+        again = threading.Timer(0.01, os.kill, (os.getpid(), report.exc_value.number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _prepare() -> Callable[[Request], Mapping[str, Any] | None]:
@@ -225,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
         return description.main(words[1:])
     args = build_parser().parse_args(words)
     try:
-        with _on_signals(_raise):
+        with _stops_sent_again(), _on_signals(_raise):
             _run(args)
     except KeyboardInterrupt as stopped:
         _say("\ninterrupted; nothing was left behind")

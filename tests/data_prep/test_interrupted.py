@@ -130,3 +130,28 @@ def test_leftovers_of_a_replacement_are_removed(tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     store.remove_leftovers(tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_while_an_object_is_deleted(number: int, tmp_path: Path) -> None:
+    """What is raised then is reported and forgotten: the signal has to be sent again."""
+    raw = write_csv(tmp_path / "r.csv", random_rows())
+    code = (
+        "import os, sys, time, data_prep.__main__ as command\n"
+        "def rows():\n"
+        "    try:\n"
+        "        yield\n"
+        "    finally:\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        time.sleep(0.2)\n"
+        "def run(args):\n"
+        "    opened = rows()\n"
+        "    next(opened)\n"
+        "    del opened\n"
+        "    time.sleep(20)\n"
+        "command._run = run\n"
+        f"sys.exit(command.main(['table', '--raw', {str(raw)!r}, '--out', 'out']))\n"
+    )
+    pipes = {"env": ENVIRONMENT, "capture_output": True, "text": True, "timeout": LIMIT_S}
+    done = subprocess.run([sys.executable, "-c", code], preexec_fn=undo_ignored_ctrl_c, cwd=tmp_path, **pipes)
+    assert (done.returncode, done.stderr.strip()) == (128 + number, "interrupted; nothing was left behind")
