@@ -14,7 +14,9 @@ from typing import Any
 import tensorflow as tf
 
 from recsys_core.axes import ITEMS, Axes
+from recsys_core.baselines import gram
 from recsys_core.baselines.edlae import Edlae
+from recsys_core.config import EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input.batches import Histories
 from recsys_core.input.chunks import HistoryPart
@@ -22,6 +24,9 @@ from recsys_core.score_precision import float32_scores
 from vaecf import dense
 from vaecf.joint_config import PRESETS, JointConfig
 from vaecf.recvae import RecVae
+
+INSTEAD = "the preset recvae, which needs no matrix of items x items"
+"""What a message names where the memory is too small."""
 
 
 class JointVae(RecVae):
@@ -34,6 +39,7 @@ class JointVae(RecVae):
         """See `Recommender`; the settings are those of `vaecf.joint_config.JointConfig`."""
         super().__init__(data, preset=preset, seed=seed, **changes)
         self.linear = self._edlae()
+        gram.require_memory("the preset joint", 4 * self.n_items**2, self.n_items, INSTEAD)
         self.linear.allocate()
 
     def _edlae(self) -> Edlae:
@@ -48,6 +54,11 @@ class JointVae(RecVae):
     def axes(self) -> Sequence[Axes]:
         """EDLAE's weights have a row and a column for each item; a run computes them anew in `initialise`."""
         return [*super().axes, Axes(self.linear.weights, (ITEMS, ITEMS))]
+
+    def check_training(self, training: TrainingConfig, evaluation: EvaluationConfig, ranks: int) -> None:
+        super().check_training(training, evaluation, ranks)
+        if not gram.is_solved_on_gpu(self.n_items):
+            gram.require_memory("the preset joint", gram.solve_bytes(self.data.train), self.n_items, INSTEAD)
 
     @property
     def weight(self) -> float:

@@ -97,15 +97,22 @@ def weights_device(n_items: int) -> str | None:
     return None if fits else "/CPU:0"
 
 
-def require_memory(name: str, needed: int, n_items: int) -> None:
+INSTEAD = "ials, which holds one vector of each item"
+
+
+def require_memory(name: str, needed: int, n_items: int, instead: str = INSTEAD) -> None:
     """Refuse matrices that do not fit into the free memory of this machine.
 
+    Args:
+        needed: bytes.
+        instead: what needs less memory, for the message.
+
     Raises:
-        UserError: says how much is needed, how much is free, and which baseline needs less.
+        UserError: says how much is needed, how much is free, and what needs less.
     """
     free = psutil.virtual_memory().available
     if needed > free:
         raise UserError(
             f"{name} needs {needed / 2**30:.1f} GiB for {n_items:,} items, {free / 2**30:.1f} GiB are free; "
-            "use ials, which holds one vector of each item"
+            f"use {instead}"
         )

@@ -77,6 +77,14 @@ def test_it_is_trained_with_edlae_in_it(tiny_data: Path, tmp_path: Path) -> None
     assert run.passed and (tmp_path / "run" / "export").is_dir()  # verified as it was written
 
 
+def test_more_items_than_the_memory_takes() -> None:
+    """Four million items squared are 58 TiB, which no machine has free."""
+    with pytest.raises(
+        UserError, match=r"^the preset joint needs 59604.6 GiB for 4,000,000 items, .* GiB are free; use "
+    ):
+        JointVae(Dataset.empty(1, 4_000_000), hidden=(1,), latent=1)
+
+
 @pytest.mark.parametrize("kind", [RecVae, JointVae])
 def test_the_compiled_evaluation_is_that_of_blocks(kind: type[RecVae], tiny_data: Path) -> None:
     data = Dataset.open(tiny_data)
