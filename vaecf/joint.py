@@ -44,7 +44,12 @@ class JointVae(RecVae):
 
     def _edlae(self) -> Edlae:
         config: JointConfig = self.settings["model"]
-        return Edlae(self.data, regularization=config.linear_regularization, dropout=config.linear_dropout)
+        return Edlae(
+            self.data,
+            regularization=config.linear_regularization,
+            dropout=config.linear_dropout,
+            user_weighting=config.linear_user_weighting,
+        )
 
     @property
     def parameters(self) -> list[tf.Variable]:

@@ -22,6 +22,8 @@ class JointConfig(RecVaeConfig):
     """L2 of EDLAE's weights."""
     linear_dropout: float = 0.5
     """Share of the items that EDLAE's weights are to restore."""
+    linear_user_weighting: float = 0.5
+    """Exponent a of the weight (n / mean n)^-a of a user with n items in EDLAE; 0: all users weigh the same."""
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
@@ -29,6 +31,7 @@ class JointConfig(RecVaeConfig):
         require(self.linear_weight >= 0, "linear-weight", self.linear_weight, "0 or more")
         require(self.linear_regularization > 0, "linear-regularization", self.linear_regularization, "more than 0")
         require(0 <= self.linear_dropout < 1, "linear-dropout", self.linear_dropout, "a share from 0 to below 1")
+        require(0 <= self.linear_user_weighting <= 2, "linear-user-weighting", self.linear_user_weighting, "0 to 2")
 
 
 @dataclass(frozen=True, kw_only=True)

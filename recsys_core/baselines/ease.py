@@ -18,11 +18,15 @@ class EaseConfig:
 
     regularization: float = 500.0
     """Lambda: L2 of the weights."""
+    user_weighting: float = 0.0
+    """Exponent a of the weight (n / mean n)^-a of a training user with n items; 0: all users weigh the same."""
 
     def check(self) -> None:
         """Raise ValueError for a value that cannot be used."""
         if not self.regularization > 0:
             raise ValueError(f"regularization is {self.regularization}, expected more than 0")
+        if not 0 <= self.user_weighting <= 2:
+            raise ValueError(f"user_weighting is {self.user_weighting}, expected a number from 0 to 2")
 
 
 class Ease(LinearItemModel):
@@ -30,10 +34,10 @@ class Ease(LinearItemModel):
 
     family = "ease"
     configs = {"model": EaseConfig}
-    grid = {"regularization": (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)}
+    grid = {"regularization": (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0), "user_weighting": (0.0, 0.5)}
 
-    def penalty(self, counts: npt.NDArray[np.int64]) -> Penalty:
-        del counts
+    def penalty(self, totals: npt.NDArray[np.float64]) -> Penalty:
+        del totals
         return float(self.settings["model"].regularization)
 
 

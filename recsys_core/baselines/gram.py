@@ -28,10 +28,31 @@ GPU_MATRICES = 5
 """Matrices [I, I] that `device_weights` holds at most: Gram matrix, its factor, identity, inverse, work space."""
 
 
-def gram_matrix(train: Csr) -> npt.NDArray[np.float32]:
-    """[I, I] XᵀX: users that have both items. Computed on the CPU."""
+def user_weights(train: Csr, exponent: float) -> npt.NDArray[np.float32] | None:
+    """[U] weight of each user with n items, (n / mean n)^-exponent; None where all weigh 1.
+
+    XᵀX counts a user n² times. Metrics are means over users: users with long histories decide too much without weights.
+    """
+    if not exponent:
+        return None
+    sizes = np.diff(train.indptr).astype(np.float64)
+    return ((np.maximum(sizes, 1.0) / sizes.mean()) ** -exponent).astype(np.float32)
+
+
+def item_totals(train: Csr, weights: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float64]:
+    """[I] sum of the weights of the users that have an item: the diagonal of XᵀWX."""
+    if weights is None:
+        return train.item_counts().astype(np.float64)
+    of_entries = np.repeat(weights, np.diff(train.indptr))
+    return np.bincount(train.indices, of_entries, train.n_items).astype(np.float64)
+
+
+def gram_matrix(train: Csr, weights: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+    """[I, I] XᵀX, users that have both items, or XᵀWX, the sum of their weights [U]. Computed on the CPU."""
     matrix = train.to_scipy().tocsc()
     rows = matrix.T.tocsr()
+    if weights is not None:
+        rows = rows.multiply(weights[None, :]).tocsr()
     gram = np.empty((train.n_items, train.n_items), np.float32)
     for start in range(0, train.n_items, GRAM_BLOCK):  # a sparse product would hold far more than the dense result
         gram[:, start : start + GRAM_BLOCK] = rows @ matrix[:, start : start + GRAM_BLOCK].toarray()
@@ -55,7 +76,7 @@ def weights_of_gram(gram: npt.NDArray[np.float32], penalty: Penalty) -> npt.NDAr
     return weights.astype(np.float32, copy=False)
 
 
-def device_gram(train: Csr) -> tf.Tensor:
+def device_gram(train: Csr, weights: npt.NDArray[np.float32] | None = None) -> tf.Tensor:
     """`gram_matrix` by dense products on TensorFlow's device. Counts up to 2^24 are exact."""
     block = max(1, DENSE_BYTES // (4 * train.n_items))
     gram = tf.zeros([train.n_items, train.n_items])
@@ -64,17 +85,18 @@ def device_gram(train: Csr) -> tf.Tensor:
         item_ids, splits = train.rows(users)
         where = np.stack([np.repeat(users - start, np.diff(splits)), item_ids], axis=1)
         rows = tf.scatter_nd(where, tf.ones([len(item_ids)]), [len(users), train.n_items])
-        gram += tf.matmul(rows, rows, transpose_a=True)
+        of_users = rows if weights is None else rows * weights[users, None]
+        gram += tf.matmul(rows, of_users, transpose_a=True)
     return gram
 
 
-def device_weights(train: Csr, penalty: Penalty) -> tf.Tensor:
-    """`weights_of_gram` on TensorFlow's device."""
-    gram = device_gram(train)
+def device_weights(train: Csr, penalty: Penalty, weights: npt.NDArray[np.float32] | None = None) -> tf.Tensor:
+    """`weights_of_gram` on TensorFlow's device; `weights` of users [U]."""
+    gram = device_gram(train, weights)
     gram = tf.linalg.set_diag(gram, tf.linalg.diag_part(gram) + tf.cast(penalty, tf.float32))
     inverse = tf.linalg.cholesky_solve(tf.linalg.cholesky(gram), tf.eye(train.n_items))
-    weights = inverse / -tf.linalg.diag_part(inverse)
-    return tf.linalg.set_diag(weights, tf.zeros([train.n_items]))
+    of_items = inverse / -tf.linalg.diag_part(inverse)
+    return tf.linalg.set_diag(of_items, tf.zeros([train.n_items]))
 
 
 def solve_bytes(train: Csr) -> int:

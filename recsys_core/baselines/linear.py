@@ -18,8 +18,8 @@ from recsys_core.sparse_products import sparse_product
 class LinearItemModel(Baseline):
     """Weights [I, I] in closed form; a model says by `penalty` how they are regularised."""
 
-    def penalty(self, counts: npt.NDArray[np.int64]) -> gram.Penalty:
-        """What is added to the diagonal of XᵀX, from the number of training users [I] of each item."""
+    def penalty(self, totals: npt.NDArray[np.float64]) -> gram.Penalty:
+        """What is added to the diagonal of XᵀWX, from that diagonal [I]: the users of each item, or their weights."""
         raise NotImplementedError
 
     def allocate(self) -> None:
@@ -33,24 +33,33 @@ class LinearItemModel(Baseline):
             UserError: the matrices do not fit into the free memory of this machine.
         """
         train = self.data.train
-        penalty = self.penalty(train.item_counts())
+        users = gram.user_weights(train, self._exponent)
+        penalty = self.penalty(gram.item_totals(train, users))
         if gram.is_solved_on_gpu(self.n_items):
-            weights = gram.device_weights(train, penalty)
+            weights = gram.device_weights(train, penalty, users)
         else:
             gram.require_memory(self.family, gram.solve_bytes(train), self.n_items)
             weights = gram.weights_of_gram(self._gram(), penalty)
         self.hold(weights)
 
+    @property
+    def _exponent(self) -> float:
+        return float(self.settings["model"].user_weighting)
+
     def _gram(self) -> npt.NDArray[np.float32]:
-        """XᵀX to be overwritten; a copy of that which another model keeps."""
-        if "gram" in self.cache:
-            return np.array(self.cache["gram"])
-        return gram.gram_matrix(self.data.train)
+        """XᵀWX to be overwritten; a copy of that which another model keeps."""
+        kept = self.cache.get("gram")
+        if kept is not None and kept[0] == self._exponent:
+            return np.array(kept[1])
+        return gram.gram_matrix(self.data.train, gram.user_weights(self.data.train, self._exponent))
 
     def take_over(self, other: Baseline) -> None:
-        """Use the XᵀX of another model, so that only the factorisation is computed. It is a fourth matrix in memory."""
-        if "gram" not in other.cache:
-            other.cache["gram"] = gram.gram_matrix(self.data.train)
+        """Use the XᵀWX of another model with the same weights of users, so that only the factorisation is computed.
+
+        It is a fourth matrix in memory.
+        """
+        if other.cache.get("gram", (None,))[0] != self._exponent:
+            other.cache["gram"] = self._exponent, self._gram()
         self.cache["gram"] = other.cache["gram"]
 
     def hold(self, weights: npt.NDArray[np.float32] | tf.Tensor) -> None:

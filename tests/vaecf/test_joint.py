@@ -65,7 +65,7 @@ def test_all_forms_of_scores_agree() -> None:
 
 def test_it_is_trained_with_edlae_in_it(tiny_data: Path, tmp_path: Path) -> None:
     data = Dataset.open(tiny_data)
-    edlae = Edlae(data, regularization=300.0, dropout=0.5)
+    edlae = Edlae(data, regularization=300.0, dropout=0.5, user_weighting=0.5)
     edlae.solve()
     made = JointVae(data, **SMALL)
     run = Trainer(tmp_path / "run", epochs=2, evaluate_every=2, average=0.8, gate=("ndcg@100>=0",)).fit(made, data)

@@ -142,6 +142,50 @@ def test_edlae_is_ridge_regression_on_histories_with_dropout() -> None:
     assert model.weights.numpy() == pytest.approx(expected, abs=1e-5)
 
 
+def test_weights_of_users_by_hand() -> None:
+    """Users of 1, 4 and 1 items have 2 on average: with exponent 0.5 they weigh (1/2)^-0.5, (4/2)^-0.5, (1/2)^-0.5."""
+    rows = [[1, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]
+    train = csr_from_scipy(csr_matrix(np.array(rows, np.float32)))
+    weights = gram.user_weights(train, 0.5)
+    assert weights == pytest.approx([2**0.5, 0.5**0.5, 2**0.5], rel=1e-6)
+    assert gram.user_weights(train, 0.0) is None
+    a, b = 2**0.5, 0.5**0.5
+    assert gram.item_totals(train, weights) == pytest.approx([a + b, a + b, b, b], rel=1e-6)
+    assert gram.gram_matrix(train, weights)[:2, :2] == pytest.approx(np.array([[a + b, b], [b, a + b]]), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Ease, Edlae])
+def test_weighted_users_are_weighted_least_squares(kind: type) -> None:
+    """Each column solves a regression in which every user's squared error has the user's weight."""
+    train, dense = matrix()
+    model = kind(Dataset.from_csr(train), regularization=2.0, user_weighting=0.7)
+    model.solve()
+    sizes = dense.sum(axis=1)
+    weights = (np.maximum(sizes, 1) / sizes.mean()) ** -0.7
+    p = 0.5 if kind is Edlae else 0.0
+    expected = np.zeros((ITEMS, ITEMS))
+    for j in range(ITEMS):
+        others = [i for i in range(ITEMS) if i != j]
+        x, y = dense[:, others], dense[:, j]
+        noise = p / (1 - p) * np.diag((weights[:, None] * x**2).sum(axis=0))
+        left = x.T @ (weights[:, None] * x) + noise + 2.0 * np.eye(ITEMS - 1)
+        expected[others, j] = np.linalg.solve(left, x.T @ (weights * y))
+    assert model.weights.numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_kept_gram_matrix_is_of_the_same_weights() -> None:
+    data = Dataset.from_csr(matrix()[0])
+    first = Ease(data, regularization=3.0)
+    first.solve()
+    for exponent in (0.0, 0.5, 0.5, 0.0):
+        model, alone = (Ease(data, regularization=3.0, user_weighting=exponent) for _ in range(2))
+        model.take_over(first)
+        model.solve()
+        alone.solve()
+        assert model.weights.numpy() == pytest.approx(alone.weights.numpy(), abs=1e-6)
+        first = model
+
+
 @pytest.mark.parametrize("users_at_once", [1, 7, 1000])
 def test_the_device_gives_the_same_weights(users_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operators that a GPU runs, on whatever device is here, in blocks of users."""
@@ -151,6 +195,9 @@ def test_the_device_gives_the_same_weights(users_at_once: int, monkeypatch: pyte
     penalty = np.arange(1, ITEMS + 1, dtype=np.float32)
     expected = gram.weights_of_gram(gram.gram_matrix(train), penalty)
     assert gram.device_weights(train, penalty).numpy() == pytest.approx(expected, abs=1e-5)
+    weights = gram.user_weights(train, 0.5)
+    expected = gram.weights_of_gram(gram.gram_matrix(train, weights), penalty)
+    assert gram.device_weights(train, penalty, weights).numpy() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +220,8 @@ def test_where_weights_are_computed(
     ("kind", "settings", "message"),
     [
         (Ease, {"regularization": 0.0}, "regularization is 0.0, expected more than 0"),
+        (Ease, {"user_weighting": -1.0}, "user_weighting is -1.0, expected a number from 0 to 2"),
+        (Edlae, {"user_weighting": 3.0}, "user_weighting is 3.0, expected a number from 0 to 2"),
         (Ease, {"regularization": float("nan")}, "regularization is nan, expected more than 0"),
         (Edlae, {"dropout": 1.0}, "dropout is 1.0, expected a number from 0 to below 1"),
         (Edlae, {"lambda": 1.0}, "unknown setting 'lambda', known are: regularization, dropout"),

@@ -31,7 +31,7 @@ def test_the_table_of_a_data_set(tiny_data: Path, tmp_path: Path, capsys: pytest
 
     found = json.loads((tmp_path / "t.json").read_text())
     assert found["reference"] == "ease" and found["split"] == "test"
-    assert found["baselines"]["edlae"]["settings"] == {"regularization": 300.0, "dropout": 0.25}
+    assert found["baselines"]["edlae"]["settings"] == {"regularization": 300.0, "dropout": 0.25, "user_weighting": 0.0}
     assert found["baselines"]["ease"]["differences"] == {}
     data = Dataset.open(tiny_data)
     models = {name: load(tmp_path / "models" / name, data) for name in ("popularity", "ease", "edlae")}
@@ -52,7 +52,7 @@ def test_tuning_chooses_on_validation_users(tiny_data: Path, monkeypatch: pytest
 
     calls = []
     real = gram.gram_matrix
-    monkeypatch.setattr(gram, "gram_matrix", lambda train: calls.append(1) or real(train))
+    monkeypatch.setattr(gram, "gram_matrix", lambda *given: calls.append(1) or real(*given))
     monkeypatch.setattr(Edlae, "grid", {"regularization": (1.0, 100.0, 10_000.0), "dropout": (0.2, 0.6)})
     data = Dataset.open(tiny_data)
     metric = parsed_metrics(["ndcg@10"], data)[0]
