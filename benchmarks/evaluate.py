@@ -38,7 +38,7 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
     from recsys_core import devices
     from recsys_core.dataset import Dataset
     from recsys_core.evaluation.evaluator import Evaluator
-    from recsys_core.evaluation.metrics import parse_metric
+    from recsys_core.evaluation.metric_names import parse_metric
     from recsys_core.world import World
     from vaecf.model import MultVae
 

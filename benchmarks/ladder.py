@@ -24,7 +24,7 @@ from benchmarks.steps import FOREVER, peak_bytes, pin
 from recsys_core import devices
 from recsys_core.dataset import Dataset
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.input.batches import Batch, steps_per_epoch, train_batches
 from recsys_core.seeding import epoch_order
 from recsys_core.training import precision

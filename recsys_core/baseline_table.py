@@ -21,8 +21,7 @@ from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
-from recsys_core.evaluation.metric_names import LOWER_IS_BETTER
-from recsys_core.evaluation.metrics import ALL, SAMPLED, Metric, parse_metric
+from recsys_core.evaluation.metric_names import ALL, LOWER_IS_BETTER, SAMPLED, Metric, parse_metric
 from recsys_core.evaluation.paired import PairedDifference, paired_difference
 from recsys_core.evaluation.tables import cell
 from recsys_core.world import World

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_core.baselines import KNOWN
+from recsys_core.baselines import KNOWN, check_names
 from recsys_core.config import FINAL_FIT, ModelSpec
 from recsys_core.errors import SharedExit, UserError
-from recsys_core.evaluation.metric_names import METRIC_NAMES
+from recsys_core.evaluation.metric_names import METRIC_NAMES, parse_metric
 from recsys_core.parser import CommandParser
 from recsys_core.training.durations import Durations
 from recsys_core.training.stop_signal import StopSignal
@@ -207,10 +207,20 @@ def evaluate(spec: ModelSpec, argv: Sequence[str] | None) -> int:
         The exit status: 0 done, 2 bad input.
     """
     args = _evaluate_parser(spec).parse_args(argv)
-    with command() as status, session() as world:
+    with command() as status:
+        with user_errors():
+            check_names(args.baselines or ())
+            for name in args.metrics or ():
+                parse_metric(name)
+        status.code = _evaluate(spec, args)
+    return status.code
+
+
+def _evaluate(spec: ModelSpec, args: Any) -> int:
+    with session() as world:
         from recsys_core import devices, offline
 
         devices.configure(world)
         request = world.run_on_rank0(lambda: offline.request(spec, args))
         offline.evaluate_command(spec, request, world)
-    return status.code
+    return 0

@@ -21,9 +21,10 @@ import yaml
 
 from recsys_core import flag_help, run_manifest
 from recsys_core.baselines import check_installed
-from recsys_core.config import EvaluationConfig, ModelSpec, check, plain
+from recsys_core.config import ModelSpec, check, plain
 from recsys_core.config_changes import differences
-from recsys_core.evaluation import condition
+from recsys_core.evaluation.condition import check_decides
+from recsys_core.evaluation.criteria import criteria
 from recsys_core.flag_check import check_words
 from recsys_core.flag_list import flags_of
 
@@ -269,16 +270,8 @@ def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
     config = tyro.cli(type(base), default=base, args=list(rest), prog=command, config=(tyro.conf.OmitArgPrefixes,))
     check(config)
     check_installed(config.evaluation.baselines)
-    _check_conditions(config.evaluation)
+    check_decides(criteria(config.evaluation).primary, "--primary")  # before TensorFlow starts
     started_from = str(Path(config.warm_start).absolute()) if config.warm_start else ""
     return dataclasses.replace(
         config, data=config.data.absolute(), run_dir=config.run_dir.absolute(), warm_start=started_from
     )
-
-
-def _check_conditions(evaluation: EvaluationConfig) -> None:
-    """Refuse conditions of another form before TensorFlow starts."""
-    for text in evaluation.gate:
-        condition.split(text)
-    if evaluation.target:
-        condition.split(evaluation.target, "--target")

@@ -27,7 +27,7 @@ def measure(folder: Path) -> dict[str, Any]:
     from recsys_core.config import HardwareConfig
     from recsys_core.dataset import Dataset
     from recsys_core.evaluation.evaluator import Evaluator
-    from recsys_core.evaluation.metrics import parse_metric
+    from recsys_core.evaluation.metric_names import parse_metric
     from recsys_core.training.kinds import step_bytes
     from recsys_core.world import World
     from vaecf.model import MultVae

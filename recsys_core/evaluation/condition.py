@@ -1,4 +1,4 @@
-"""The text of a condition of `--gate` and `--target`: its parts, and the answer to one that the shell has cut.
+"""A condition of `--gate` and `--target`: its text, its parts, and the answer to one that the shell has cut.
 
 Nothing here imports TensorFlow, so that a wrong condition is answered at once.
 """
@@ -7,15 +7,49 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recsys_core.evaluation.metric_names import LOWER_IS_BETTER, Metric, parse_metric
+
+POPULARITY_MARGIN = 1.1
+FLOOR = 1e-6
+"""A metric of at most this does not beat a baseline, not even one of 0: the model ranks nothing right."""
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _NAME = r"[a-z][a-z0-9]*"
 _WANTED = rf"(?:(?P<factor>{_NUMBER})\s*[*x]\s*)?(?P<baseline>{_NAME})(?:\s*(?P<sign>[+-])\s*(?P<margin>{_NUMBER}))?"
 _FORM = re.compile(rf"(?P<metric>[^>:]*)(?P<relation>>=|>|:)\s*(?:(?P<number>{_NUMBER})|{_WANTED})\s*")
 _FILE = re.compile(rf"=?(?:{_NUMBER}|(?:{_NUMBER}[*x])?{_NAME}(?:[+-]{_NUMBER})?)")
 """Name of the file that the shell makes of an unquoted `>=0.4`, `>1.1*popularity` or `>=ease-0.002`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One condition, as ``ndcg@100>=0.42`` or ``ndcg@100>1.1*popularity-0.002``. A baseline must be exceeded."""
+
+    metric: Metric
+    value: float
+    """The least value, or the factor of the baseline's value."""
+    baseline: str | None = None
+    margin: float = 0.0
+    """Added to the baseline's value times the factor."""
+
+    def wanted(self, baselines: Mapping[str, float]) -> float:
+        """The value that the model has to reach, or to exceed where it is that of a baseline.
+
+        Args:
+            baselines: name -> mean of the metric.
+        """
+        if self.baseline is None:
+            return self.value
+        return max(self.value * baselines[self.baseline] + self.margin, FLOOR)
+
+    def __str__(self) -> str:
+        if not self.baseline:
+            return f"{self.metric}>={self.value:g}"
+        factor = "" if self.value == 1 else f"{self.value:g}*"
+        return f"{self.metric}>{factor}{self.baseline}" + (f"{self.margin:+g}" if self.margin else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +97,45 @@ def split(text: str, flag: str = "--gate", folder: Path | None = None) -> Parts:
     if made:
         fault += f", and made {made.name!r} here (remove it: rm {shlex.quote(f'./{made.name}')})"
     raise ValueError(f'{expected}. Quote it, {flag} "{whole}", or write {flag} {plain}: {fault}')
+
+
+def parse_condition(
+    text: str, baselines: Sequence[str] = ("popularity",), protocol: str = "", flag: str = "--gate"
+) -> Condition:
+    """Read a condition; its forms are those of `split`.
+
+    Args:
+        protocol: see `parse_metric`.
+        flag: what the text was given with, for the message.
+
+    Raises:
+        ValueError: another form, an unknown metric or one of which more is not better, or a baseline that is not
+            evaluated.
+    """
+    parts = split(text, flag)
+    if parts.baseline and parts.baseline not in baselines:
+        known = ", ".join(baselines)
+        raise ValueError(f"{flag} {text!r}: {parts.baseline!r} is not evaluated, the baselines are: {known}")
+    metric = parse_metric(parts.metric, protocol)
+    check_decides(metric, flag)
+    return Condition(metric=metric, value=parts.number, baseline=parts.baseline, margin=parts.margin)
+
+
+def check_decides(metric: Metric, flag: str) -> None:
+    """Refuse a metric of which more is not better, where it is to decide something.
+
+    Raises:
+        ValueError: names the metric.
+    """
+    if metric.name in LOWER_IS_BETTER:
+        raise ValueError(
+            f"{flag}: {metric} cannot decide, because a higher value is no better; measure it with --final-metrics"
+        )
+
+
+def default_condition(primary: Metric) -> Condition:
+    """Beat popularity by ten per cent."""
+    return Condition(metric=primary, value=POPULARITY_MARGIN, baseline="popularity")
 
 
 def _file_of_shell(folder: Path) -> Path | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from recsys_core.baselines import check_names
 from recsys_core.config import EvaluationConfig
 from recsys_core.dataset import Dataset
-from recsys_core.evaluation.gate import Condition, default_condition, parse_condition
-from recsys_core.evaluation.metrics import ALL, SAMPLED, Metric, parse_metric
+from recsys_core.evaluation.condition import Condition, default_condition, parse_condition
+from recsys_core.evaluation.metric_names import ALL, SAMPLED, Metric, parse_metric
 
 
 @dataclass(frozen=True, kw_only=True)

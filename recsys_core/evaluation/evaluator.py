@@ -21,7 +21,8 @@ from recsys_core.errors import SharedError
 from recsys_core.evaluation.auc import auc, auc_among_candidates
 from recsys_core.evaluation.compiled_ranking import Block, CompiledRanking, blocks_of, fits, ranked, users_at_once
 from recsys_core.evaluation.list_metrics import LISTS, Catalogue, Lists, gini
-from recsys_core.evaluation.metrics import ALL, GINI, Columns, Metric, hits_among_candidates, values
+from recsys_core.evaluation.metric_names import ALL, GINI, Metric
+from recsys_core.evaluation.metrics import Columns, hits_among_candidates, values
 from recsys_core.evaluation.result import Estimate, Evaluation, estimate
 from recsys_core.input.batches import EvaluationBatch, Histories, evaluation_batches, rows_of
 from recsys_core.matrices import Csr, HeldOut

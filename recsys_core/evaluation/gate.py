@@ -11,45 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_core.evaluation.condition import split
-from recsys_core.evaluation.metric_names import LOWER_IS_BETTER
-from recsys_core.evaluation.metrics import Metric, parse_metric
+from recsys_core.evaluation.condition import FLOOR, Condition
 from recsys_core.evaluation.paired import CONFIDENCE, mean_intervals
 from recsys_core.evaluation.result import Evaluation
 
-POPULARITY_MARGIN = 1.1
-FLOOR = 1e-6
-"""A metric of at most this does not beat a baseline, not even one of 0: the model ranks nothing right."""
 MEAN, DIFFERENCE = "mean", "difference"
 """An interval is of the mean of the metric, or of the difference to what is wanted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """One condition, as ``ndcg@100>=0.42`` or ``ndcg@100>1.1*popularity-0.002``. A baseline must be exceeded."""
-
-    metric: Metric
-    value: float
-    """The least value, or the factor of the baseline's value."""
-    baseline: str | None = None
-    margin: float = 0.0
-    """Added to the baseline's value times the factor."""
-
-    def wanted(self, baselines: Mapping[str, float]) -> float:
-        """The value that the model has to reach, or to exceed where it is that of a baseline.
-
-        Args:
-            baselines: name -> mean of the metric.
-        """
-        if self.baseline is None:
-            return self.value
-        return max(self.value * baselines[self.baseline] + self.margin, FLOOR)
-
-    def __str__(self) -> str:
-        if not self.baseline:
-            return f"{self.metric}>={self.value:g}"
-        factor = "" if self.value == 1 else f"{self.value:g}*"
-        return f"{self.metric}>{factor}{self.baseline}" + (f"{self.margin:+g}" if self.margin else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,45 +35,6 @@ class Verdict:
     """`MEAN`, or `DIFFERENCE`: model - what is wanted, user by user."""
     users: int | None = None
     """Users behind the interval."""
-
-
-def parse_condition(
-    text: str, baselines: Sequence[str] = ("popularity",), protocol: str = "", flag: str = "--gate"
-) -> Condition:
-    """Read a condition; its forms are those of `condition.split`.
-
-    Args:
-        protocol: see `parse_metric`.
-        flag: what the text was given with, for the message.
-
-    Raises:
-        ValueError: another form, an unknown metric or one of which more is not better, or a baseline that is not
-            evaluated.
-    """
-    parts = split(text, flag)
-    if parts.baseline and parts.baseline not in baselines:
-        known = ", ".join(baselines)
-        raise ValueError(f"{flag} {text!r}: {parts.baseline!r} is not evaluated, the baselines are: {known}")
-    metric = parse_metric(parts.metric, protocol)
-    check_decides(metric, flag)
-    return Condition(metric=metric, value=parts.number, baseline=parts.baseline, margin=parts.margin)
-
-
-def check_decides(metric: Metric, flag: str) -> None:
-    """Refuse a metric of which more is not better, where it is to decide something.
-
-    Raises:
-        ValueError: names the metric.
-    """
-    if metric.name in LOWER_IS_BETTER:
-        raise ValueError(
-            f"{flag}: {metric} cannot decide, because a higher value is no better; measure it with --final-metrics"
-        )
-
-
-def default_condition(primary: Metric) -> Condition:
-    """Beat popularity by ten per cent."""
-    return Condition(metric=primary, value=POPULARITY_MARGIN, baseline="popularity")
 
 
 def judge(

@@ -1,4 +1,4 @@
-"""Metrics: their names, and the ranking metrics of one user's top-k list, for a block of users at once, in the graph.
+"""The ranking metrics of one user's top-k list, for a block of users at once, in the graph.
 
 `hits` [B, K] says which of the K recommended items, best first, were relevant; `relevant` [B] how many were there to
 be found. A user with nothing relevant has no defined value and is left out of every mean by the evaluator.
@@ -9,13 +9,12 @@ Every value is float64: sums over 100,000 users must not depend on who added the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import tensorflow as tf
 
-from recsys_core.evaluation.metric_names import METRIC_NAMES, OF_LISTS, OF_SYSTEM
+from recsys_core.evaluation.metric_names import AUC, Metric
 
 
 def _discounts(k: int) -> tf.Tensor:
@@ -88,93 +87,6 @@ PER_USER: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "hr": hit_rate,
 }
 """Metrics of what was found in a list."""
-AUC = "auc"
-"""Area under the ROC curve of one user, over the whole ranking: written without @K."""
-COVERAGE = "coverage"
-"""Share of all items that appear in somebody's list: a metric of the system, not of a user."""
-GINI = "gini"
-"""Inequality of how often each item is recommended: a metric of the system, not of a user."""
-KNOWN = METRIC_NAMES
-"""All of them."""
-
-
-ALL, SAMPLED = "all", "sampled"
-PROTOCOLS = (ALL, SAMPLED)
-"""Among what is ranked: the whole catalogue less known items, or the item to be found and sampled negatives.
-
-Sampled metrics flatter, and can order models otherwise (Krichene and Rendle 2020)."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric at one cut-off under one protocol, as ``ndcg@100``, ``hr@10/all``, ``hr@10/sampled`` or ``auc``."""
-
-    name: str
-    k: int
-    """Length of the list; 0 for a metric of the whole ranking."""
-    protocol: str = ""
-    """all, sampled, or "" for "all" left unsaid."""
-
-    @property
-    def is_sampled(self) -> bool:
-        return self.protocol == SAMPLED
-
-    @property
-    def is_of_hits(self) -> bool:
-        """Whether it is computed from what was found in a list."""
-        return self.name in PER_USER
-
-    @property
-    def is_of_list(self) -> bool:
-        """Whether it is computed from the recommended items of a user, right or wrong."""
-        return self.name in OF_LISTS
-
-    @property
-    def is_of_system(self) -> bool:
-        """Whether it is one value of all users together."""
-        return self.name in OF_SYSTEM
-
-    @property
-    def lowest(self) -> float:
-        """The least value that it can have."""
-        return -1.0 if self.name == "popularity-lift" else 0.0
-
-    def under(self, protocol: str) -> Metric:
-        """The same metric under another protocol."""
-        return replace(self, protocol=protocol)
-
-    def __str__(self) -> str:
-        cut = f"@{self.k}" if self.k else ""
-        return f"{self.name}{cut}{'/' if self.protocol else ''}{self.protocol}"
-
-
-def parse_metric(text: str, protocol: str = "") -> Metric:
-    """Read ``name@k`` or ``name@k/protocol``; ``auc`` has no k.
-
-    Args:
-        protocol: what a metric without one means.
-
-    Raises:
-        ValueError: another form, an unknown name or protocol (the known ones are listed), or k out of range.
-    """
-    match = re.fullmatch(r"\s*([a-z]+(?:-[a-z]+)*)(?:@(\d+))?(?:/([a-z]+))?\s*", text.lower())
-    is_known = match is not None and match[1] in KNOWN and (match[3] or ALL) in PROTOCOLS
-    if match is None or not is_known or not _is_cut_off(match[1], match[2]):
-        raise ValueError(
-            f"unknown metric {text!r}, expected NAME@K or NAME@K/PROTOCOL with K from 1, NAME one of: "
-            f"{', '.join(KNOWN)} (auc without @K, ils with K from 2), and PROTOCOL one of: {', '.join(PROTOCOLS)}"
-        )
-    metric = Metric(match[1], int(match[2] or 0), match[3] or protocol)
-    if metric.is_sampled and (metric.is_of_list or metric.is_of_system):
-        raise ValueError(f"unknown metric {text!r}: {metric.name} is of the whole catalogue, write {metric.under(ALL)}")
-    return metric
-
-
-def _is_cut_off(name: str, k: str | None) -> bool:
-    """Whether the metric takes lists of this length; None for no length."""
-    if name == AUC or k is None:
-        return name == AUC and k is None
-    return int(k) >= (2 if name == "ils" else 1)  # a list of one item has no pair
 
 
 def values(metrics: Sequence[Metric], hits: tf.Tensor, relevant: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ import pandas as pd
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.evaluation.paired import PairedDifference, paired_difference
 from recsys_core.evaluation.user_values import user_ids
 from recsys_core.model import Recommender

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from recsys_core.evaluation.gate import DIFFERENCE, Verdict
-from recsys_core.evaluation.metric_names import LOWER_IS_BETTER
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import LOWER_IS_BETTER, parse_metric
 from recsys_core.evaluation.paired import CONFIDENCE, FEW_USERS
 from recsys_core.evaluation.result import Estimate, Evaluation
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsys_core.evaluation.condition import Condition
 from recsys_core.evaluation.evaluator import Estimate
-from recsys_core.evaluation.gate import Condition
-from recsys_core.evaluation.metrics import COVERAGE
+from recsys_core.evaluation.metric_names import COVERAGE
 from recsys_core.files import publish
 
 if TYPE_CHECKING:

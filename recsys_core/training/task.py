@@ -17,10 +17,10 @@ from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig,
 from recsys_core.dataset import Dataset
 from recsys_core.errors import NonFiniteError, SharedError
 from recsys_core.evaluation import baselines
+from recsys_core.evaluation.condition import check_decides
 from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
-from recsys_core.evaluation.gate import check_decides
-from recsys_core.evaluation.metrics import ALL, Metric
+from recsys_core.evaluation.metric_names import ALL, Metric
 from recsys_core.model import Recommender
 from recsys_core.phases import Phase, alternates
 from recsys_core.run_manifest import identity_of_format_1

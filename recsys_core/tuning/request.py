@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recsys_core.config import ModelSpec, Preset
+from recsys_core.evaluation.condition import check_decides
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.parser import CommandParser
 from recsys_core.search_space import Parameter
 from recsys_core.tuning.spaces import space_of
@@ -103,6 +105,8 @@ def parse(spec: ModelSpec, words: Sequence[str]) -> SearchRequest:
     preset = spec.presets[args.preset]
     if getattr(preset.config.training, "final_fit", False):
         raise ValueError(f"preset {args.preset} trains on the validation users, so nothing is left to judge trials by")
+    metric = args.metric or preset.config.evaluation.primary
+    check_decides(parse_metric(metric, preset.config.evaluation.PROTOCOL), "--metric")
     budget = args.budget if args.budget or args.trials is not None else DEFAULT_BUDGET
     typed = " ".join(word if re.fullmatch(r"[\w@%+=:,./-]+", word) else f"'{word}'" for word in words)
     return SearchRequest(
@@ -116,7 +120,7 @@ def parse(spec: ModelSpec, words: Sequence[str]) -> SearchRequest:
         ranks=args.ranks,
         seed=args.seed,
         pruner=args.pruner,
-        metric=args.metric or preset.config.evaluation.primary,
+        metric=metric,
         space=space_of(preset, args.space),
         command=f"python -m {spec.family}.tune {typed}",
     )

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from recsys_core.errors import UserError
+from recsys_core.tuning.answer import write_preset_file
 from recsys_core.tuning.processes import WorkerEnded, WorkerProcess, gpus_of
-from recsys_core.tuning.report import Report
+from recsys_core.tuning.report import Report, best_of
 from recsys_core.tuning.study import Outcome, Study
 
 if TYPE_CHECKING:
@@ -100,13 +101,25 @@ class Search:
                     return
                 if self._is_over:  # it is made again when the search goes on
                     return
-                with self._lock:
-                    self._study.finish(trial, outcome)
-                    self._running -= 1
-                self._report.finished(outcome, self.seconds)
+                try:
+                    self._finish(trial, outcome)
+                except UserError as error:
+                    self._stop(str(error))
+                    return
                 if worker is not None and worker.is_full:
                     worker.end()
                     worker = None
+
+    def _finish(self, trial: Any, outcome: Outcome) -> None:
+        """Note a trial; where it is the best one, publish its preset file, so that there is always an answer."""
+        with self._lock:
+            self._study.finish(trial, outcome)
+            self._running -= 1
+            done = self._study.finished
+            best = best_of(done)
+            if best is not None and best.number == outcome.number:
+                write_preset_file(self._request, best, done)
+        self._report.finished(outcome, self.seconds)
 
     def _next(self) -> Any:
         """The next trial; None when there is to be none."""

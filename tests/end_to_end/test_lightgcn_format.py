@@ -11,7 +11,7 @@ import tensorflow as tf
 from recsys_core import Dataset, Trainer
 from recsys_core.evaluation.baselines import Popularity
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.input.batches import Histories
 from recsys_core.world import World
 from tests.conftest import Command

@@ -105,6 +105,8 @@ def test_killed_and_resumed(tiny_data: Path, tmp_path: Path, python: Any) -> Non
     process.wait()
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive, "a worker ends with the command that started it"
+    first = (out / "best.yaml").read_text()  # the answer so far
+    assert "trial 0 of 1 (1 complete" in first and yaml.safe_load(first)["training"]["epochs"] == 3
 
     done = python(*words)
     assert done.returncode == 0, done.stderr

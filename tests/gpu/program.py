@@ -19,7 +19,7 @@ from recsys_core import devices
 from recsys_core.config import HardwareConfig
 from recsys_core.dataset import Dataset
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.export import write_export
 from recsys_core.input.batches import Histories
 from recsys_core.measuring.processes import print_result

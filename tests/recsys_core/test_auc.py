@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from recsys_core.evaluation.auc import auc, auc_among_candidates
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.matrices import HeldOut
 from recsys_core.world import World
 from tests.models import Table

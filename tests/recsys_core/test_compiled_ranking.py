@@ -14,7 +14,7 @@ from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError
 from recsys_core.evaluation.compiled_ranking import blocks_of, fits, users_at_once
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.input.chunks import HistoryPart
 from recsys_core.matrices import HeldOut, csr_from_scipy
 from recsys_core.world import World

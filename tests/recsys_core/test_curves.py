@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+from recsys_core.evaluation.condition import parse_condition
 from recsys_core.evaluation.evaluator import Estimate, Evaluation
-from recsys_core.evaluation.gate import parse_condition
 from recsys_core.training.curves import LONGEST_TITLE, Curves, curves_figure, draw_curves, gate_values
 from recsys_core.training.state import Plan, TrainState
 

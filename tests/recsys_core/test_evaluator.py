@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, in_flight
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.matrices import Csr, HeldOut
 from recsys_core.world import World
 from tests.models import Table

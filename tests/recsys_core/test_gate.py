@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys_core.evaluation.gate import default_condition, judge, parse_condition
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.condition import default_condition, parse_condition
+from recsys_core.evaluation.gate import judge
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.evaluation.result import Estimate, Evaluation
 from recsys_core.evaluation.tables import CHOSEN, gate_lines
 from tests.conftest import ROOT, _environment

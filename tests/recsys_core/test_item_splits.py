@@ -17,7 +17,7 @@ from recsys_core.errors import SharedError, UserError
 from recsys_core.evaluation.baselines import Ease, Popularity
 from recsys_core.evaluation.criteria import criteria
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.evaluation.significance import per_user
 from recsys_core.known_users import check_held_out
 from recsys_core.matrices import HeldOut, item_table, user_table

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.matrices import HeldOut
 from recsys_core.world import World
 from tests.item_splits import csr

@@ -21,8 +21,15 @@ from scipy.spatial.distance import jensenshannon
 
 from recsys_core.evaluation import list_metrics
 from recsys_core.evaluation.list_metrics import LISTS, Catalogue, Lists, gini
-from recsys_core.evaluation.metric_names import LOWER_IS_BETTER, METRIC_NAMES, OF_LISTS, OF_SYSTEM
-from recsys_core.evaluation.metrics import PER_USER, parse_metric
+from recsys_core.evaluation.metric_names import (
+    LOWER_IS_BETTER,
+    METRIC_NAMES,
+    OF_HITS,
+    OF_LISTS,
+    OF_SYSTEM,
+    parse_metric,
+)
+from recsys_core.evaluation.metrics import PER_USER
 from recsys_core.matrices import csr_from_scipy
 
 TRAIN = [[0, 1, 2], [0, 1], [0, 3], [0, 2, 4]]
@@ -164,6 +171,7 @@ def test_gini_against_its_definition() -> None:
 
 
 def test_every_name_is_computed_somewhere() -> None:
+    assert tuple(PER_USER) == OF_HITS
     assert set(METRIC_NAMES) == {*PER_USER, "auc", *LISTS, *OF_SYSTEM} and set(LOWER_IS_BETTER) < set(METRIC_NAMES)
 
 

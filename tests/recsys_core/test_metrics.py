@@ -10,7 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_core.evaluation.metrics import PER_USER, Metric, parse_metric, values
+from recsys_core.evaluation.metric_names import Metric, parse_metric
+from recsys_core.evaluation.metrics import PER_USER, values
 
 LOG2_3 = 0.6309297535714575  # 1 / log2(3)
 

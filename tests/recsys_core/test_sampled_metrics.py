@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from recsys_core.errors import SharedError
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator, candidate_scores, hits_among_candidates
-from recsys_core.evaluation.metrics import Metric, parse_metric
+from recsys_core.evaluation.metric_names import Metric, parse_metric
 from recsys_core.input.batches import EvaluationBatch, Histories
 from recsys_core.matrices import Csr, HeldOut
 from recsys_core.world import World

@@ -13,7 +13,7 @@ from recsys_core import Dataset
 from recsys_core.errors import UserError
 from recsys_core.evaluation.baselines import Ease, Popularity
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.evaluation.significance import compare, paired_difference, per_user
 from recsys_core.matrices import Csr, HeldOut, csr_from_scipy, item_table, user_table
 from recsys_core.world import World

@@ -20,7 +20,7 @@ from recsys_core.config import plain
 from recsys_core.errors import UserError
 from recsys_core.evaluation.baselines import Popularity
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.id_places import places
 from recsys_core.run_manifest import RunManifest
 from recsys_core.training.checkpoints import Checkpoints

@@ -16,7 +16,7 @@ from recsys_core.baselines.edlae import Edlae
 from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.input.batches import Histories
 from recsys_core.world import World
 from vaecf.joint import JointVae

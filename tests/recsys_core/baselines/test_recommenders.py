@@ -18,7 +18,7 @@ from recsys_core.config import EvaluationConfig
 from recsys_core.errors import UserError
 from recsys_core.evaluation.baselines import evaluate
 from recsys_core.evaluation.evaluator import Evaluator
-from recsys_core.evaluation.metrics import parse_metric
+from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.model import Recommender
 from recsys_core.world import World
 from tests.models import histories

@@ -128,6 +128,8 @@ def test_a_value_outside_a_space_is_moved_into_it() -> None:
         (["--trials", "0"], "--trials is 0, expected a whole number from 1"),
         (["--workers", "0"], "--workers is 0, expected a whole number from 1"),
         (["--preset", "fast"], "unknown preset 'fast', known are: paper, shallow, nvidia, quick"),
+        (["--metric", "ndcg"], "unknown metric 'ndcg', expected NAME@K"),
+        (["--metric", "gini@10"], "--metric: gini@10 cannot decide, because a higher value is no better"),
         (["--space", "width=1..2"], "--space has unknown setting 'width', known are: epochs, batch_size, "),
         (["--space", "seed=1..2"], "--space has unknown setting 'seed', known are: epochs, "),
         (["--space", "latent"], "--space is 'latent', expected NAME=LOW..HIGH, NAME=A,B,C or NAME=VALUE"),
