@@ -25,7 +25,8 @@ def key64(seed: int, purpose: str) -> int:
 
 def words(seed: int, purpose: str, count: int, *index: int) -> npt.NDArray[np.uint64]:
     """[count] independent 64-bit words for a purpose and its place in the run."""
-    return np.random.SeedSequence(seed, spawn_key=(_key(purpose), *index)).generate_state(count, np.uint64)
+    sequence = np.random.SeedSequence(seed, spawn_key=(_key(purpose), *index))
+    return sequence.generate_state(count, np.uint64).view(np.uint64)
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:

@@ -279,7 +279,7 @@ class TrainTask:
                 )
 
     def _check_continues(self, state: Mapping[str, Any]) -> None:
-        """`check_identity`, and refuse an epoch that a version with `ARRAY` only has begun, where this one has another."""
+        """`check_identity`; and refuse an epoch that was begun in another order, by a version that has only `ARRAY`."""
         self.check_identity(state)
         step, order = state["progress"]["step"], self.identity()["order"]
         if state["identity"].get("order", ARRAY) != order and step % self.plan.steps_per_epoch:
