@@ -66,7 +66,7 @@ class Work:
         return count * self.examples / (time.perf_counter() - start)
 
 
-def _work(
+def work_of(
     model: Recommender, batch: int, precision: Precision, world: World, *, examples: int, step: str = "sparse"
 ) -> Work:
     """The training step of a model at a batch size, as `Trainer.fit` makes it."""
@@ -105,7 +105,7 @@ def _work(
 def vae(data: Path, batch: int, precision: Precision, world: World, *, step: str = "sparse") -> Work:
     """VAE-CF of the paper's shape on a prepared data set."""
     model = MultVae(Dataset.open(data), preset="paper", hidden=(HIDDEN,), latent=LATENT)
-    return _work(model, batch, precision, world, examples=batch, step=step)
+    return work_of(model, batch, precision, world, examples=batch, step=step)
 
 
 def ncf(
@@ -124,7 +124,7 @@ def ncf(
         embedding_gradients=gradients,
     )
     examples = batch // (1 + NEGATIVES) * (1 + NEGATIVES)
-    return _work(model, batch, precision, world, examples=examples, step=step)
+    return work_of(model, batch, precision, world, examples=examples, step=step)
 
 
 def pin() -> None:

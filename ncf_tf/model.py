@@ -48,7 +48,11 @@ class NeuMf(NeuMfNetwork):
 
     @property
     def examples_per_epoch(self) -> int:
-        return len(self.data.train.indices) * (1 + self._negatives)
+        return self.ordered_per_epoch * (1 + self._negatives)
+
+    @property
+    def ordered_per_epoch(self) -> int:
+        return len(self.data.train.indices)
 
     @property
     def _negatives(self) -> int:

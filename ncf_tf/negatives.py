@@ -6,6 +6,8 @@ Shape legend: P pairs, N negatives of each, E training pairs, U users, I items.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -16,7 +18,7 @@ from recsys_core.matrices import Csr
 from recsys_core.seeding import key64
 
 BITMAP_BYTES = 1 << 30
-"""A bitmap [U, I] up to this size; above it, a sorted list of the pairs (8 bytes each) is searched."""
+"""A bitmap [U, I] up to this size; above it, the items of the user are searched."""
 
 
 def bitmap(train: Csr) -> npt.NDArray[np.int64]:
@@ -36,43 +38,77 @@ def bitmap(train: Csr) -> npt.NDArray[np.int64]:
     return table.view(np.int64)
 
 
-def lower_bound(table: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-    """int64 place of the first value that is not below each key (keys of any shape, table [T] ascending).
+def two_a_word(items: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """The numbers of [E], two in each word: those at even places in the lower half. One word at least."""
+    return np.append(items, np.zeros(2 - len(items) % 2, np.int32)).view(np.int64)
 
-    By halving. XLA has no search of its own: it compares every key with every value.
-    """
-    size = table.shape[0]
-    place = tf.zeros_like(keys)
-    for bit in reversed(range(size.bit_length())):
-        further = place + (1 << bit)
-        below = tf.gather(table, tf.minimum(further, size) - 1) < keys
-        place = tf.where((further <= size) & below, further, place)
-    return place
+
+def halved(train: Csr, users: npt.NDArray[np.int32], items: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """[P] whether each pair is one of training: its user's items are searched by halving, where the matrix has them."""
+    low, end = train.indptr[users], train.indptr[users + np.int64(1)]
+    high, last = end.copy(), len(train.indices) - 1
+    if last < 0:
+        return np.zeros(len(users), bool)
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        below = open_ & (train.indices[np.minimum(middle, last)] < items)
+        low, high = np.where(below, middle + 1, low), np.where(open_ & ~below, middle, high)
+    return (low < end) & (train.indices[np.minimum(low, last)] == items)
 
 
 class KnownPairs(tf.Module):
     """Exact membership in the training pairs."""
 
-    def __init__(self, train: Csr, bitmap_bytes: int = BITMAP_BYTES) -> None:
+    def __init__(self, train: Csr, bitmap_bytes: int = BITMAP_BYTES, *, on_device: bool = False) -> None:
+        """
+        Args:
+            on_device: hold the items of all users, 4 bytes a pair, for programs that XLA compiles; else they are read
+                from the matrix.
+        """
         super().__init__(name="known_pairs")
-        self._n_items = train.n_items
         self._words = (train.n_items + 63) // 64
         self.by_bitmap = 8 * train.n_users * self._words <= bitmap_bytes
+        self._train = train
+        self._longest = int(np.diff(train.indptr).max(initial=0))
+        self._table: Any = None
+        self._starts: Any = None
         if self.by_bitmap:
-            values = bitmap(train).ravel()
-        else:
-            users = np.repeat(np.arange(train.n_users, dtype=np.int64), np.diff(train.indptr))
-            values = np.append(users * train.n_items + train.indices, np.iinfo(np.int64).max)
-        self._table = tf.Variable(values, trainable=False, name="known_pairs")
+            self._table = tf.Variable(bitmap(train).ravel(), trainable=False, name="known_pairs")
+        elif on_device:
+            self._table = tf.Variable(two_a_word(np.asarray(train.indices)), trainable=False, name="known_items")
+            self._starts = tf.Variable(np.asarray(train.indptr), trainable=False, name="known_starts")
 
     def contains(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """bool of any shape, for pairs of int32 users and items."""
+        if self._table is None:
+            return self._found_in_matrix(users, items)
         users, items = tf.cast(users, tf.int64), tf.cast(items, tf.int64)
-        if self.by_bitmap:
-            words = tf.gather(self._table, users * self._words + items // 64)
-            return tf.not_equal(tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, items % 64), 1), 0)
-        keys = users * self._n_items + items
-        return tf.equal(tf.gather(self._table, lower_bound(self._table, keys)), keys)
+        if self._starts is not None:
+            return self._found_on_device(users, items)
+        words = tf.gather(self._table, users * self._words + items // 64)
+        return tf.not_equal(tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, items % 64), 1), 0)
+
+    def _found_in_matrix(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        users = tf.broadcast_to(users, tf.shape(items))
+        flat = [tf.reshape(users, [-1]), tf.reshape(items, [-1])]
+        found = tf.numpy_function(lambda u, i: halved(self._train, u, i), flat, tf.bool, stateful=False)
+        return tf.reshape(found, tf.shape(items))
+
+    def _found_on_device(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """By halving. XLA has no search of its own: it compares every key with every value."""
+        starts = tf.gather(self._starts, users)
+        counts = tf.gather(self._starts, users + 1) - starts
+        place = tf.zeros_like(items)  # how many of the user's items are below
+        for bit in reversed(range(self._longest.bit_length())):
+            further = place + (1 << bit)
+            below = (further <= counts) & (self._item_at(starts + further - 1) < items)
+            place = tf.where(below, further, place)
+        return (place < counts) & tf.equal(self._item_at(starts + place), items)
+
+    def _item_at(self, places: tf.Tensor) -> tf.Tensor:
+        """int64 items at some places of all; any item where there is no such place."""
+        words = tf.gather(self._table, tf.clip_by_value(places // 2, 0, self._table.shape[0] - 1))
+        return tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, 32 * (places % 2)), (1 << 32) - 1)
 
 
 def check_negatives_left(train: Csr, verified: bool) -> None:
@@ -104,7 +140,7 @@ class NegativeSampler(tf.Module):
         super().__init__(name="negative_sampler")
         self._n_items, self._negatives, self._key = train.n_items, negatives, key64(seed, "negatives")
         check_negatives_left(train, verified)
-        self._known = KnownPairs(train) if verified else None
+        self._known = KnownPairs(train, on_device=fixed_shapes) if verified else None
         self._fixed_shapes = fixed_shapes
 
     def draw(self, epoch: tf.Tensor, positions: tf.Tensor, users: tf.Tensor) -> tf.Tensor:

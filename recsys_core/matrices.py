@@ -46,6 +46,10 @@ class Csr:
         positions = np.arange(splits[-1]) + np.repeat(starts - splits[:-1], np.diff(splits))
         return self.indices[positions], splits
 
+    def owners(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The row of each interaction, from its place among all (any shape); a search, faster where places ascend."""
+        return np.searchsorted(self.indptr, places, side="right") - 1
+
     def to_scipy(self) -> sp.csr_matrix:
         """float32 copy in memory."""
         data = np.ones(len(self.indices), np.float32)

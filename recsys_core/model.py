@@ -191,6 +191,11 @@ class Recommender(tf.Module):
         """Examples, in `unit`, in an epoch."""
         return self.data.n_users
 
+    @property
+    def ordered_per_epoch(self) -> int:
+        """Examples that an epoch puts in a random order."""
+        return self.data.n_users
+
     def batches(self, training: TrainingConfig, world: World, start_step: int, total_steps: int) -> tf.data.Dataset:
         """This rank's training batches from one step to another."""
         return train_batches(

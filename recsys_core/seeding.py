@@ -23,6 +23,12 @@ def key64(seed: int, purpose: str) -> int:
     return int(word.view(np.int64)[0])
 
 
+def words(seed: int, purpose: str, count: int, *index: int) -> npt.NDArray[np.uint64]:
+    """[count] independent 64-bit words for a purpose and its place in the run."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(_key(purpose), *index))
+    return sequence.generate_state(count, np.uint64).view(np.uint64)
+
+
 def epoch_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
-    """[n] the permutation in which an epoch visits its examples: the same on every rank and after every resume."""
+    """[n] a permutation for an epoch: the same on every rank and after every resume (see `input.order`)."""
     return generator(seed, "shuffle", epoch).permutation(n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,8 @@ def evaluate(
 ) -> dict[str, dict[str, Evaluation]]:
     """Baseline -> split -> evaluation. Rank 0 alone fits and evaluates them, because their matrices may be large.
 
+    The values of the users stay on rank 0.
+
     Args:
         evaluators: split -> evaluator.
         say: told how far a long fit is, in lines.
@@ -39,12 +42,17 @@ def evaluate(
     Raises:
         SharedError: a baseline does not fit into the memory of rank 0's machine, or its library is not installed there.
     """
+    found: dict[str, dict[str, Evaluation]] = {}
     settings: Mapping[str, Mapping[str, Any]] = {"ease": {"regularization": ease_regularization}}
 
     def evaluated(name: str) -> dict[str, Evaluation]:
         model = baseline(name)(data, **settings.get(name, {}))
         model.report = Lines(f"fitting {name}", say)
         model.solve()
-        return {split: e.without_ranks().evaluate(model) for split, e in evaluators.items()}
+        found[name] = {split: e.without_ranks().evaluate(model) for split, e in evaluators.items()}
+        return {split: replace(evaluation, values={}) for split, evaluation in found[name].items()}
 
-    return {name: world.run_on_rank0(partial(evaluated, name)) for name in names}
+    for name in names:
+        of_rank0 = world.run_on_rank0(partial(evaluated, name))
+        found.setdefault(name, of_rank0)
+    return found

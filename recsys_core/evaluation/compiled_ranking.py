@@ -2,8 +2,9 @@
 
 TensorFlow's TopK stays between the compiled programs, because XLA sorts whole rows.
 
-Shape legend: S held-out users, I items, G blocks, P users of a block, M chunks of a block, W chunk width, C candidates,
-K depth of the lists, L depth of the lists that the host needs, D per-user metrics, V metrics of the system.
+Shape legend: S held-out users, U those of one rank, I items, G blocks, P users of a block, M chunks of a block, W chunk
+width, C candidates, K depth of the lists, L depth of the lists that the host needs, D per-user metrics, V metrics of
+the system.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ def blocks_of(held_out: HeldOut, world: World, size: int) -> Block | None:
     train_rows = np.full(places.shape, -1) if held_out.train_rows is None else held_out.train_rows[places]
     candidates = np.empty((*places.shape, 0), np.int64)
     if held_out.candidates is not None:
-        candidates = without_repeats(held_out.candidates).astype(np.int64)[places]
+        mine = without_repeats(np.asarray(held_out.candidates[places.ravel()]))
+        candidates = mine.reshape(*places.shape, -1).astype(np.int64)
     return Block(
         places,
         np.where(real, train_rows, -1).astype(np.int64),
@@ -261,13 +263,11 @@ class CompiledRanking:
 def ranked(
     ranking: CompiledRanking,
     blocks: Block,
-    users: int,
     of_lists: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float64]],
-) -> tuple[npt.NDArray, npt.NDArray, bool]:
-    """Metrics [S, D] with this rank's users filled in, how often items appear [V, I], whether all scores are numbers.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64], bool]:
+    """This rank's users [U] and their metrics [U, D], how often items appear [V, I], whether all scores are numbers.
 
     Args:
-        users: S
         of_lists: gives the columns of the metrics of lists, from users [P] and their top items [P, L].
     """
     numerics.use_float32_products()
@@ -276,7 +276,4 @@ def ranked(
     real = places >= 0
     found = tables.numpy().reshape(len(places), tables.shape[2])[real]
     columns = of_lists(places[real], tops.numpy().reshape(len(places), tops.shape[2])[real])
-    found = np.concatenate([found, columns], axis=1)
-    table = np.zeros((users, found.shape[1]))
-    table[places[real]] = found
-    return table, seen.numpy(), bool(sound)
+    return places[real], np.concatenate([found, columns], axis=1), seen.numpy(), bool(sound)

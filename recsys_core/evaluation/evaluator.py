@@ -1,7 +1,7 @@
-"""Ranking all items, or sampled candidates, for held-out users: in the graph, sharded over ranks, one exchange in all.
+"""Ranking all items, or sampled candidates, for held-out users: in the graph, sharded over ranks.
 
-Each rank fills in the rows of its own users in a table of zeros; the sum over ranks is then exact, so the result does
-not depend on how many ranks there were.
+The values of all users come together on rank 0, which alone computes the means: the result does not depend on how many
+ranks there were.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from recsys_core.evaluation.list_metrics import LISTS, Catalogue, Lists, gini
 from recsys_core.evaluation.metric_names import ALL, GINI, Metric
 from recsys_core.evaluation.metrics import Columns, hits_among_candidates, values
 from recsys_core.evaluation.result import Estimate, Evaluation, estimate
+from recsys_core.evaluation.user_table import OwnUsers, joined, whole_table
 from recsys_core.input.batches import EvaluationBatch, Histories, evaluation_batches, rows_of
 from recsys_core.matrices import Csr, HeldOut
 from recsys_core.world import World
@@ -55,6 +57,17 @@ def candidate_scores(model: Scorer, batch: EvaluationBatch) -> tf.Tensor:
 IN_FLIGHT = 2
 """Blocks ranked at one time: sparse products and exclusion of one block, on one core, run beside the matrix products of
 another, on all cores."""
+
+
+BLOCK_BYTES = 1 << 30
+"""Memory for the scores of the blocks ranked at one time, and for their copies."""
+COPIES = 4
+"""Arrays [B, I] of a block, of 4 bytes a number: logits, scores without known items, and those of the top items."""
+
+
+def users_of_block(most: int, n_items: int) -> int:
+    """Users ranked at once: as many as asked for, or as fit `BLOCK_BYTES`. The same in any world."""
+    return max(1, min(most, BLOCK_BYTES // (IN_FLIGHT * COPIES * 4 * n_items)))
 
 
 def in_flight(work: Callable[[T], R], parts: Iterable[T], count: int = IN_FLIGHT) -> Iterator[tuple[T, R]]:
@@ -90,13 +103,13 @@ class Evaluator:
     ) -> None:
         """
         Args:
-            block_size: users ranked at once; the scores of `IN_FLIGHT` blocks take block_size x I x 4 bytes each.
+            block_size: users ranked at once, or fewer where the catalogue is large (`users_of_block`).
             device_bytes: memory for the temporary arrays of models that XLA compiles, which are ranked in blocks of as
                 many users as fit it; 0 to rank all models by TensorFlow's own operators.
             train: the training matrix; needed by metrics of the lists themselves (`list_metrics`).
         """
         self._held_out, self._metrics, self._world, self._n_items = held_out, tuple(metrics), world, n_items
-        self._block_size, self._device_bytes = block_size, device_bytes
+        self._block_size, self._device_bytes = users_of_block(block_size, n_items), device_bytes
         self._columns = Columns.of(self._metrics)
         self._train = train
         if self._columns.lists and train is None:
@@ -199,15 +212,25 @@ class Evaluator:
         Raises:
             SharedError: a score is NaN (a ranking of NaN would pass for a result), or nobody has relevant items.
         """
-        return self._summary(*self._ranked(model))
+        table, seen = self._ranked(model)
+        if not self._has_relevant().any():
+            raise SharedError("no held-out user has anything to find; prepare the data set with more items a user")
+        if table is None:
+            return self._world.broadcast(cast(Evaluation, None))
+        found = self._summary(table, seen)
+        self._world.broadcast(replace(found, values={}))
+        return found
 
     def per_user(self, model: Scorer) -> dict[str, npt.NDArray[np.float64]]:
         """Metric -> [S] its value for each held-out user, NaN where there is nothing to find; without coverage@K.
 
+        Nothing on other ranks than rank 0.
+
         Raises:
             SharedError: a score is NaN.
         """
-        return self._values(self._ranked(model)[0])
+        table, _ = self._ranked(model)
+        return {} if table is None else self._values(table)
 
     def _values(self, table: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
         """Metric -> [S] from the table [S, M] of `_ranked`."""
@@ -218,12 +241,20 @@ class Evaluator:
         """[S] whether a user has anything to find."""
         return np.diff(self._held_out.fold_out.indptr) > 0
 
-    def _ranked(self, model: Scorer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Per-user metrics [S, M] of all ranks' users, and how often each item is recommended [V, I].
+    def _ranked(self, model: Scorer) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64]]:
+        """Per-user metrics [S, M] of all ranks' users, on rank 0, and how often each item is recommended [V, I].
 
         Raises:
             SharedError: a score is NaN, or the model scores training users only and these are others.
         """
+        own, seen, unsound = self._own(model)
+        total = self._world.sum_array(np.concatenate([seen.ravel(), [unsound]]))
+        if total[-1]:  # known to every rank only now
+            raise SharedError("the model gives scores that are not numbers (NaN); its parameters are damaged")
+        return whole_table(own, self._held_out.n_users, self._world), total[:-1].reshape(seen.shape)
+
+    def _own(self, model: Scorer) -> tuple[OwnUsers, npt.NDArray[np.float64], float]:
+        """This rank's part of `_ranked`, and how many blocks have scores that are not numbers."""
         if getattr(model, "needs_known_users", False) and self._held_out.train_rows is None:
             raise SharedError(
                 f"{type(model).__name__} scores only users that it was trained on, and this data set holds out users"
@@ -231,25 +262,21 @@ class Evaluator:
         numerics.use_float32_products()
         is_compiled = self._device_bytes and getattr(model, "has_compiled_step", False)
         is_compiled = is_compiled and fits(self._held_out, self._device_bytes)
-        table, seen, unsound = self._ranked_on_device(model) if is_compiled else self._ranked_in_blocks(model)
-        total = self._world.sum_array(np.concatenate([table.ravel(), seen.ravel(), [unsound]]))
-        if total[-1]:  # known to every rank only now
-            raise SharedError("the model gives scores that are not numbers (NaN); its parameters are damaged")
-        return total[: table.size].reshape(table.shape), total[table.size : -1].reshape(seen.shape)
+        return self._ranked_on_device(model) if is_compiled else self._ranked_in_blocks(model)
 
-    def _ranked_in_blocks(self, model: Scorer) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-        """This rank's part of `_ranked`, and how many blocks have scores that are not numbers."""
+    def _ranked_in_blocks(self, model: Scorer) -> tuple[OwnUsers, npt.NDArray[np.float64], float]:
+        """`_own` by TensorFlow's operators."""
         if model not in self._compiled:
             self._compiled[model] = self._block_function(model)
-        table, seen, unsound = *self._nothing(), 0.0
+        parts, seen, unsound = [], self._nothing_seen(), 0.0
         for batch, (block, items, sound) in in_flight(self._compiled[model], self._batches):
             unsound += not sound
             users, top = batch.users.numpy(), items.numpy()
-            table[users] = np.concatenate([block.numpy(), self._of_lists(users, top)], axis=1)
+            parts.append((users, np.concatenate([block.numpy(), self._of_lists(users, top)], axis=1)))
             for row, metric in enumerate(self._columns.system):
                 shown = top[:, : metric.k]
                 seen[row] += np.bincount(shown[shown >= 0], minlength=self._n_items)
-        return table, seen, unsound
+        return joined(parts, len(self._columns.per_user)), seen, unsound
 
     def _of_lists(self, users: npt.NDArray[np.int64], items: npt.NDArray) -> npt.NDArray[np.float64]:
         """[B, L] the metrics of lists of some users, from their top items [B, K]."""
@@ -268,8 +295,8 @@ class Evaluator:
         assert self._train is not None, "checked where the metrics were given"
         return Catalogue(self._train)
 
-    def _ranked_on_device(self, model: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-        """`_ranked_in_blocks` by compiled programs, on data that stay on the device between evaluations."""
+    def _ranked_on_device(self, model: Any) -> tuple[OwnUsers, npt.NDArray[np.float64], float]:
+        """`_own` by compiled programs, on data that stay on the device between evaluations."""
         if model not in self._compiled_rankings:
             candidates = self._held_out.n_candidates
             self._compiled_rankings[model] = CompiledRanking(model, self._columns, self._n_items, candidates)
@@ -279,20 +306,17 @@ class Evaluator:
             self._blocks[size] = None if arrays is None else tf.nest.map_structure(tf.constant, arrays)
         blocks = self._blocks[size]
         if blocks is None:
-            return *self._nothing(), 0.0
-        table, seen, sound = ranked(self._compiled_rankings[model], blocks, self._held_out.n_users, self._of_lists)
-        return table, seen, float(not sound)
+            return joined((), len(self._columns.per_user)), self._nothing_seen(), 0.0
+        users, values, seen, sound = ranked(self._compiled_rankings[model], blocks, self._of_lists)
+        return OwnUsers(users=users, values=values), seen, float(not sound)
 
-    def _nothing(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """The result of a rank without users."""
-        columns = self._columns
-        return np.zeros((self._held_out.n_users, len(columns.per_user))), np.zeros((len(columns.system), self._n_items))
+    def _nothing_seen(self) -> npt.NDArray[np.float64]:
+        """[V, I] zeros."""
+        return np.zeros((len(self._columns.system), self._n_items))
 
     def _summary(self, table: npt.NDArray[np.float64], seen: npt.NDArray[np.float64]) -> Evaluation:
         has_relevant = self._has_relevant()
         users = int(has_relevant.sum())
-        if not users:
-            raise SharedError("no held-out user has anything to find; prepare the data set with more items a user")
         by_user = self._values(table)
         found = {name: estimate(column) for name, column in by_user.items()}
         for metric, counts in zip(self._columns.system, seen, strict=True):

@@ -32,7 +32,7 @@ class Evaluation:
     """Users left out because there was nothing to find."""
     values: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, compare=False, repr=False)
     """Metric -> [S] its value for each held-out user, NaN where there is nothing to find; without metrics of the
-    system."""
+    system. Rank 0 alone has them: on other ranks it is empty."""
 
     def known_values(self, metric: str) -> npt.NDArray[np.float64]:
         """[n] the values of the users who have one."""

@@ -7,20 +7,19 @@ any number of ranks cuts the same global batches among themselves.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from recsys_core.input.order import GlobalBatches
 from recsys_core.matrices import Csr, HeldOut
-from recsys_core.seeding import epoch_order
 from recsys_core.world import World
 
 PREFETCH = 4
 LOADED_PAIRS = 1 << 16
-"""Positive pairs that one call loads, where a batch is smaller."""
+"""Positive pairs that one call loads for a rank, where its share of a batch is smaller."""
 
 
 class Batch(NamedTuple):
@@ -121,18 +120,12 @@ def train_batches(
     Args:
         batch_size: users in a global batch, divided among ranks (shares differ by one user at most).
     """
-    per_epoch = steps_per_epoch(train.n_users, batch_size)
-
-    @lru_cache(maxsize=2)
-    def order(epoch: int) -> npt.NDArray[np.int64]:
-        return epoch_order(seed, epoch, train.n_users)
+    whole = GlobalBatches(seed, train.n_users, batch_size, world)
 
     def load(step: np.int64) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, np.float32]:
-        epoch, k = divmod(int(step), per_epoch)
-        everyone = np.sort(order(epoch)[k * batch_size : (k + 1) * batch_size])  # sorted: the map is read forward
-        mine = everyone[world.rank :: world.size]
+        mine = np.sort(whole.mine(int(step))[0])  # sorted: the map is read forward
         item_ids, row_splits = train.rows(mine)
-        return mine, item_ids, row_splits, np.float32(len(everyone))
+        return mine, item_ids, row_splits, np.float32(whole.size(int(step)))
 
     def to_batch(step: tf.Tensor) -> Batch:
         types = (tf.int64, tf.int32, tf.int64, tf.float32)
@@ -157,20 +150,13 @@ def pair_batches(
         pairs: positives in a global batch, divided among ranks (shares differ by one at most).
     """
     n_pairs = len(train.indices)
-    per_epoch = steps_per_epoch(n_pairs, pairs)
-    users = np.repeat(np.arange(train.n_users, dtype=np.int32), np.diff(train.indptr))
-    items = np.asarray(train.indices)
-
-    @lru_cache(maxsize=2)
-    def order(epoch: int) -> npt.NDArray[np.int64]:
-        return epoch_order(seed, epoch, n_pairs)
+    whole = GlobalBatches(seed, n_pairs, pairs, world)
+    per_epoch = whole.per_epoch
 
     def load(first: np.int64, count: np.int64) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
-        epoch, k = divmod(int(first), per_epoch)
-        together = order(epoch)[k * pairs : (k + int(count)) * pairs].reshape(int(count), -1)
-        mine = np.sort(together, axis=1)[:, world.rank :: world.size]  # sorted: tables are read forward
-        sizes = np.full(int(count), together.shape[1], np.float32)
-        return mine, users[mine], items[mine], sizes
+        mine = np.sort(whole.mine(int(first), int(count)), axis=1)  # sorted: tables are read forward
+        sizes = np.full(int(count), whole.size(int(first)), np.float32)
+        return mine, train.owners(mine).astype(np.int32), train.indices[mine], sizes
 
     def to_batches(first: tf.Tensor, count: tf.Tensor) -> PairBatch:
         """Several steps: every field has one dimension more."""
@@ -183,7 +169,7 @@ def pair_batches(
         positions, of_users, of_items = tables
         return PairBatch(positions, of_users, of_items, steps, steps // per_epoch, sizes)
 
-    several = max(1, LOADED_PAIRS // pairs)
+    several = max(1, LOADED_PAIRS // -(-pairs // world.size))
     starts = tf.data.Dataset.from_tensor_slices(loads(start_step, total_steps, per_epoch, n_pairs % pairs > 0, several))
     loaded = starts.map(to_batches, num_parallel_calls=1, deterministic=True).prefetch(2)
     return prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core.input.batches import PREFETCH, loads, prefetched, steps_per_epoch
+from recsys_core.input.batches import PREFETCH, loads, prefetched
+from recsys_core.input.order import GlobalBatches
 from recsys_core.matrices import Csr
-from recsys_core.seeding import epoch_order
 from recsys_core.world import World
 
 WIDTH = 32
@@ -28,7 +28,8 @@ WIDTH = 32
 GROWTH = 1.25
 """Ratio of a number of chunks that is compiled for to the next smaller one."""
 LOADED_USERS = 1 << 13
-"""Users that one call loads, where a batch is smaller: the call itself takes longer than to load 500 users."""
+"""Users that one call loads for a rank, where its share of a batch is smaller: the call itself takes longer than to
+load 500 users."""
 DATA_SHARE = 0.25
 """Largest part of the memory budget that the chunks of a data set may take on the device."""
 
@@ -196,24 +197,17 @@ def chunk_batches(
     The same users in the same steps as `batches.train_batches`.
     """
     batch_size = min(batch_size, train.n_users)  # no places for users that there are not
-    per_epoch = steps_per_epoch(train.n_users, batch_size)
-    sizes = np.diff(train.indptr).astype(np.float32)
-
-    @lru_cache(maxsize=2)
-    def order(epoch: int) -> npt.NDArray[np.int64]:
-        return epoch_order(seed, epoch, train.n_users)
+    whole = GlobalBatches(seed, train.n_users, batch_size, world)
 
     @lru_cache  # it looks at every user
-    def usual(places: int) -> int:
-        return usual_chunks(table.starts, -(-places // parts))
+    def usual(together: int) -> int:
+        return usual_chunks(table.starts, -(-slots(together, batch_size, world) // parts))
 
     def load_one(step: int) -> tuple[npt.NDArray, ...]:
-        epoch, k = divmod(step, per_epoch)
-        everyone = np.sort(order(epoch)[k * batch_size : (k + 1) * batch_size])
-        mine, places = everyone[world.rank :: world.size], slots(len(everyone), batch_size, world)
-        users, chunks, rows = chunked(table, mine, places, parts, usual(places))
-        counts = np.where(users >= 0, sizes[users], np.float32(0))
-        return users, counts, chunks, rows, np.full(parts, step), np.full(parts, len(everyone), np.float32)
+        together, mine = whole.size(step), np.sort(whole.mine(step)[0])  # sorted: the map is read forward
+        users, chunks, rows = chunked(table, mine, slots(together, batch_size, world), parts, usual(together))
+        counts = np.where(users >= 0, train.indptr[users + 1] - train.indptr[users], 0).astype(np.float32)
+        return users, counts, chunks, rows, np.full(parts, step), np.full(parts, together, np.float32)
 
     def load(first: np.int64, count: np.int64) -> tuple[npt.NDArray, ...]:
         users, counts, chunks, rows, *alike = zip(*map(load_one, range(int(first), int(first + count))), strict=True)
@@ -235,9 +229,9 @@ def chunk_batches(
             array.set_shape([None, parts, *[None] * more])
         return ChunkPart(*arrays)
 
-    several = max(1, LOADED_USERS // batch_size)
+    several = max(1, LOADED_USERS // -(-batch_size // world.size))
     short = 2 * (train.n_users % batch_size) < batch_size and train.n_users % batch_size > 0
-    starts = tf.data.Dataset.from_tensor_slices(loads(start_step, total_steps, per_epoch, short, several))
+    starts = tf.data.Dataset.from_tensor_slices(loads(start_step, total_steps, whole.per_epoch, short, several))
     loaded = starts.map(to_batches, num_parallel_calls=2, deterministic=True)
     return prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)
 

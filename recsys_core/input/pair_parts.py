@@ -5,17 +5,17 @@ Shape legend: E training pairs, G parts of a batch, P pairs of a part.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core.input.batches import PREFETCH, PairBatch, prefetched, steps_per_epoch
+from recsys_core.input.batches import LOADED_PAIRS, PREFETCH, PairBatch, loads, prefetched
 from recsys_core.input.chunks import slots
+from recsys_core.input.order import GlobalBatches
 from recsys_core.matrices import Csr
-from recsys_core.seeding import epoch_order
 from recsys_core.world import World
 
 
@@ -39,17 +39,24 @@ class PairPart(NamedTuple):
 class PairTable:
     """The training pairs by their place."""
 
-    pairs: tf.Tensor
-    """[E, 2] user and item: int64 on the device (TensorFlow keeps int32 in host memory), else int32 in host memory."""
-    is_resident: bool
-    """Whether the device reads them itself; otherwise the pipeline brings those of each batch."""
+    train: Csr
+    resident: tf.Tensor | None
+    """[E, 2] int64 user and item, on the device (TensorFlow keeps int32 in host memory); None where the pipeline brings
+    those of each batch. Then they stay where the matrix has them: no rank holds a copy."""
 
     def batch_of(self, part: PairPart) -> tuple[PairBatch, tf.Tensor]:
         """The pairs of a part, and their weights [P] float32: 0 where there is no pair."""
         places = _places(part.positions)
-        pairs = tf.cast(tf.gather(self.pairs, places) if self.is_resident else part.pairs, tf.int32)
+        pairs = tf.cast(part.pairs if self.resident is None else tf.gather(self.resident, places), tf.int32)
         batch = PairBatch(places, pairs[:, 0], pairs[:, 1], part.step, part.epoch, part.global_pairs)
         return batch, tf.cast(part.positions >= 0, tf.float32)
+
+    def brought(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """[..., 2] what a batch holds for positions [...]: the pairs, or [..., 0] where they are on the device."""
+        if self.resident is not None:
+            return np.zeros((*positions.shape, 0), np.int64)
+        places = np.where(positions >= 0, positions, -1 - positions)
+        return np.stack([self.train.owners(places), self.train.indices[places].astype(np.int64)], axis=-1)
 
 
 def _places(positions: tf.Tensor) -> tf.Tensor:
@@ -58,12 +65,11 @@ def _places(positions: tf.Tensor) -> tf.Tensor:
 
 def pair_table(train: Csr, resident_bytes: float) -> PairTable:
     """The pairs of a matrix; on the device (the GPU, if there is one) if they take at most `resident_bytes`."""
-    is_resident = 2 * len(train.indices) * np.dtype(np.int64).itemsize <= resident_bytes
-    kind = np.int64 if is_resident else np.int32
-    users = np.repeat(np.arange(train.n_users, dtype=kind), np.diff(train.indptr))
-    pairs = np.stack([users, train.indices.astype(kind)], axis=1)
-    with nullcontext() if is_resident else tf.device("/cpu:0"):
-        return PairTable(pairs=tf.constant(pairs), is_resident=is_resident)
+    if 2 * len(train.indices) * np.dtype(np.int64).itemsize > resident_bytes:
+        return PairTable(train=train, resident=None)
+    users = np.repeat(np.arange(train.n_users), np.diff(train.indptr))
+    pairs = np.stack([users, train.indices.astype(np.int64)], axis=1)
+    return PairTable(train=train, resident=tf.constant(pairs))
 
 
 def pair_part_batches(
@@ -71,39 +77,38 @@ def pair_part_batches(
 ) -> tf.data.Dataset:
     """This rank's batches from `start_step` to `total_steps`: a `PairPart` whose fields have an axis [G] of parts.
 
-    The same pairs in the same steps as `batches.pair_batches`. The order of an epoch is drawn while the one before is
-    trained on; a batch is a slice of it, cut by TensorFlow's own operators.
+    The same pairs in the same steps as `batches.pair_batches`. Small batches are loaded many at a time.
 
     Args:
         pairs: positives in a global batch.
     """
-    n_pairs = table.pairs.shape[0]
+    n_pairs = len(table.train.indices)
     pairs = min(pairs, n_pairs)  # no places for pairs that there are not
-    per_epoch = steps_per_epoch(n_pairs, pairs)
+    whole = GlobalBatches(seed, n_pairs, pairs, world)
+    per_epoch = whole.per_epoch
 
-    def order_of(epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        order = tf.numpy_function(lambda e: epoch_order(seed, int(e), n_pairs), [epoch], tf.int64, stateful=False)
-        return epoch, tf.ensure_shape(order, [n_pairs])
+    def load(first: np.int64, count: np.int64) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
+        step, steps = int(first), int(count)
+        together, mine = whole.size(step), whole.mine(step, steps)
+        if table.resident is None:
+            mine.sort(axis=1)  # the matrix is read forward
+        places = -(-slots(together, pairs, world) // parts) * parts
+        filled = np.repeat(-1 - whole.first(step, steps)[:, None], places, axis=1)
+        filled[:, : mine.shape[1]] = mine
+        filled = filled.reshape(steps, parts, -1)
+        return filled, table.brought(filled), np.full((steps, parts), together, np.float32)
 
-    def of_epoch(epoch: tf.Tensor, order: tf.Tensor) -> tf.data.Dataset:
-        first = epoch * per_epoch
-        steps = tf.data.Dataset.range(tf.maximum(first, start_step), tf.minimum(first + per_epoch, total_steps))
-        return steps.map(lambda step: to_batch(step, epoch, order))
+    def to_batches(first: tf.Tensor, count: tf.Tensor) -> PairPart:
+        """Several steps: every field has one dimension more."""
+        kinds = (tf.int64, tf.int64, tf.float32)
+        positions, brought, sizes = tf.numpy_function(load, [first, count], kinds, stateful=False)
+        positions.set_shape([None, parts, None])
+        brought.set_shape([None, parts, None, 0 if table.resident is not None else 2])
+        sizes.set_shape([None, parts])
+        steps = tf.repeat((first + tf.range(count))[:, None], parts, axis=1)
+        return PairPart(positions, brought, steps, steps // per_epoch, sizes)
 
-    def to_batch(step: tf.Tensor, epoch: tf.Tensor, order: tf.Tensor) -> PairPart:
-        together = order[(step - epoch * per_epoch) * pairs :][:pairs]
-        count = tf.size(together)
-        whole, short = (slots(n, pairs, world) for n in (pairs, n_pairs % pairs or pairs))
-        places = -(-tf.where(count == pairs, whole, short) // parts) * parts
-        mine = together[world.rank :: world.size]
-        filled = tf.concat([mine, tf.fill([places - tf.size(mine)], -1 - together[0])], axis=0)
-        filled = tf.reshape(filled, [parts, -1])
-        brought = tf.zeros([parts, tf.shape(filled)[1], 0], tf.int64)
-        if not table.is_resident:
-            brought = tf.cast(tf.gather(table.pairs, _places(filled)), tf.int64)
-        alike = tf.fill([parts], step), tf.fill([parts], epoch), tf.fill([parts], tf.cast(count, tf.float32))
-        return PairPart(filled, brought, *alike)
-
-    epochs = tf.data.Dataset.range(start_step // per_epoch, -(-total_steps // per_epoch))
-    orders = epochs.map(order_of).prefetch(1)
-    return prefetched(orders.flat_map(of_epoch), PREFETCH)
+    several = max(1, LOADED_PAIRS // -(-pairs // world.size))
+    starts = tf.data.Dataset.from_tensor_slices(loads(start_step, total_steps, per_epoch, n_pairs % pairs > 0, several))
+    loaded = starts.map(to_batches, num_parallel_calls=2, deterministic=True)
+    return prefetched(loaded.flat_map(tf.data.Dataset.from_tensor_slices), PREFETCH)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys_core.errors import NonFiniteError
+from recsys_core.pieces import in_pieces
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.precision import KNOWN, LossScale, Precision
 from recsys_core.training.sparse_gradients import summed_rows
@@ -122,29 +123,29 @@ class TrainStep(tf.Module):
         _, *sums = tf.while_loop(lambda k, *_: k < self._parts, one, (0, *none[0], none[1]))
         return sums[:-1], sums[-1]
 
-    def _exchanged(self, gradients: Sequence[Gradient], shares: tf.Tensor) -> tuple[list[Gradient], tf.Tensor]:
-        """The sums over ranks: gradients of the global batch, and its loss terms [T]."""
-        reduced = [
+    def _exchanged(self, gradients: Sequence[Gradient]) -> list[Gradient]:
+        """The sums over ranks: gradients of the global batch."""
+        return [
             summed_rows(g, self._world, f"{self._exchange}gradient/{k}")
             if isinstance(g, tf.IndexedSlices)
-            else self._world.sum_in_graph(g, name=f"{self._exchange}gradient/{k}")
+            else in_pieces(g, self._world.sum_in_graph, f"{self._exchange}gradient/{k}")
             for k, g in enumerate(gradients)
         ]
-        return reduced, self._world.sum_in_graph(shares, name=f"{self._exchange}losses")
 
     @property
     def _exchange(self) -> str:
         """First part of the names of exchanges: Horovod expects one shape of each name."""
         return f"phase/{self._phase}/" if self._phase else ""
 
-    def _applied(self, gradients: Sequence[Gradient], losses: tf.Tensor, progress: tf.Tensor) -> tf.Tensor:
-        """Update the variables; [T + V + 1] loss terms, norms of the gradients, the loss scale before."""
+    def _applied(self, gradients: Sequence[Gradient], shares: tf.Tensor, progress: tf.Tensor) -> tf.Tensor:
+        """Update the variables; [T + 1 + V + 1] this rank's shares of the loss terms, what the optimizer adds to the
+        loss, norms of the gradients, the loss scale before."""
         scale = tf.identity(self.loss_scale.value)
         penalty = tf.reshape(self.optimizer.penalty(), [1])
         norms = tf.stack([tf.sqrt(2.0 * tf.nn.l2_loss(_values(g))) for g in gradients]) / scale
         self._update(gradients, norms, progress)
         self.step.assign_add(1)
-        return tf.concat([losses[:1] + penalty, losses[1:], norms, [scale]], axis=0)
+        return tf.concat([shares, penalty, norms, [scale]], axis=0)
 
     def _one_step(self) -> Callable[[Any], tf.Tensor]:
         """The step as a function of a batch. XLA cannot hold an exchange, nor rows whose number is found on the way."""
@@ -156,7 +157,8 @@ class TrainStep(tf.Module):
 
         def one_step(batch: Any) -> tf.Tensor:
             progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
-            return applied(*self._exchanged(*gradients_of(batch, progress)), progress)
+            gradients, shares = gradients_of(batch, progress)
+            return applied(self._exchanged(gradients), shares, progress)
 
         return compiled(one_step) if self._parts and alone else one_step
 
@@ -177,17 +179,23 @@ class TrainStep(tf.Module):
 
     @tf.function(reduce_retracing=True, autograph=False)  # converting the code would take longer than tracing it
     def _run_steps(self, batches: Any, count: tf.Tensor) -> tf.Tensor:
-        """Take `count` steps; a row [T + V + 1] for each: loss terms, norms of gradients, the loss scale before it."""
+        """Take `count` steps; a row [T + V + 1] for each: loss terms, norms of gradients, the loss scale before it.
 
+        The loss terms are only shown, so the ranks' shares of all steps are added up in one exchange at the end.
+        """
         one_step = self._one_step()
 
         def one(k: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             return k + 1, rows.write(k, one_step(next(batches)))
 
-        width = len(self._loss_names) + len(self._variables) + 1
+        terms = len(self._loss_names)
+        width = terms + 1 + len(self._variables) + 1
         none = tf.TensorArray(tf.float32, size=count, element_shape=[width])
         # One step at a time: an exchange must not start while another of the same name is still under way.
-        return tf.while_loop(lambda k, _: k < count, one, (0, none), parallel_iterations=1)[1].stack()
+        rows = tf.while_loop(lambda k, _: k < count, one, (0, none), parallel_iterations=1)[1].stack()
+        losses = self._world.sum_in_graph(rows[:, :terms], name=f"{self._exchange}losses")
+        whole = losses[:, :1] + rows[:, terms : terms + 1]
+        return tf.concat([whole, losses[:, 1:], rows[:, terms + 1 :]], axis=1)
 
     def run(self, batches: Any, count: int) -> dict[str, npt.NDArray[np.float32]]:
         """Take `count` steps in one graph call.

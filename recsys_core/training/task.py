@@ -21,6 +21,7 @@ from recsys_core.evaluation.condition import check_decides
 from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.metric_names import ALL, Metric
+from recsys_core.input.order import ARRAY, kind_of_order
 from recsys_core.model import Recommender
 from recsys_core.phases import Phase, alternates
 from recsys_core.run_manifest import identity_of_format_1
@@ -242,9 +243,10 @@ class TrainTask:
         """The state of the last checkpoint.
 
         Raises:
-            SharedError: the checkpoint is of a run with other settings, or damaged.
+            SharedError: the checkpoint is of a run with other settings, or damaged; or it is in the middle of an epoch
+                whose order this version does not make.
         """
-        stored = self.checkpoints.restore(check=self.check_identity)["progress"]
+        stored = self.checkpoints.restore(check=self._check_continues)["progress"]
         state = TrainState(**stored)
         if self._averages:
             self._averages.swap()  # see `save`
@@ -257,7 +259,8 @@ class TrainTask:
         training = {k: v for k, v in asdict(self.settings.training).items() if k not in FREE_OF_IDENTITY}
         components = {name: plain(component) for name, component in self.model.resolved_settings.items()}
         data = {"precision": self.precision.name, "primary": self.primary, "data_set": self.data.fingerprint}
-        return {**components, **training, **data, "seed": self.model.seed}
+        order = kind_of_order(self.model.ordered_per_epoch)
+        return {**components, **training, **data, "seed": self.model.seed, "order": order}
 
     def check_identity(self, state: Mapping[str, Any]) -> None:
         """Refuse the checkpoint of a run with other settings.
@@ -274,6 +277,16 @@ class TrainTask:
                     f"--resume: {name} is {now[name]!r}, the run in {self.run_dir} has {then[name]!r}; "
                     "resume with the settings it was started with"
                 )
+
+    def _check_continues(self, state: Mapping[str, Any]) -> None:
+        """`check_identity`; and refuse an epoch that was begun in another order, by a version that has only `ARRAY`."""
+        self.check_identity(state)
+        step, order = state["progress"]["step"], self.identity()["order"]
+        if state["identity"].get("order", ARRAY) != order and step % self.plan.steps_per_epoch:
+            raise SharedError(
+                f"--resume: the run in {self.run_dir} is in the middle of an epoch (step {step}) that an earlier "
+                f"version of this program put in another order; finish the run with that version, or start a new one"
+            )
 
     def _evaluated_parameters(self) -> AbstractContextManager[None]:
         """The parameters that are evaluated and kept stand in the model while the block runs."""

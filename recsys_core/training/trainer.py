@@ -304,7 +304,8 @@ class Trainer:
         if self.world.any(self.stop.received):
             self.say(f"stopped by a signal before the export; go on with --resume {self.run_dir}")
             return self._result()
-        verdicts = judge(task.criteria.conditions, evaluations["valid"], {n: b["valid"] for n, b in baselines.items()})
+        beside = {name: b["valid"] for name, b in baselines.items()}
+        verdicts = self.world.run_on_rank0(lambda: judge(task.criteria.conditions, evaluations["valid"], beside))
         content: dict[str, Any] = result_content(task, state, evaluations, baselines, verdicts, self.world.size)
         passed = content["gate"]["passed"]
         if self.verbose and self.world.is_rank0:

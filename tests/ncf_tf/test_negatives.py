@@ -11,7 +11,7 @@ import scipy.stats
 import tensorflow as tf
 
 from ncf_tf import negatives
-from ncf_tf.negatives import KnownPairs, NegativeSampler, bitmap, lower_bound
+from ncf_tf.negatives import KnownPairs, NegativeSampler, bitmap, two_a_word
 from recsys_core.input import noise
 from recsys_core.matrices import Csr
 
@@ -106,7 +106,7 @@ def test_draws_belong_to_the_pair(verified: bool) -> None:
 
 
 def by_search(monkeypatch: pytest.MonkeyPatch, train: Csr, count: int, seed: int) -> NegativeSampler:
-    """A sampler that looks pairs up in the sorted list."""
+    """A sampler that searches the items of the user."""
     with monkeypatch.context() as patch:
         patch.setattr(negatives, "KnownPairs", functools.partial(KnownPairs, bitmap_bytes=0))
         return NegativeSampler(train, count, seed=seed, verified=True)
@@ -183,24 +183,24 @@ def test_a_bit_for_each_pair(users: int, items: int, share: float) -> None:
 
 @pytest.mark.parametrize(("users", "items"), SHAPES)
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_both_ways_to_look_up_are_exact(users: int, items: int, share: float) -> None:
+def test_all_ways_to_look_up_are_exact(users: int, items: int, share: float) -> None:
     dense = matrix(users, items, share)
+    dense[users // 2, items // 3 :] = False
     table_bytes = 8 * users * -(-items // 64)
     ways = [KnownPairs(csr(dense), bitmap_bytes=n) for n in (table_bytes, table_bytes - 1)]
-    assert [way.by_bitmap for way in ways] == [True, False]
+    ways.append(KnownPairs(csr(dense), bitmap_bytes=0, on_device=True))
+    assert [way.by_bitmap for way in ways] == [True, False, False]
+    assert not ways[1].variables  # no copy of the pairs is held
+    assert sum(v.shape.num_elements() for v in ways[2].variables) <= dense.sum() / 2 + 1 + users + 1
     u, i = (tf.constant(a.ravel(), tf.int32) for a in np.indices(dense.shape))
     for way in ways:
         assert (way.contains(u, i).numpy() == dense.ravel()).all()
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 31])
-def test_the_search_is_numpys(size: int) -> None:
-    """Every key below, in, between and above the values of the table; values may come again."""
-    values = np.sort(np.random.default_rng(size).integers(0, 2 * size, size)) * 2
-    keys = np.arange(-1, values[-1] + 2)
-    got = lower_bound(tf.constant(values, tf.int64), tf.constant(keys.reshape(1, -1), tf.int64))
-    assert got.dtype == tf.int64
-    assert got.numpy().tolist() == [np.searchsorted(values, keys).tolist()]
+def test_two_numbers_a_word_by_hand() -> None:
+    got = two_a_word(np.array([5, 2**31 - 1, 7], np.int32))
+    assert got.tolist() == [5 + (2**31 - 1) * 2**32, 7]
+    assert two_a_word(np.array([], np.int32)).tolist() == [0]
 
 
 def test_fixed_shapes_draw_the_same_items(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +223,12 @@ def test_fixed_shapes_draw_the_same_items(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_known_pairs_of_many_items() -> None:
-    """Keys beyond 32 bits."""
+    """The largest numbers of int32."""
     n_items = 2**31 - 1
     indices = np.array([0, n_items - 1, 5], np.int32)
-    known = KnownPairs(Csr(indptr=np.array([0, 0, 2, 2, 3]), indices=indices, n_items=n_items), bitmap_bytes=0)
+    train = Csr(indptr=np.array([0, 0, 2, 2, 3]), indices=indices, n_items=n_items)
     users, items = [1, 1, 3, 3, 0, 2, 1], [0, n_items - 1, 5, 6, 0, n_items - 1, 5]
-    got = known.contains(tf.constant(users, tf.int32), tf.constant(items, tf.int32))
-    assert got.numpy().tolist() == [True, True, True, False, False, False, False]
+    for on_device in (False, True):
+        known = KnownPairs(train, bitmap_bytes=0, on_device=on_device)
+        got = known.contains(tf.constant(users, tf.int32), tf.constant(items, tf.int32))
+        assert got.numpy().tolist() == [True, True, True, False, False, False, False]

@@ -11,6 +11,7 @@ import tensorflow as tf
 from recsys_core.evaluation.auc import auc, auc_among_candidates
 from recsys_core.evaluation.evaluator import Evaluator
 from recsys_core.evaluation.metric_names import parse_metric
+from recsys_core.evaluation.user_table import whole_table
 from recsys_core.matrices import HeldOut
 from recsys_core.world import World
 from tests.models import Table
@@ -111,9 +112,10 @@ def test_ranks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recsys_core.evaluation.evaluator.fits", lambda held_out, budget: True)
     model, shared = Table(data()[1]), evaluator(device_bytes=9_000.0)
     table, seen = evaluator()._ranked(model)
-    parts = [shared._sharing_graphs(data()[0], Part(rank, 3))._ranked(model) for rank in range(3)]
-    assert sum(part[0] for part in parts) == pytest.approx(table, rel=1e-12, nan_ok=True)
-    assert (sum(part[1] for part in parts) == seen).all()
+    parts = [shared._sharing_graphs(data()[0], Part(rank, 3))._own(model) for rank in range(3)]
+    together = sum(whole_table(own, USERS, World()) for own, _, _ in parts)
+    assert together == pytest.approx(table, rel=1e-12, nan_ok=True)
+    assert (sum(shown for _, shown, _ in parts) == seen).all()
 
 
 def test_values_are_those_behind_the_means() -> None:

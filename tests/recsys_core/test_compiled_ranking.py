@@ -15,6 +15,7 @@ from recsys_core.errors import SharedError
 from recsys_core.evaluation.compiled_ranking import blocks_of, fits, users_at_once
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.metric_names import parse_metric
+from recsys_core.evaluation.user_table import whole_table
 from recsys_core.input.chunks import HistoryPart
 from recsys_core.matrices import HeldOut, csr_from_scipy
 from recsys_core.world import World
@@ -58,17 +59,17 @@ def test_ties_and_users_without_items_rank_alike(budget: float, resident: None) 
 @pytest.mark.parametrize("size", [2, 5])
 def test_ranks_share_the_users(size: int, resident: None) -> None:
     held_out, scores = data()
-    expected = evaluator(held_out)._ranked(Table(scores))
+    expected, seen = evaluator(held_out)._ranked(Table(scores))
     parts = [evaluator(held_out, device_bytes=SEVERAL_BLOCKS, world=Part(k, size)) for k in range(size)]
-    found = [part._ranked(Table(scores)) for part in parts]
-    assert sum(table for table, _ in found) == pytest.approx(expected[0], rel=1e-12)
-    assert (sum(seen for _, seen in found) == expected[1]).all()
+    found = [part._own(Table(scores)) for part in parts]
+    assert sum(whole_table(own, USERS, World()) for own, _, _ in found) == pytest.approx(expected, rel=1e-12)
+    assert (sum(shown for _, shown, _ in found) == seen).all()
 
 
 def test_a_rank_without_users_adds_nothing() -> None:
     held_out, scores = data()
-    table, seen = evaluator(held_out, device_bytes=ALL_AT_ONCE, world=Part(1, 2))._ranked(Table(scores))
-    assert not table.any() and not seen.any()
+    own, seen, _ = evaluator(held_out, device_bytes=ALL_AT_ONCE, world=Part(1, 2))._own(Table(scores))
+    assert (own.users.shape, own.values.shape) == ((0,), (0, 5)) and not seen.any()
 
 
 @pytest.mark.parametrize("names", [("ndcg@200", "coverage@200"), ("recall@40",), ("coverage@3",)])

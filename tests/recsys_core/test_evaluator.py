@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from recsys_core.evaluation.evaluator import Evaluation, Evaluator, in_flight
+from recsys_core.evaluation import user_table
+from recsys_core.evaluation.evaluator import Evaluation, Evaluator, in_flight, users_of_block
 from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.matrices import Csr, HeldOut
 from recsys_core.world import World
@@ -47,10 +48,11 @@ class Part(World):
     """One rank of several, with the exchange done by the test."""
 
     def __init__(self, rank: int, size: int) -> None:
-        self.rank, self.size, self.sent = rank, size, np.zeros(0)
+        self.rank, self.size = rank, size
+        self.sent: list[npt.NDArray[np.float64]] = []
 
     def sum_array(self, array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        self.sent = array
+        self.sent.append(array)
         return array
 
 
@@ -89,17 +91,28 @@ def test_equals_a_slow_evaluation() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 9])
-def test_ranks_together_send_exactly_what_one_sends(size: int) -> None:
+def test_ranks_together_send_exactly_what_one_sends(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_table, "BLOCK_BYTES", 8 * 5 * 7)  # blocks of 7 users
     alone = Part(0, 1)
-    evaluate(alone)
+    found = evaluate(alone)
     parts = [Part(rank, size) for rank in range(size)]
-    for part in parts:
-        evaluate(part)
-    together = sum(part.sent for part in parts)
-    n_values = USERS * 5
-    assert (together[:n_values] == alone.sent[:n_values]).all()
-    assert ((together[n_values:-1] > 0) == (alone.sent[n_values:-1] > 0)).all()
-    assert together[-1] == alone.sent[-1] == 0
+    results = [evaluate(part) for part in parts]
+    assert results[1:] == [None] * (size - 1)  # what rank 0 would have sent them
+    assert results[0].users == found.users
+    shown, *tables = alone.sent
+    assert [len(table) for table in tables] == [7] * (USERS // 7) + [USERS % 7] * (USERS % 7 > 0)
+    for k, table in enumerate(tables, start=1):
+        assert (sum(part.sent[k] for part in parts) == table).all()
+    together = sum(part.sent[0] for part in parts)
+    assert ((together[:-1] > 0) == (shown[:-1] > 0)).all()
+    assert together[-1] == shown[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("most", "items", "expected"), [(512, 20_000, 512), (512, 65_536, 512), (512, 1_000_000, 33), (512, 10**9, 1)]
+)
+def test_blocks_of_a_large_catalogue_are_smaller(most: int, items: int, expected: int) -> None:
+    assert users_of_block(most, items) == expected
 
 
 def test_a_model_is_traced_once() -> None:

@@ -35,18 +35,22 @@ def present(batch: PairPart) -> list[int]:
 
 def test_a_table_by_hand() -> None:
     train = Csr(indptr=np.array([0, 2, 2, 3]), indices=np.array([1, 4, 0], np.int32), n_items=5)
-    for table in (pair_table(train, 48), pair_table(train, 47)):
-        assert table.pairs.numpy().tolist() == [[0, 1], [0, 4], [2, 0]]
     resident, brought = pair_table(train, 48), pair_table(train, 47)
-    assert (resident.is_resident, resident.pairs.dtype) == (True, tf.int64)
-    assert (brought.is_resident, brought.pairs.dtype) == (False, tf.int32)  # half the memory of the host
+    assert resident.resident is not None and resident.resident.dtype == tf.int64
+    assert resident.resident.numpy().tolist() == [[0, 1], [0, 4], [2, 0]]
+    assert resident.brought(np.array([1])).shape == (1, 0)
+    assert brought.resident is None
+    assert brought.train is train  # no copy of the pairs is held
+    assert brought.brought(np.array([[2, 1], [0, -3]])).tolist() == [[[2, 0], [0, 4]], [[0, 1], [2, 0]]]
 
 
 @pytest.mark.parametrize("resident", [ALWAYS, NEVER], ids=["resident", "brought"])
 def test_pairs_and_weights_by_hand(resident: float) -> None:
     table = pair_table(Csr(indptr=np.array([0, 2, 2, 3]), indices=np.array([1, 4, 0], np.int32), n_items=5), resident)
     one = {"step": tf.constant(7, tf.int64), "epoch": tf.constant(2, tf.int64), "global_pairs": tf.constant(2.0)}
-    brought = tf.zeros([3, 0], tf.int64) if table.is_resident else tf.constant([[2, 0], [0, 4], [2, 0]], tf.int64)
+    brought = (
+        tf.zeros([3, 0], tf.int64) if table.resident is not None else tf.constant([[2, 0], [0, 4], [2, 0]], tf.int64)
+    )
     batch, weights = table.batch_of(PairPart(positions=tf.constant([2, 1, -3], tf.int64), pairs=brought, **one))
     assert batch.positions.numpy().tolist() == [2, 1, 2]
     assert (batch.users.numpy().tolist(), batch.items.numpy().tolist()) == ([2, 0, 2], [0, 4, 0])
@@ -92,7 +96,7 @@ def test_what_is_brought_are_the_pairs_at_the_positions(parts: int) -> None:
     brought = stream(7, parts=parts, rank=1, size=2, table=pair_table(matrix(), NEVER))
     resident = stream(7, parts=parts, rank=1, size=2)
     for batch, other in zip(brought, resident, strict=True):
-        assert (batch.positions == other.positions).all()
+        assert present(batch) == present(other)
         places = np.where(batch.positions >= 0, batch.positions, -1 - batch.positions)
         assert batch.pairs.dtype == np.int64
         assert batch.pairs.tolist() == np.stack([OWNERS[places], matrix().indices[places]], axis=-1).tolist()

@@ -45,6 +45,33 @@ def test_several_steps_in_one_call() -> None:
     assert int(step.step) == 3
 
 
+class Doubled(World):
+    """Two ranks that have the same: every sum is twice the own share."""
+
+    size = 2
+
+    def __init__(self) -> None:
+        self.summed: dict[str, list[int | None]] = {}
+
+    def sum_in_graph(self, tensor: tf.Tensor, name: str) -> tf.Tensor:
+        self.summed[name] = tensor.shape.as_list()
+        return 2.0 * tensor
+
+
+def test_loss_terms_are_summed_over_ranks_once_a_call() -> None:
+    weight, world = tf.Variable(1.0, name="weight"), Doubled()
+    step = TrainStep(
+        lambda batch, progress: {"loss": weight * batch, "half": 0.5 * batch},
+        ("loss", "half"), [weight], Adam([weight], l2=0.5, decayed=[weight]), lambda progress: tf.constant(0.1),
+        total_steps=2, world=world,
+    )  # fmt: skip
+    out = step.run(iter(tf.data.Dataset.from_tensor_slices(np.array([1.0, 3.0], np.float32))), 2)
+    assert world.summed == {"gradient/0": [], "losses": [None, 2]}  # all steps of the call, not one
+    assert out["half"].tolist() == [1.0, 3.0]
+    # The penalty 0.5 * weight^2 is the same on all ranks and counts once. Adam's first step is the learning rate.
+    assert out["loss"] == pytest.approx([2 * 1.0 + 0.5, 2 * 0.9 * 3.0 + 0.5 * 0.9**2], abs=1e-5)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_non_finite_loss_names_step_and_quantity(bad: float) -> None:
     step, batches, _ = make_step([1.0, 1.0, bad, 1.0])
