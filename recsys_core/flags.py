@@ -256,6 +256,8 @@ def _final_fit(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) 
 
 def _refuse_differences(own: Any, config: Any, folder: Path, flag: str = "--resume") -> None:
     found = differences(own, config, own.FREE)
+    if flag == "--resume":  # a run may be made longer; `runs.create` says which
+        found = [(name, old, new) for name, old, new in found if name != "training.epochs" or new < old]
     if found:
         listed = "; ".join(
             f"--{name.rpartition('.')[2].replace('_', '-')} is {new!r}, the run has {old!r}" for name, old, new in found

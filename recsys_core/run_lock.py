@@ -24,7 +24,6 @@ from pathlib import Path
 import psutil
 
 from recsys_core.errors import UserError
-from recsys_core.files import WRITING
 from recsys_core.world import World
 
 LOCK = "run.lock"
@@ -123,8 +122,7 @@ def _process_start(pid: int) -> str | None:
 
 
 def _temporary(path: Path) -> Path:
-    name = f"{WRITING}-{os.getpid()}@{socket.gethostname()}-{secrets.token_hex(4)}-{path.name}"
-    return path.with_name(name)
+    return path.with_name(f"{LOCK}.{os.getpid()}@{socket.gethostname()}.{secrets.token_hex(8)}")
 
 
 def _age(path: Path) -> float:
@@ -132,10 +130,11 @@ def _age(path: Path) -> float:
     probe = _temporary(path)
     try:
         probe.touch()
+        now = probe.stat().st_mtime
         with path.open() as file:  # opened, so that NFS asks the server
-            return probe.stat().st_mtime - os.fstat(file.fileno()).st_mtime
-    except FileNotFoundError:
-        return float("inf")  # released just now; `take` looks again
+            return now - os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:  # released just now; `take` looks again
+        return float("inf") if probe.exists() else 0.0
     finally:
         probe.unlink(missing_ok=True)
 
@@ -160,10 +159,6 @@ def _made(path: Path, owner: Owner) -> bool:
         return True
     except FileExistsError:
         return working.stat().st_nlink == 2  # NFS may answer so after its first answer was lost
-    except FileNotFoundError:
-        if not path.parent.is_dir():
-            raise
-        return False  # the holder removed the leftovers of others
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
@@ -218,6 +213,15 @@ def take(path: Path, owner: Owner) -> Owner | None:
     raise held
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes left that were killed while they made a lock. The caller holds the lock."""
+    now = path.stat().st_mtime
+    for leftover in path.parent.glob(f"{path.name}.*"):
+        with contextlib.suppress(OSError):
+            if leftover.stat().st_mtime < now - DEAD_AFTER:
+                leftover.unlink()
+
+
 def drop(path: Path, owner: Owner) -> None:
     """Remove a lock, if it is still this holder's."""
     if read(path) == owner:
@@ -243,10 +247,14 @@ class RunLock:
         Raises:
             UserError: another process holds it, or the folder cannot be written.
         """
+        self._made_folder = not self._folder.exists()
         try:
-            self._made_folder = not self._folder.exists()
             self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self._folder} cannot be made: {error.strerror or error}") from None
+        try:
             dead = take(self._path, self._owner)
+            _remove_leftovers(self._path)
         except HeldError as error:
             raise UserError(self._refusal(error)) from None
         except OSError as error:

@@ -155,7 +155,7 @@ class TrainStep(tf.Module):
             applied = self._applied if alone or self._sparse_tables else compiled(self._applied)
 
         def one_step(batch: Any) -> tf.Tensor:
-            progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
+            progress = tf.minimum(1.0, tf.cast(self.optimizer.updates, tf.float32) / self._total_steps)
             return applied(*self._exchanged(*gradients_of(batch, progress)), progress)
 
         return compiled(one_step) if self._parts and alone else one_step

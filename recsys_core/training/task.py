@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,19 @@ class TrainTask:
     """The parts of one run of a model on a data set."""
 
     def __init__(
-        self, model: Recommender, data: Dataset, run_dir: Path, settings: RunSettings, wanted: Criteria, world: World
+        self,
+        model: Recommender,
+        data: Dataset,
+        run_dir: Path,
+        settings: RunSettings,
+        wanted: Criteria,
+        world: World,
+        schedule_epochs: int | None = None,
     ) -> None:
         """
         Args:
             wanted: the parsed evaluation settings (`check_task`).
+            schedule_epochs: see `RunManifest.schedule_epochs`.
         """
         self.model, self.data, self.run_dir, self.settings = model, data, run_dir, settings
         self.criteria, self._world = wanted, world
@@ -124,6 +133,7 @@ class TrainTask:
             steps_per_call=training.steps_per_call,
             within_epochs=not model.is_closed_form and alternates(model.phases),
         )
+        self._schedule_steps = (schedule_epochs or training.epochs) * per_epoch
         self.train_step = self._make_step(training)
         self._averages = (
             Averages(self._trained(), training.average) if training.average and not model.is_closed_form else None
@@ -182,7 +192,7 @@ class TrainTask:
             phase.parameters,
             adam,
             lambda p: learning_rate(p, training.learning_rate, training.learning_rate_schedule, training.warmup),
-            total_steps=max(round(self.plan.total_steps * share), 1),
+            total_steps=max(round(self._schedule_steps * share), 1),
             world=self._world,
             precision=self.precision,
             sparse_tables=model.sparse_tables,
@@ -238,18 +248,21 @@ class TrainTask:
         self._world.broadcast_variables(self.model.variables)
         return TrainState()
 
-    def restore(self) -> TrainState:
-        """The state of the last checkpoint.
+    def restore(self, say: Callable[[str], None]) -> TrainState:
+        """The state of the last checkpoint that is whole.
+
+        Args:
+            say: prints a line on rank 0.
 
         Raises:
-            SharedError: the checkpoint is of a run with other settings, or damaged.
+            SharedError: the checkpoints are of a run with other settings, or all damaged.
         """
-        stored = self.checkpoints.restore(check=self.check_identity)["progress"]
-        state = TrainState(**stored)
+        found, notes = self.checkpoints.restore_last(partial(self.check_identity, longer=True))
+        state = TrainState(**found["progress"])
         if self._averages:
             self._averages.swap()  # see `save`
-        if state.best_step is not None and state.best_value is not None:
-            self.checkpoints.mark_best(state.best_step, state.best_value)  # a kill may have come before this
+        for note in (*notes, *self.checkpoints.settle_best(state, self.primary)):
+            say(f"note: {note}")
         return state
 
     def identity(self) -> dict[str, Any]:
@@ -259,8 +272,11 @@ class TrainTask:
         data = {"precision": self.precision.name, "primary": self.primary, "data_set": self.data.fingerprint}
         return {**components, **training, **data, "seed": self.model.seed}
 
-    def check_identity(self, state: Mapping[str, Any]) -> None:
+    def check_identity(self, state: Mapping[str, Any], longer: bool = False) -> None:
         """Refuse the checkpoint of a run with other settings.
+
+        Args:
+            longer: allow more epochs than the run had.
 
         Raises:
             ValueError: names the first setting that differs.
@@ -269,6 +285,8 @@ class TrainTask:
         if "format_version" not in state:
             then = identity_of_format_1(then, self.model.renamed)
         for name in sorted(now):
+            if longer and name == "epochs" and now[name] > then.get(name, 0):
+                continue
             if name in then and then[name] != now[name]:
                 raise SharedError(
                     f"--resume: {name} is {now[name]!r}, the run in {self.run_dir} has {then[name]!r}; "

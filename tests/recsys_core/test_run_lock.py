@@ -166,6 +166,17 @@ def test_a_process_that_died_while_it_took_over_does_not_keep_it(tmp_path: Path,
     lock.release()
 
 
+def test_what_killed_processes_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    for name in ("old", "new"):
+        (tmp_path / "run" / f"{LOCK}.5@h2.{name}").touch()
+    os.utime(tmp_path / "run" / f"{LOCK}.5@h2.old", (0, 0))
+    lock.acquire()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {LOCK, f"{LOCK}.5@h2.new"}
+    lock.release()
+
+
 def test_a_process_that_hangs_while_it_takes_over_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_lock, "TAKEOVER_WAIT", 0.0)
     path = written(tmp_path / "run", pid=2**22, token="dead")
@@ -237,5 +248,5 @@ def test_it_ends_with_its_block(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="file/run cannot be written: Not a directory"):
+    with pytest.raises(UserError, match="file/run cannot be made: Not a directory"):
         RunLock(tmp_path / "file" / "run").acquire()
