@@ -227,6 +227,8 @@ def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) ->
     if early.preset is not None and early.preset != own.preset:
         raise ValueError(f"--resume: --preset is {early.preset}, the run in {folder} has {own.preset}; leave it out")
     config = dataclasses.replace(_with_flags(spec, own, rest), run_dir=own.run_dir)
+    if config.data == run.data and not run.data.is_dir():
+        raise ValueError(f"--resume {folder}: its data set {run.data} is not there; name where it is now with --data")
     _refuse_differences(own, config, folder)
     return TrainRequest(config=config, resume=True)
 
