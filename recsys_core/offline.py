@@ -186,7 +186,7 @@ def check_ids(asked: EvaluateRequest, other: Dataset, *, with_users: bool) -> No
     if asked.fingerprint == other.fingerprint:
         if asked.trained_on_all:
             raise UserError(
-                f"{asked.config.run_dir} was trained on all users of --data {other.name}, so none is left to evaluate on"
+                f"{asked.config.run_dir} was trained on all users of --data {other.name}, so none is left to evaluate"
             )
         return
     items, users = asked.items, asked.users

@@ -27,9 +27,10 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
     EXPORTED: (FINISHED, EXPORTED, RUNNING),
 }
 """State -> those that may follow it. A finished run is judged anew by another gate, and runs again for more epochs."""
+TARGET = "evaluation.target"
 JUDGED_WITH = (
     "training.epochs", "top_k", "evaluation.metrics", "evaluation.final_metrics", "evaluation.gate",
-    "evaluation.baselines", "evaluation.ease_regularization", "evaluation.target",
+    "evaluation.baselines", "evaluation.ease_regularization", TARGET,
 )  # fmt: skip
 """Settings that may change on a resume and that the verdict or the export depends on."""
 TRAIN, JUDGE, CONVERT, NOTHING = "train", "judge", "convert", "nothing"
@@ -133,9 +134,10 @@ def to_do(folder: Path, config: Mapping[str, Any], checkpoints: Iterable[int]) -
     found, asked = read(folder), judged_settings(config)
     if not found.has_ended or not _has_result(folder) or max(checkpoints, default=0) < found.step:
         return TRAIN
-    if asked["training.epochs"] > found.judged_with.get("training.epochs", 0):
+    judged = dict(found.judged_with)
+    if asked["training.epochs"] > judged.get("training.epochs", 0) or asked[TARGET] != judged.get(TARGET):
         return TRAIN
-    if asked != dict(found.judged_with):
+    if asked != judged:
         return JUDGE
     if found.verdict == "missed":
         return NOTHING

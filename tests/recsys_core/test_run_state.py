@@ -29,7 +29,13 @@ CONFIG: dict[str, Any] = {
     "top_k": 100,
     "convert": "",
     "training": {"epochs": 4, "keep_checkpoints": 2, "learning_rate": 0.1, "learning_rate_schedule": "constant"},
-    "evaluation": {"metrics": ("ndcg@100",), "gate": ("ndcg@100:0.4",), "baselines": (), "ease_regularization": 500.0},
+    "evaluation": {
+        "metrics": ("ndcg@100",),
+        "gate": ("ndcg@100:0.4",),
+        "baselines": (),
+        "ease_regularization": 500.0,
+        "target": "",
+    },
 }
 
 
@@ -111,6 +117,7 @@ def test_a_run_that_has_not_ended_goes_on(state: str, tmp_path: Path) -> None:
         ({}, NOTHING, NOTHING),
         ({"keep_checkpoints": 5}, NOTHING, NOTHING),
         ({"epochs": 5}, TRAIN, TRAIN),
+        ({"target": "ndcg@100:0.4"}, TRAIN, TRAIN),
         ({"gate": ("ndcg@100:0.3",)}, JUDGE, JUDGE),
         ({"gate": ["ndcg@100:0.4"]}, NOTHING, NOTHING),
         ({"baselines": ("ease",)}, JUDGE, JUDGE),
