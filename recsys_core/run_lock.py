@@ -35,7 +35,7 @@ other hosts after up to 60 s."""
 TAKEOVER_WAIT = 0.05
 TAKEOVER_TRIES = 200
 """How often, and how many seconds apart, a process looks again while another one takes a dead holder's lock over."""
-JOB_IDS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_JOB_NAME")
+JOB_IDS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """Errors of file systems that have no hard links."""
 
@@ -234,7 +234,9 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / LOCK
         self._owner = Owner.this_process()
-        self._ended, self._lost = threading.Event(), False
+        self._ended = threading.Event()
+        self.is_lost = False
+        """Whether another process has taken it over, as after this host was cut off for long."""
         self._made_folder = False
         self._renewing = threading.Thread(target=self._renew, name=LOCK, daemon=True)
 
@@ -271,7 +273,7 @@ class RunLock:
         return f"{text}; wait until it ends, or take another --run-dir"
 
     def _renew(self) -> None:
-        while not self._lost and not self._ended.wait(RENEWED_EVERY):
+        while not self.is_lost and not self._ended.wait(RENEWED_EVERY):
             with contextlib.suppress(OSError):  # a file server that does not answer now; the next time counts
                 self._renew_once()
 
@@ -279,15 +281,15 @@ class RunLock:
         if read(self._path) == self._owner:
             os.utime(self._path)
         else:
-            self._lost = not self._ended.is_set()
+            self.is_lost = not self._ended.is_set()
 
     def check(self) -> None:
-        """Refuse to go on where the lock was lost, as after this host was cut off for long.
+        """Refuse to go on where the lock was lost.
 
         Raises:
             UserError: names the holder of today.
         """
-        if self._lost:
+        if self.is_lost:
             now = read(self._path) or "nobody"
             raise UserError(f"{self._folder} is no longer locked by this job but by {now}; this job stops")
 

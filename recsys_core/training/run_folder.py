@@ -59,8 +59,8 @@ class RunFolder:
             self._is_running = False
 
     def failed(self, error: BaseException) -> None:
-        """Note that an error ended the run, on rank 0 only and where the disk allows it."""
-        if self._is_running and self._world.is_rank0:
+        """Note that an error ended the run, on rank 0 only and where the disk allows it and the lock is still held."""
+        if self._is_running and self._world.is_rank0 and not self._lock.is_lost:
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             with contextlib.suppress(UserError, OSError):
                 self._change(run_state.INTERRUPTED, reason=reason)

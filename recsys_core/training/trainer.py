@@ -294,6 +294,7 @@ class Trainer:
 
     def _interrupted(self, task: TrainTask, state: TrainState, callbacks: Callbacks) -> TrainResult:
         """Save a checkpoint and end; the run can be resumed."""
+        self._run.check()
         task.save(state)
         callbacks.on_end()
         self._run.interrupted(state.step, state.step / task.plan.steps_per_epoch)

@@ -228,7 +228,7 @@ def test_a_lost_lock_stops_its_former_holder_and_stays(tmp_path: Path, renewed_a
     lock = RunLock(tmp_path / "run")
     lock.acquire()
     path = written(tmp_path / "run", host="h2", pid=5, token="other")
-    until(lambda: lock._lost)
+    until(lambda: lock.is_lost)
     with pytest.raises(UserError, match="is no longer locked by this job but by process 5 on h2 since .*; this job"):
         lock.check()
     lock.release()
