@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,23 @@ def _abandoned_name(leftover: Path, purpose: str) -> str | None:
     if not rest.startswith(own) or not pid.isdigit() or psutil.pid_exists(int(pid)):
         return None
     return rest.removeprefix(own)
+
+
+def remove_all_leftovers(folder: Path, replaced: Sequence[str] = ()) -> None:
+    """Remove temporary files of all writers, also of other hosts and earlier versions.
+
+    Args:
+        folder: locked by the caller.
+        replaced: names of folders that are replaced here; one that a killed process left without its name has it back.
+    """
+    for leftover in folder.glob(f"{REPLACED}-*"):
+        name = next((n for n in replaced if leftover.name.endswith(f"-{n}")), None)
+        if name and not (folder / name).exists():
+            leftover.rename(folder / name)
+    for purpose in (WRITING, REPLACED):
+        for leftover in folder.glob(f"{purpose}-*"):
+            with contextlib.suppress(OSError):
+                _remove(leftover)
 
 
 def publish(path: Path, write: Callable[[Path], None]) -> None:

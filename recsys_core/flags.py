@@ -228,6 +228,8 @@ def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) ->
     if early.preset is not None and early.preset != own.preset:
         raise ValueError(f"--resume: --preset is {early.preset}, the run in {folder} has {own.preset}; leave it out")
     config = dataclasses.replace(_with_flags(spec, own, rest), run_dir=own.run_dir)
+    if config.data == run.data and not run.data.is_dir():
+        raise ValueError(f"--resume {folder}: its data set {run.data} is not there; name where it is now with --data")
     _refuse_differences(own, config, folder)
     return TrainRequest(config=config, resume=True)
 
@@ -257,6 +259,8 @@ def _final_fit(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) 
 
 def _refuse_differences(own: Any, config: Any, folder: Path, flag: str = "--resume") -> None:
     found = differences(own, config, own.FREE)
+    if flag == "--resume":  # a run may be made longer; `runs.create` says which
+        found = [(name, old, new) for name, old, new in found if name != "training.epochs" or new < old]
     if found:
         listed = "; ".join(
             f"--{name.rpartition('.')[2].replace('_', '-')} is {new!r}, the run has {old!r}" for name, old, new in found

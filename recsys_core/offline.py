@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recsys_core import flags, numerics, run_manifest
+from recsys_core import flags, numerics, run_manifest, runs
 from recsys_core.baselines import check_installed
 from recsys_core.config import ALL_USERS, ModelSpec, check
 from recsys_core.dataset import SPLITS, Dataset, verify_integrity
@@ -44,6 +46,10 @@ class EvaluateRequest:
     """`Dataset.item_digest` of the run's data set; None where it has to be read."""
     users: str | None
     """`Dataset.user_digest` of the run's data set; None where it has to be read."""
+    fingerprint: str | None
+    """Of the run's data set; None where nothing says it."""
+    trained_on_all: bool
+    """Whether no user of the run's data set was held out."""
 
 
 def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
@@ -75,6 +81,11 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
         )
     if run.data is None and args.data is None:
         raise UserError(f"{args.run_dir} was trained on a data set in memory; name one on disk with --data")
+    if run.data is not None and args.data is None and not run.data.is_dir():
+        raise UserError(
+            f"the data set of {args.run_dir}, {run.data}, is not there any more; name the folder where it is now, or "
+            "another one with the same items, with --data"
+        )
     return EvaluateRequest(
         config=replace(config, evaluation=evaluation),
         view="" if run.view == ALL_USERS else run.view,
@@ -85,7 +96,18 @@ def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
         per_user=args.per_user,
         items=run.items,
         users=run.users,
+        fingerprint=run.fingerprint or _fingerprint_of_checkpoint(args.run_dir),
+        trained_on_all=run.view == ALL_USERS,
     )
+
+
+def _fingerprint_of_checkpoint(run_dir: Path) -> str | None:
+    """The data set that the checkpoints of a run of format 1 name; None if there is none that can be read."""
+    for step in reversed(runs.checkpoint_steps(run_dir / "checkpoints")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            state = json.loads((run_dir / "checkpoints" / f"step-{step:08d}" / "state.json").read_text())
+            return _data_of(state)
+    return None
 
 
 def evaluate_command(spec: ModelSpec, asked: EvaluateRequest, world: World) -> None:
@@ -153,15 +175,28 @@ def evaluate(
 def check_ids(asked: EvaluateRequest, other: Dataset, *, with_users: bool) -> None:
     """Refuse a data set whose columns are other items than the model's, or whose rows are other users.
 
+    The run's own data set in another place is known by its fingerprint.
+
     Args:
         with_users: whether the model knows its users by row.
 
     Raises:
         UserError: names what differs.
     """
+    if asked.fingerprint == other.fingerprint:
+        if asked.trained_on_all:
+            raise UserError(
+                f"{asked.config.run_dir} was trained on all users of --data {other.name}, so none is left to evaluate"
+            )
+        return
     items, users = asked.items, asked.users
     if items is None or users is None:  # a run of format 1
         assert asked.own_data is not None, "a run of format 1 names its data set"
+        if not asked.own_data.is_dir():
+            raise UserError(
+                f"--data {other.name} is another data set than {asked.own_data}, on which {asked.config.run_dir} was "
+                "trained; that is not there any more, so their items cannot be compared"
+            )
         own = Dataset.open(asked.own_data)
         items, users = own.item_digest, own.user_digest
     if items != other.item_digest:
@@ -178,6 +213,11 @@ def check_ids(asked: EvaluateRequest, other: Dataset, *, with_users: bool) -> No
 
 def _check_data(state: Mapping[str, Any], data: Dataset) -> None:
     """Refuse a data set that was prepared again since: its test users may have been training users."""
-    identity = state["identity"]
-    if identity.get("data_set", identity.get("data set")) != data.fingerprint:
+    if _data_of(state) != data.fingerprint:
         raise UserError(f"{data.name} is not the data set of this run any more; name the right one with --data")
+
+
+def _data_of(state: Mapping[str, Any]) -> str | None:
+    """Fingerprint of the data set that the state of a checkpoint names."""
+    identity = state["identity"]
+    return identity.get("data_set", identity.get("data set"))

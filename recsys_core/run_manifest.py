@@ -45,6 +45,8 @@ class RunManifest:
     """Name of the model's class; "" where an earlier version wrote it."""
     started_from: Mapping[str, Any] | None = None
     """`warm_start.WarmStart` as plain values; None for a run that started with fresh parameters."""
+    schedule_epochs: int | None = None
+    """Epochs that schedules are shares of, for a run that was resumed with more epochs than it was started with."""
 
     def write(self, folder: Path) -> None:
         """Publish it in the folder of a run."""
@@ -52,6 +54,7 @@ class RunManifest:
         data |= {"items": self.items, "users": self.users}
         content = {"format_version": RUN_VERSION, "family": self.family, "model": self.model, "data": data}
         content |= {"config": dict(self.config), "started_from": self.started_from}
+        content |= {"schedule_epochs": self.schedule_epochs} if self.schedule_epochs else {}
         write_json(folder / MANIFEST, content | {"environment": dict(self.environment)})
 
 
@@ -88,6 +91,7 @@ def read(
             users=data["users"],
             model=content.get("model", ""),
             started_from=content.get("started_from"),
+            schedule_epochs=content.get("schedule_epochs"),
         )
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error

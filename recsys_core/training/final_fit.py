@@ -22,13 +22,13 @@ from recsys_core.evaluation.criteria import Criteria
 from recsys_core.evaluation.evaluator import Evaluation
 from recsys_core.model import Recommender
 from recsys_core.training import callbacks as standard
-from recsys_core.training import summary
+from recsys_core.training.identity import FREE_OF_IDENTITY
 from recsys_core.training.log import RunLog
 from recsys_core.training.progress import ProgressReport
 from recsys_core.training.results import TrainResult
 from recsys_core.training.standard_callbacks import Baselines, ids_writer
 from recsys_core.training.state import EvalEvent, TrainState
-from recsys_core.training.task import FREE_OF_IDENTITY, RunSettings, TrainTask
+from recsys_core.training.task import RunSettings, TrainTask
 from recsys_core.training.trainer import Trainer
 
 FLAG = "--final-fit"
@@ -43,6 +43,8 @@ class JudgedRun:
     folder: Path
     config: Mapping[str, Any]
     fingerprint: str | None
+    schedule_epochs: int | None
+    """See `RunManifest.schedule_epochs`."""
     result: Mapping[str, Any]
     """Its `result.json`."""
 
@@ -75,7 +77,13 @@ def read_judged_run(folder: Path, family: str, renamed: Mapping[str, str]) -> Ju
         )
     if not best:
         raise UserError(f"{FLAG}: {folder} was best before its first step; train from there with another learning rate")
-    return JudgedRun(folder=folder, config=run.config, fingerprint=run.fingerprint, result=result)
+    return JudgedRun(
+        folder=folder,
+        config=run.config,
+        fingerprint=run.fingerprint,
+        schedule_epochs=run.schedule_epochs,
+        result=result,
+    )
 
 
 class FinalFit(Trainer):
@@ -114,6 +122,7 @@ class FinalFit(Trainer):
             lambda: read_judged_run(self._judged_folder, model.family, model.renamed)
         )
         self.warm_start = self.judged.config.get("warm_start") or ""
+        self._schedule_epochs = self.judged.schedule_epochs
         return super().fit(model, data, resume=resume)
 
     def _given_settings(self, model: Recommender) -> RunSettings:
@@ -208,13 +217,7 @@ class FinalFit(Trainer):
         task.checkpoints.restore_best()
         content = self._content(task, state)
         callbacks.on_result(content)
-        with self._durations.of("export"):
-            self.announce("exporting ...")
-            self.world.run_on_rank0(lambda: self._write_result(task, content))
-        converted = callbacks.on_export(self.run_dir / "export")
-        if self.verbose and self.world.is_rank0:
-            print("\n".join(summary.end_lines(task, content, self._times())), flush=True)
-        return replace(self._result(), complete=True, passed=True, converted=converted, content=content)
+        return self._publish(task, content, callbacks)
 
     def _content(self, task: TrainTask, state: TrainState) -> dict[str, Any]:
         """The content of `result.json`."""

@@ -7,16 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from recsys_core import devices, run_manifest, runs, warm_start
+from recsys_core import devices, run_manifest, warm_start
 from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.model import Recommender
 from recsys_core.run_manifest import RunManifest
+from recsys_core.runs import Begun, checkpoint_steps
+from recsys_core.training.run_folder import RunFolder
 from recsys_core.world import World
 
 
 def begin(
-    folder: Path,
+    run: RunFolder,
     model: Recommender,
     data: Dataset,
     options: Mapping[str, Any],
@@ -24,17 +26,19 @@ def begin(
     resume: bool,
     world: World,
     say: Callable[[str], None],
-) -> None:
-    """Start a model from an older run, if `options` name one, and make the run folder, or check the one to resume.
+    schedule_epochs: int | None = None,
+) -> Begun:
+    """Start a model from an older run, if `options` name one, and write the manifest, or check the run to resume.
 
     Args:
         options: the fields of a `RunConfig` besides its folders and the model's own components, as plain values.
         say: prints a line on rank 0.
+        schedule_epochs: see `RunManifest.schedule_epochs`.
 
     Raises:
         SharedError: the older run cannot be started from, or see `runs.create`.
     """
-    started = None
+    started, folder = None, run.folder
     if resume and any_checkpoint(folder, world):
         started = world.run_on_rank0(lambda: run_manifest.read(folder, "--resume").started_from)
     elif options["warm_start"]:
@@ -54,13 +58,14 @@ def begin(
         users=data.user_digest,
         model=type(model).__name__,
         started_from=started,
+        schedule_epochs=schedule_epochs,
     )
-    runs.create(folder, manifest, resume=resume, renamed=model.renamed, world=world)
+    return run.begin(manifest, resume=resume, renamed=model.renamed)
 
 
 def any_checkpoint(folder: Path, world: World) -> bool:
     """Whether a run has a complete checkpoint to go on from, on every rank."""
-    return world.broadcast(any((folder / "checkpoints").glob("step-*/state.json")))
+    return world.run_on_rank0(lambda: bool(checkpoint_steps(folder / "checkpoints")))
 
 
 def _configuration(folder: Path, model: Recommender, data: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +58,12 @@ class TrainState:
         self.trained_seconds += seconds
         self.loss_sum += loss_sum
         self.loss_steps += count
+
+    def pass_time(self, clock: float) -> float:
+        """Add the time since `clock` to the run's seconds; returns the time now."""
+        now = time.perf_counter()
+        self.seconds += now - clock
+        return now
 
     def record_evaluation(self, plan: Plan, evaluation: Evaluation, primary: str, keep_last: bool) -> EvalEvent:
         """Note an evaluation, and whether it is the best so far (the first of equals).

@@ -156,7 +156,7 @@ class TrainStep(tf.Module):
             applied = self._applied if alone or self._sparse_tables else compiled(self._applied)
 
         def one_step(batch: Any) -> tf.Tensor:
-            progress = tf.cast(self.optimizer.updates, tf.float32) / self._total_steps
+            progress = tf.minimum(1.0, tf.cast(self.optimizer.updates, tf.float32) / self._total_steps)
             gradients, shares = gradients_of(batch, progress)
             return applied(self._exchanged(gradients), shares, progress)
 

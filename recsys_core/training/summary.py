@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recsys_core import runs
 from recsys_core.config import TrainingConfig
-from recsys_core.training import durations
+from recsys_core.evaluation.evaluator import Evaluation
+from recsys_core.evaluation.gate import Verdict
+from recsys_core.evaluation.tables import gate_lines, result_table
+from recsys_core.training import durations, sizes
 from recsys_core.training.task import TrainTask
 
 
-def plan_line(task: TrainTask, given: TrainingConfig, ranks: int) -> str:
-    """Sizes of the data and of the run.
+def plan_lines(task: TrainTask, given: TrainingConfig, ranks: int) -> list[str]:
+    """Sizes of the data and of the run, and a note where ranks have little to do.
 
     Args:
         given: the settings before batch size and evaluation interval were chosen from the data.
     """
     model, training, steps = task.model, task.settings.training, task.plan.steps_per_epoch
     chosen = "" if given.batch_size else " (from the data)"
-    return (
+    plan = (
         f"{model.examples_per_epoch:,} {model.unit} in batches of {training.batch_size:,}{chosen}: {steps:,} steps an "
         f"epoch, {training.epochs:,} epochs, an evaluation every {training.evaluate_every:,}; {task.precision.name}, "
         f"{ranks} process{'es' if ranks > 1 else ''}"
     )
+    note = sizes.small_shares(training, model, ranks)
+    return [plan, f"note: {note}"] if note else [plan]
+
+
+def verdict_lines(
+    content: Mapping[str, Any],
+    evaluations: Mapping[str, Evaluation],
+    baselines: Mapping[str, Mapping[str, Evaluation]],
+    verdicts: Sequence[Verdict],
+) -> list[str]:
+    """The table of test users and the verdict.
+
+    Args:
+        content: of `result.json`.
+        evaluations: "test" -> the best checkpoint's.
+    """
+    return [
+        f"\ntest users, best checkpoint (epoch {content['best_epoch']:.0f}):",
+        result_table(evaluations["test"], {name: b["test"] for name, b in baselines.items()}),
+        f"\n{gate_lines(verdicts, content['gate']['chosen_on_same_users'])}",
+    ]
 
 
 def end_lines(task: TrainTask, content: Mapping[str, Any], seconds: Mapping[str, float]) -> list[str]:
@@ -41,8 +65,9 @@ def end_lines(task: TrainTask, content: Mapping[str, Any], seconds: Mapping[str,
         lines.append(f"trained {content['trained_seconds']:.1f} s at {speed:,.0f} {unit}/s")
     lines.append(durations.line(seconds))
     if not content["gate"]["passed"]:
+        kept = f"; {run_dir / 'export'} stays as it was exported before" if (run_dir / "export").is_dir() else ""
         lines.append(
-            "nothing exported; train longer (--epochs), take another preset, or accept this model with another "
+            f"nothing exported{kept}; train longer (--epochs), take another preset, or accept this model with another "
             f"condition: --resume {run_dir} --gate {task.primary}:VALUE"
         )
     lines.append(f"{run_dir} holds {', '.join(_names(run_dir))}")

@@ -21,11 +21,10 @@ from recsys_core.evaluation.condition import check_decides
 from recsys_core.evaluation.criteria import Criteria, criteria
 from recsys_core.evaluation.evaluator import Evaluation, Evaluator
 from recsys_core.evaluation.metric_names import ALL, Metric
-from recsys_core.input.order import ARRAY, kind_of_order
+from recsys_core.input.order import kind_of_order
 from recsys_core.model import Recommender
 from recsys_core.phases import Phase, alternates
-from recsys_core.run_manifest import identity_of_format_1
-from recsys_core.training import precision
+from recsys_core.training import identity, precision
 from recsys_core.training.alternation import Alternation
 from recsys_core.training.averaging import Averages
 from recsys_core.training.checkpoints import Checkpoints
@@ -35,9 +34,6 @@ from recsys_core.training.schedules import learning_rate
 from recsys_core.training.state import Plan, TrainState
 from recsys_core.training.step import TrainStep
 from recsys_core.world import World
-
-FREE_OF_IDENTITY = ("keep_checkpoints", "steps_per_call")
-"""Training settings that change no number of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +96,19 @@ class TrainTask:
     """The parts of one run of a model on a data set."""
 
     def __init__(
-        self, model: Recommender, data: Dataset, run_dir: Path, settings: RunSettings, wanted: Criteria, world: World
+        self,
+        model: Recommender,
+        data: Dataset,
+        run_dir: Path,
+        settings: RunSettings,
+        wanted: Criteria,
+        world: World,
+        schedule_epochs: int | None = None,
     ) -> None:
         """
         Args:
             wanted: the parsed evaluation settings (`check_task`).
+            schedule_epochs: see `RunManifest.schedule_epochs`.
         """
         self.model, self.data, self.run_dir, self.settings = model, data, run_dir, settings
         self.criteria, self._world = wanted, world
@@ -125,6 +129,7 @@ class TrainTask:
             steps_per_call=training.steps_per_call,
             within_epochs=not model.is_closed_form and alternates(model.phases),
         )
+        self._schedule_steps = (schedule_epochs or training.epochs) * per_epoch
         self.train_step = self._make_step(training)
         self._averages = (
             Averages(self._trained(), training.average) if training.average and not model.is_closed_form else None
@@ -183,7 +188,7 @@ class TrainTask:
             phase.parameters,
             adam,
             lambda p: learning_rate(p, training.learning_rate, training.learning_rate_schedule, training.warmup),
-            total_steps=max(round(self.plan.total_steps * share), 1),
+            total_steps=max(round(self._schedule_steps * share), 1),
             world=self._world,
             precision=self.precision,
             sparse_tables=model.sparse_tables,
@@ -239,54 +244,39 @@ class TrainTask:
         self._world.broadcast_variables(self.model.variables)
         return TrainState()
 
-    def restore(self) -> TrainState:
-        """The state of the last checkpoint.
+    def restore(self, say: Callable[[str], None]) -> TrainState:
+        """The state of the last checkpoint that is whole.
+
+        Args:
+            say: prints a line on rank 0.
 
         Raises:
-            SharedError: the checkpoint is of a run with other settings, or damaged; or it is in the middle of an epoch
-                whose order this version does not make.
+            SharedError: the checkpoints are of a run with other settings, or all damaged; or one is in the middle of
+                an epoch whose order this version does not make.
         """
-        stored = self.checkpoints.restore(check=self._check_continues)["progress"]
-        state = TrainState(**stored)
+        found, notes = self.checkpoints.restore_last(self._check_continues)
+        state = TrainState(**found["progress"])
         if self._averages:
             self._averages.swap()  # see `save`
-        if state.best_step is not None and state.best_value is not None:
-            self.checkpoints.mark_best(state.best_step, state.best_value)  # a kill may have come before this
+        for note in (*notes, *self.checkpoints.settle_best(state, self.primary)):
+            say(f"note: {note}")
         return state
 
     def identity(self) -> dict[str, Any]:
         """Everything that changes the numbers of this run, as JSON values."""
-        training = {k: v for k, v in asdict(self.settings.training).items() if k not in FREE_OF_IDENTITY}
+        training = {k: v for k, v in asdict(self.settings.training).items() if k not in identity.FREE_OF_IDENTITY}
         components = {name: plain(component) for name, component in self.model.resolved_settings.items()}
         data = {"precision": self.precision.name, "primary": self.primary, "data_set": self.data.fingerprint}
         order = kind_of_order(self.model.ordered_per_epoch)
         return {**components, **training, **data, "seed": self.model.seed, "order": order}
 
-    def check_identity(self, state: Mapping[str, Any]) -> None:
-        """Refuse the checkpoint of a run with other settings.
-
-        Raises:
-            ValueError: names the first setting that differs.
-        """
-        then, now = state["identity"], self.identity()
-        if "format_version" not in state:
-            then = identity_of_format_1(then, self.model.renamed)
-        for name in sorted(now):
-            if name in then and then[name] != now[name]:
-                raise SharedError(
-                    f"--resume: {name} is {now[name]!r}, the run in {self.run_dir} has {then[name]!r}; "
-                    "resume with the settings it was started with"
-                )
+    def check_identity(self, state: Mapping[str, Any], longer: bool = False) -> None:
+        """Refuse the checkpoint of a run with other settings; `longer` allows more epochs (`identity.check_same`)."""
+        identity.check_same(state, self.identity(), self.run_dir, renamed=self.model.renamed, longer=longer)
 
     def _check_continues(self, state: Mapping[str, Any]) -> None:
-        """`check_identity`; and refuse an epoch that was begun in another order, by a version that has only `ARRAY`."""
-        self.check_identity(state)
-        step, order = state["progress"]["step"], self.identity()["order"]
-        if state["identity"].get("order", ARRAY) != order and step % self.plan.steps_per_epoch:
-            raise SharedError(
-                f"--resume: the run in {self.run_dir} is in the middle of an epoch (step {step}) that an earlier "
-                f"version of this program put in another order; finish the run with that version, or start a new one"
-            )
+        self.check_identity(state, longer=True)
+        identity.check_order(state, self.identity(), self.run_dir, self.plan.steps_per_epoch)
 
     def _evaluated_parameters(self) -> AbstractContextManager[None]:
         """The parameters that are evaluated and kept stand in the model while the block runs."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from recsys_core import devices, export
+from recsys_core import devices, run_state
 from recsys_core import world as worlds
 from recsys_core.config import ALL_USERS, HardwareConfig, RunConfig, plain
 from recsys_core.config_changes import changed
@@ -20,15 +19,14 @@ from recsys_core.dataset import Dataset
 from recsys_core.errors import SharedError, UserError
 from recsys_core.evaluation.criteria import Criteria
 from recsys_core.evaluation.gate import judge
-from recsys_core.evaluation.tables import gate_lines, result_table
-from recsys_core.files import write_json
 from recsys_core.model import Recommender
 from recsys_core.training import durations as timing
-from recsys_core.training import sizes, starting, summary
+from recsys_core.training import finished, sizes, starting, summary
 from recsys_core.training.callbacks import Callback, Callbacks
 from recsys_core.training.durations import Durations
 from recsys_core.training.progress import screen
 from recsys_core.training.results import TrainResult, result_content, write_user_values
+from recsys_core.training.run_folder import RunFolder, opened
 from recsys_core.training.standard_callbacks import Baselines, standard_callbacks
 from recsys_core.training.state import TrainState
 from recsys_core.training.stop_signal import StopSignal
@@ -74,6 +72,9 @@ class Trainer:
         """Folder of the run; a new temporary one for each `fit` if none was given."""
         self._has_folder = run_dir is not None
         self._temporary: tempfile.TemporaryDirectory | None = None
+        self._run: RunFolder
+        self._to_do = run_state.TRAIN
+        self._schedule_epochs: int | None = None
         self._main_run: Path | None = None
         self.verbose, self.stop, self._changes = verbose, stop or StopSignal(), changes
         self._listens = stop is None
@@ -128,13 +129,17 @@ class Trainer:
         Raises:
             UserError: settings, data set or disk are wrong. NonFiniteError: the loss or a gradient is not finite.
         """
-        with devices.only_errors_logged(), self.stop.listening() if self._listens else nullcontext():
+        listening = self.stop.listening() if self._listens else nullcontext()
+        with devices.only_errors_logged(), listening, ExitStack() as self._held:
             self._begin()
             with self._durations.of("preparation"):
                 task = self._make_task(model, data, resume)
+                if self._to_do in (run_state.CONVERT, run_state.NOTHING):
+                    return replace(self._result(), **finished.leave(self._run, task, self._convert, self))
                 self._say_plan(task, resume)
                 state = self._start(task, resume)
             if state is None:
+                self._run.interrupted(0, 0.0)
                 return self._result()
             baselines = self._evaluate_baselines(task)
             callbacks = self._all_callbacks(task, state, baselines)
@@ -160,7 +165,7 @@ class Trainer:
             self._take_steps(task, state, callbacks, batches)
             if task.plan.is_evaluated(state.step):
                 clock = self._evaluate(task, state, callbacks, clock)
-            clock = _advance(state, clock)
+            clock = state.pass_time(clock)
         task.check_learnt(state)
         callbacks.on_end()
         return True
@@ -168,9 +173,10 @@ class Trainer:
     def _evaluate(self, task: TrainTask, state: TrainState, callbacks: Callbacks, clock: float) -> float:
         """An evaluation on the validation users; returns the time after it, before the callbacks."""
         callbacks.on_evaluation_start(state)
+        self._run.check()
         with self._durations.of("evaluation"):
             evaluation = task.evaluate()
-        clock = _advance(state, clock)
+        clock = state.pass_time(clock)
         keep_last = task.settings.training.keeps_last
         callbacks.on_evaluation(state.record_evaluation(task.plan, evaluation, task.primary, keep_last))
         return clock
@@ -239,8 +245,11 @@ class Trainer:
         settings = self.settings(model)
         wanted = self._checked(model, data, settings)
         options = {**self._options(), **plain(settings)}
-        starting.begin(self.run_dir, model, data, options, resume=resume, world=self.world, say=self.announce)
-        return TrainTask(model, data, self.run_dir, settings, wanted, self.world)
+        common: dict[str, Any] = {"resume": resume, "world": self.world, "say": self.announce}
+        self._run = self._held.enter_context(opened(self.run_dir, model, **common))
+        begun = starting.begin(self._run, model, data, options, schedule_epochs=self._schedule_epochs, **common)
+        self._to_do = begun.to_do
+        return TrainTask(model, data, self.run_dir, settings, wanted, self.world, begun.schedule_epochs)
 
     def _options(self) -> dict[str, Any]:
         """The fields of the `RunConfig` besides folders and components."""
@@ -252,7 +261,7 @@ class Trainer:
             task.solve(self.announce)
             return TrainState()
         if resume and task.checkpoints.any():
-            return task.restore()
+            return task.restore(self.announce)
         with self._durations.of("pre-training"):
             if not task.model.initialise(self):
                 return None
@@ -265,14 +274,13 @@ class Trainer:
         if task.model.is_closed_form:
             return
         given = self._given_settings(task.model).training
-        self.announce(summary.plan_line(task, given, self.world.size))
+        for line in summary.plan_lines(task, given, self.world.size):
+            self.announce(line)
         if (note := sizes.few_steps(given, task.model)) and not resume and self.world.is_rank0:
             if self.verbose:
                 self.announce(f"note: {note}")
             else:
                 warnings.warn(note, stacklevel=4)
-        if note := sizes.small_shares(task.settings.training, task.model, self.world.size):
-            self.announce(f"note: {note}")
 
     def _evaluate_baselines(self, task: TrainTask) -> Baselines:
         with self._durations.of("baselines"):
@@ -286,13 +294,15 @@ class Trainer:
 
     def _interrupted(self, task: TrainTask, state: TrainState, callbacks: Callbacks) -> TrainResult:
         """Save a checkpoint and end; the run can be resumed."""
+        self._run.check()
         task.save(state)
         callbacks.on_end()
+        self._run.interrupted(state.step, state.step / task.plan.steps_per_epoch)
         self.say(f"stopped by a signal after step {state.step}; go on with --resume {self._main_run or self.run_dir}")
         return self._result()
 
     def _result(self) -> TrainResult:
-        """The result of a run that was interrupted."""
+        """Of a run that was interrupted."""
         return TrainResult(complete=False, run_dir=self.run_dir, temporary=self._temporary)
 
     def _finish(self, task: TrainTask, state: TrainState, baselines: Baselines, callbacks: Callbacks) -> TrainResult:
@@ -302,23 +312,29 @@ class Trainer:
                 task.checkpoints.restore_best()
             evaluations = task.evaluate_final()
         if self.world.any(self.stop.received):
+            self._run.interrupted(state.step, state.step / max(task.plan.steps_per_epoch, 1))
             self.say(f"stopped by a signal before the export; go on with --resume {self.run_dir}")
             return self._result()
         beside = {name: b["valid"] for name, b in baselines.items()}
         verdicts = self.world.run_on_rank0(lambda: judge(task.criteria.conditions, evaluations["valid"], beside))
         content: dict[str, Any] = result_content(task, state, evaluations, baselines, verdicts, self.world.size)
-        passed = content["gate"]["passed"]
         if self.verbose and self.world.is_rank0:
-            print(f"\ntest users, best checkpoint (epoch {content['best_epoch']:.0f}):")
-            print(result_table(evaluations["test"], {name: b["test"] for name, b in baselines.items()}))
-            print(f"\n{gate_lines(verdicts, content['gate']['chosen_on_same_users'])}", flush=True)
+            print("\n".join(summary.verdict_lines(content, evaluations, baselines, verdicts)), flush=True)
         callbacks.on_result(content)
+        self.world.run_on_rank0(lambda: write_user_values(task, evaluations, baselines))
+        return self._publish(task, content, callbacks)
+
+    def _publish(self, task: TrainTask, content: dict[str, Any], callbacks: Callbacks) -> TrainResult:
+        """Write the result, export and convert a model that passed, and say what there is."""
+        passed = content["gate"]["passed"]
+        self._run.write_result(task, content, self._times)
         with self._durations.of("export"):
             if passed:
                 self.announce("exporting ...")
-            self.world.run_on_rank0(lambda: write_user_values(task, evaluations, baselines))
-            self.world.run_on_rank0(lambda: self._write_result(task, content))
+                self._run.write_export(task, content, self._top_k, self._times)
         converted = callbacks.on_export(self.run_dir / "export") if passed else True
+        if passed and converted:
+            self._run.converted(self._convert)
         if self.verbose and self.world.is_rank0:
             print("\n".join(summary.end_lines(task, content, self._times())), flush=True)
         return replace(self._result(), complete=True, passed=passed, converted=converted, content=content)
@@ -329,20 +345,3 @@ class Trainer:
         if compiling:
             seconds |= {"steps": seconds["steps"] - compiling, "compiling": compiling}
         return seconds
-
-    def _write_result(self, task: TrainTask, content: dict[str, Any]) -> None:
-        """Export a model that passed, then write `result.json`: it must not name an export that failed."""
-        folder = self.run_dir / "export"
-        if content["gate"]["passed"]:
-            export.write_export(folder, task.model, task.data, top_k=self._top_k, result=content)
-        else:  # a run resumed with a stricter gate
-            shutil.rmtree(folder, ignore_errors=True)
-        content["durations"] = self._times()
-        write_json(self.run_dir / "result.json", content)
-
-
-def _advance(state: TrainState, clock: float) -> float:
-    """Add the time since `clock` to the run's seconds; returns the time now."""
-    now = time.perf_counter()
-    state.seconds += now - clock
-    return now

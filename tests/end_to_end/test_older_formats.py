@@ -58,6 +58,24 @@ def test_a_run_is_evaluated_as_it_was(main: Any, name: str, expected: dict[str, 
     assert compared.loc[str(stored / name), "mean"] == pytest.approx(next(iter(expected.values())), abs=5e-5)
 
 
+def test_a_data_set_that_moved_is_known_by_its_fingerprint(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its items were compared with those of the folder that is gone."""
+    (stored / "data").rename(stored / "moved")
+    run = ["--run-dir", str(stored / "vae")]
+    assert vaecf.evaluate.main(run) == 2
+    told = f"error: the data set of {stored / 'vae'}, {stored / 'data'}, is not there any more; name the folder where "
+    assert capsys.readouterr().err == told + "it is now, or another one with the same items, with --data\n"
+    assert vaecf.train.main(["--resume", str(stored / "vae")]) == 2
+    assert f"its data set {stored / 'data'} is not there; name where it is now with --data" in capsys.readouterr().err
+    assert vaecf.evaluate.main([*run, "--data", str(stored / "pairs")]) == 2
+    assert "that is not there any more, so their items cannot be compared" in capsys.readouterr().err
+    found = ["--data", str(stored / "moved"), "--json", str(stored / "e.json")]
+    assert vaecf.evaluate.main([*run, *found]) == 0
+    assert json.loads((stored / "e.json").read_text())["model"]["metrics"]["ndcg@100"]["mean"] == pytest.approx(
+        0.2056, abs=5e-5
+    )
+
+
 def test_settings_are_read_under_their_new_names(stored: Path) -> None:
     model = run_manifest.read(stored / "ncf", renamed=RENAMED).config["model"]
     assert (model["ensemble_size"], model["embedding_stddev"]) == (2, 0.1)

@@ -14,15 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
 
 from ncf_tf import config as ncf
 from recsys_core import dataset, files, flags
 from recsys_core.config import TrainingConfig, plain
-from recsys_core.errors import SharedError
-from recsys_core.training.checkpoints import Checkpoints
-from recsys_core.world import World
 from vaecf import config as vaecf
 from vaecf.config import PRESETS, SPEC, Config, ModelConfig
 
@@ -191,63 +187,6 @@ def test_bad_yaml(text: str, message: str, tmp_path: Path) -> None:
 def test_bad_model(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"--?{field}|unknown --{field}"):
         ModelConfig(**{field: value}).check()  # type: ignore[arg-type]
-
-
-class Two(tf.Module):
-    def __init__(self, value: float, shape: tuple[int, ...] = (2,)) -> None:
-        super().__init__()
-        self.weight = tf.Variable(tf.fill(shape, value))
-
-
-def keeper(folder: Path, model: Two, keep: int = 2) -> Checkpoints:
-    return Checkpoints(folder, keep=keep, world=World(), model=model)
-
-
-def test_last_and_best_checkpoints_stay(tmp_path: Path) -> None:
-    model = Two(0.0)
-    checkpoints = keeper(tmp_path, model)
-    for step in range(1, 6):
-        model.weight.assign([step, step])
-        checkpoints.save(step, {"step": step})
-        if step == 2:
-            checkpoints.mark_best(2, 0.5)
-    checkpoints.save(6, {"step": 6})
-    assert checkpoints.steps() == [2, 5, 6]
-    assert checkpoints.restore()["step"] == 6
-    assert checkpoints.restore_best()["step"] == 2
-    assert model.weight.numpy().tolist() == [2.0, 2.0]
-
-
-def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
-    model = Two(3.0)
-    keeper(tmp_path, model).save(4, {"step": 4})
-    (tmp_path / ".writing-1@elsewhere-step-00000009").mkdir()
-    (tmp_path / "step-00000008").mkdir()  # killed between rename and the rest cannot happen; an empty folder is ignored
-    assert keeper(tmp_path, Two(0.0)).restore()["step"] == 4
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    keeper(tmp_path, Two(3.0)).save(4, {"step": 4})
-    (tmp_path / "step-00000004" / "variables.index").write_bytes(b"cut")
-    with pytest.raises(SharedError, match="step-00000004 is damaged or of another model"):
-        keeper(tmp_path, Two(0.0)).restore()
-
-
-def test_no_best_checkpoint_is_an_error(tmp_path: Path) -> None:
-    keeper(tmp_path, Two(3.0)).save(4, {"step": 4})
-    with pytest.raises(SharedError, match="has no best checkpoint"):
-        keeper(tmp_path, Two(0.0)).restore_best()
-    files.write_json(tmp_path / "best.json", {"step": 7, "value": 0.5})
-    with pytest.raises(SharedError, match="step-00000007, the best checkpoint, is missing"):
-        keeper(tmp_path, Two(0.0)).restore_best()
-    (tmp_path / "best.json").write_text("{")
-    with pytest.raises(SharedError, match="best.json is damaged"):
-        keeper(tmp_path, Two(0.0)).restore_best()
-
-
-def test_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(SharedError, match="holds no checkpoint"):
-        keeper(tmp_path, Two(0.0)).restore()
 
 
 def test_data_set_reads_back(tiny_data: Path) -> None:
