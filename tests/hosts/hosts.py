@@ -158,7 +158,7 @@ def hosts(names: Sequence[str] = ("h1", "h2"), prefix: str = "recsys") -> Iterat
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="hosts-"))
     (folder / "shared").mkdir()
-    up = [SCRIPT, "up", folder, f"{prefix}{os.getpid()}-{folder.name[-4:]}", str(os.getpid()), *names]
+    up: list[str | Path] = [SCRIPT, "up", folder, f"{prefix}{os.getpid()}-{folder.name[-4:]}", str(os.getpid()), *names]
     done = subprocess.run(up, capture_output=True, text=True, env={**os.environ, "RECSYS_SSHD": sshd() or ""})
     there = Hosts(folder, names)
     try:
