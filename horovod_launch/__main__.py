@@ -98,6 +98,7 @@ def build_parser() -> LaunchParser:
     )
     _add_launch(run, module_needed=False)
     _add_hosts(run)
+    run.set_defaults(parser=run)
     actions.add_parser("doctor", help="print what this installation can do, and test it on two ranks")
     for name, text in (("slurm", "print a Slurm batch script"), ("k8s", "print a Kubernetes MPIJob")):
         example = f"{command} {name} --nodes 2 -np 8 vaecf.train -- --data data/mine --run-dir runs/a"
@@ -148,31 +149,30 @@ def _cluster(args: argparse.Namespace) -> Cluster:
     )
 
 
-def _run(args: argparse.Namespace, parser: LaunchParser) -> int:
+def _run(args: argparse.Namespace) -> int:
     if args.check:
         return check.main(_launch(args))
     if not args.module:
-        parser.error("module is missing")
+        args.parser.error("module is missing")
     launch = _launch(args, gpus.taken(args.module, os.environ))
     restarts.check(launch)
     if args.dry_run:
         print("\n".join(starting.dry_run(launch)))
         return 0
-    if starting.is_one_process(launch) and not launch.restarts:
+    if launch.is_one_process() and not launch.restarts:
         return starting.replace_this_process(launch)
     return restarts.run(launch)
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         if args.action == "install":
             return install.main(args)
         if args.action == "doctor":
             return doctor.main()
         if args.action == "run":
-            return _run(args, parser)
+            return _run(args)
         print(
             slurm(_launch(args), _cluster(args)) if args.action == "slurm" else mpi_job(_launch(args), _cluster(args)),
             end="",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ class Launch:
         """Most ranks on one host."""
         return max(host.slots for host in self.placed())
 
+    def is_one_process(self) -> bool:
+        """Whether no launcher is needed."""
+        return self.ranks == 1 and self.hosts is None
+
     def is_training(self) -> bool:
         """Whether the module trains a model: it saves a checkpoint when it is asked to stop, and can be resumed."""
         return self.module.endswith(".train")
@@ -86,6 +91,18 @@ def silence_seconds(base: Mapping[str, str]) -> int:
     return int(text)
 
 
+def keepalive(silence: int) -> dict[str, str]:
+    """Open MPI's settings with which mpirun notices within `silence` seconds that a host does not answer any more."""
+    times = {"time": max(1, silence // 2), "intvl": max(1, silence // 20), "probes": 10}
+    return {f"OMPI_MCA_oob_tcp_keepalive_{name}": str(value) for name, value in times.items()}
+
+
+def mpi_prefix(env: Mapping[str, str]) -> str:
+    """The folder of Open MPI: OPAL_PREFIX, else that of the first mpirun on PATH, "" without one."""
+    found = shutil.which("mpirun", path=env.get("PATH", ""))
+    return env.get("OPAL_PREFIX") or (str(Path(found).parent.parent) if found else "")
+
+
 def environment(launch: Launch, cores: int, base: Mapping[str, str]) -> dict[str, str]:
     """Variables for the ranks: Open MPI's place, threads, waiting times.
 
@@ -93,9 +110,9 @@ def environment(launch: Launch, cores: int, base: Mapping[str, str]) -> dict[str
         cores: those of the host with the fewest, for each rank that runs there.
     """
     env = dict(base)
-    prefix = Path(sys.prefix)
-    env["PATH"] = f"{prefix / 'bin'}{os.pathsep}{env.get('PATH', '')}"
-    env.setdefault("OPAL_PREFIX", str(prefix))
+    env["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{env.get('PATH', '')}"
+    if mpi_prefix(env) == sys.prefix:  # the wheel of Open MPI was built for another folder
+        env.setdefault("OPAL_PREFIX", sys.prefix)
     if launch.threads:
         env["OMP_NUM_THREADS"] = str(launch.threads)
     elif launch.is_local():  # a rank on another host divides the cores of that host itself
@@ -106,11 +123,7 @@ def environment(launch: Launch, cores: int, base: Mapping[str, str]) -> dict[str
         env["HOROVOD_TIMELINE"] = launch.timeline
     silence = silence_seconds(base)
     env.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", str(silence))
-    if not launch.is_local():  # mpirun notices within `silence` that a host does not answer any more
-        env.setdefault("OMPI_MCA_oob_tcp_keepalive_time", str(max(1, silence // 2)))
-        env.setdefault("OMPI_MCA_oob_tcp_keepalive_intvl", str(max(1, silence // 20)))
-        env.setdefault("OMPI_MCA_oob_tcp_keepalive_probes", "10")
-    return env
+    return env if launch.is_local() else keepalive(silence) | env
 
 
 def passed_on(env: Mapping[str, str]) -> list[str]:
@@ -130,21 +143,23 @@ def program(launch: Launch) -> list[str]:
 
 
 def transport(several_hosts: bool) -> list[str]:
-    """mpirun's flags for the transport: ob1 (shared memory) on one host. On several Open MPI chooses: it takes UCX where
-    the network has RDMA.
+    """mpirun's flags for the transport: ob1 (shared memory) on one host. On several hosts Open MPI chooses: UCX
+    where the network has RDMA.
     """
     return [*([] if several_hosts else ["--mca", "pml", "ob1"]), "--mca", "btl", "^openib"]
 
 
 def command(launch: Launch, cores: int, env: Mapping[str, str], is_root: bool) -> list[str]:
-    """The command line for ranks under MPI."""
+    """The command line: the program itself for one process, else mpirun."""
+    if launch.is_one_process():
+        return program(launch)
     line = ["mpirun", "-np", str(launch.ranks), "-H", hosts.shown(launch.placed()), "--oversubscribe"]
     line += ["--allow-run-as-root"] if is_root else []
     one_core_each = int(env.get("OMP_NUM_THREADS", "0")) == 1 and launch.local_ranks() <= cores
     line += ["--bind-to", "core" if one_core_each and launch.is_local() else "none", "--map-by", "slot"]
     line += transport(not launch.is_local())
-    if launch.hosts is not None:
-        line += ["--prefix", env.get("OPAL_PREFIX", sys.prefix)]
+    if launch.hosts is not None and mpi_prefix(env):
+        line += ["--prefix", mpi_prefix(env)]
     for name in passed_on(env):
         line += ["-x", name]
     return line + program(launch)

@@ -113,24 +113,26 @@ class GlooJob:
         for rank, keeper in enumerate(self._keepers):
             threading.Thread(target=self._await, args=(rank, keeper), daemon=True).start()
 
-    def _start(self, host: str, order: Mapping[str, object], silence: int) -> subprocess.Popen[str]:
+    def _start(self, host: str, order: Mapping[str, object], silence: int) -> subprocess.Popen[bytes]:
         line = [sys.executable, "-m", "horovod_launch.keeper"]
         if not is_this_machine(host):
             alive = ["-o", f"ServerAliveInterval={max(1, silence // 10)}", "-o", "ServerAliveCountMax=10"]
             places = [f"PYTHONPATH={os.environ['PYTHONPATH']}"] if "PYTHONPATH" in os.environ else []
             start = shlex.join(["env", *places, *line])
             line = asking.ssh(host, f"cd {shlex.quote(str(Path.cwd()))} && exec {start}", alive)
-        process = subprocess.Popen(line, stdin=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(line, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)
         self._write(process, json.dumps(order))
         return process
 
-    def _write(self, keeper: subprocess.Popen[str], line: str) -> None:
+    def _write(self, keeper: subprocess.Popen[bytes], line: str) -> None:
+        """Send a line; without a buffer, because a signal handler may come between."""
         assert keeper.stdin
-        with suppress(OSError, ValueError):  # it has ended: its status says why
-            keeper.stdin.write(f"{line}\n")
-            keeper.stdin.flush()
+        left = memoryview(f"{line}\n".encode())
+        with suppress(OSError):  # it has ended: its status says why
+            while left:
+                left = left[os.write(keeper.stdin.fileno(), left) :]
 
-    def _await(self, rank: int, keeper: subprocess.Popen[str]) -> None:
+    def _await(self, rank: int, keeper: subprocess.Popen[bytes]) -> None:
         self._ended.put((rank, keeper.wait()))
 
     def tell(self, number: int) -> None:

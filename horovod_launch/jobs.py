@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -73,12 +74,29 @@ class Mpirun:
         self._process.terminate()
 
     def wait(self) -> int:
-        return shell_status(self._process.wait())
+        status = self._process.wait()
+        if status == -signal.SIGKILL:  # daemons on other hosts end their ranks by themselves; those of this host stay
+            end_session(self._process.pid)
+        return shell_status(status)
+
+
+def end_session(session: int) -> None:
+    """Kill all processes of a session; on other systems than Linux, nothing."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(int(entry.name)) == session:
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def shell_status(returncode: int) -> int:
     """The status of a process as a shell has it."""
     return returncode if returncode >= 0 else KILLED - returncode
+
+
+def _say(text: str) -> None:
+    """Write to stderr from a signal handler, which may have interrupted a write of Python's own stream."""
+    with suppress(OSError):
+        os.write(2, text.encode())
 
 
 class _Forwarding:
@@ -94,11 +112,11 @@ class _Forwarding:
         self.first = self.first or number
         self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
-            print("\nending all ranks", file=sys.stderr, flush=True)
+            _say("\nending all ranks\n")
             self.job.end()
             return
         if number == signal.SIGINT and self.saves:
-            print("\nstopping all ranks; Ctrl-C again ends them at once", file=sys.stderr, flush=True)
+            _say("\nstopping all ranks; Ctrl-C again ends them at once\n")
         # SIGUSR1 is what mpirun passes on; ranks that train save a checkpoint and stop.
         self.job.tell(signal.SIGUSR1 if self.saves else number)
 

@@ -25,11 +25,6 @@ class Ready:
     """The network interfaces; None where all ranks run on this machine."""
 
 
-def is_one_process(launch: Launch) -> bool:
-    """Whether no launcher is needed."""
-    return launch.ranks == 1 and launch.hosts is None
-
-
 def prepared(launch: Launch, answers: Sequence[Answer] | None = None) -> Ready:
     """Ask the hosts of a launch, and choose their networks.
 
@@ -55,9 +50,7 @@ def start(ready: Ready) -> Job:
         FileNotFoundError: mpirun is not installed.
     """
     launch, env = ready.launch, environment(ready.launch, ready.cores, os.environ)
-    if is_one_process(launch):
-        return Mpirun(program(launch), env)
-    if launch.gloo:
+    if launch.gloo and not launch.is_one_process():
         return GlooJob(launch, env, ready.choice)
     if ready.choice:
         env |= ready.choice.settings(os.environ)
@@ -79,11 +72,8 @@ def dry_run(launch: Launch) -> list[str]:
     """What would be started, without asking other hosts."""
     cores = probe.cores()
     env = environment(launch, cores, os.environ)
-    if is_one_process(launch):
-        line = program(launch)
-    elif launch.gloo:
+    if launch.gloo and not launch.is_one_process():
         return shown_gloo(launch, env)
-    else:
-        line = command(launch, cores, env, os.geteuid() == 0)
+    line = command(launch, cores, env, os.geteuid() == 0)
     threads = f"OMP_NUM_THREADS={env['OMP_NUM_THREADS']} " if "OMP_NUM_THREADS" in env else ""
     return [threads + shown(line)]

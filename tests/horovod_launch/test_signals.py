@@ -1,0 +1,119 @@
+"""Signals to `horovod_launch run`: ranks save and stop, and do not outlive the launcher. They need no TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.hosts import programs
+from tests.hosts.hosts import wait_for
+
+pytestmark = pytest.mark.ranks
+LAUNCHERS = pytest.mark.parametrize("gloo", [(), ("--gloo",)], ids=["mpi", "gloo"])
+DEAF = """
+import sys, time
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+time.sleep(100)
+"""
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = programs.write(tmp_path_factory.mktemp("modules"))
+    (folder / "deaf").mkdir()
+    (folder / "deaf" / "train.py").write_text(DEAF)
+    return folder
+
+
+def started(modules: Path, module: str, *words: str | Path) -> subprocess.Popen[str]:
+    """A job of two ranks, once both run."""
+    line = programs.launch("-np", "2", *words, module, "--", "--run-dir", modules / "run")
+    env = programs.environment(modules)
+    job = subprocess.Popen(line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert job.stdout
+    for _ in range(2):
+        next(line for line in job.stdout if line.startswith("ready"))
+    return job
+
+
+def left(modules: Path) -> list[int]:
+    """Processes that belong to a job of these modules, launchers included."""
+    own = str(modules / "run").encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if own in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+@LAUNCHERS
+@pytest.mark.parametrize(
+    ("numbers", "status", "saved"),
+    [
+        ((signal.SIGTERM,), 0, 2),
+        ((signal.SIGUSR1,), 0, 2),
+        ((signal.SIGINT,), 130, 2),
+    ],
+    ids=["SIGTERM", "SIGUSR1", "SIGINT"],
+)
+def test_ranks_save_and_stop(
+    gloo: tuple[str, ...], numbers: Sequence[int], status: int, saved: int, modules: Path
+) -> None:
+    job = started(modules, "toy.train", *gloo)
+    for number in numbers:
+        job.send_signal(number)
+    out, _ = job.communicate(timeout=60)
+    assert job.returncode == status
+    assert out.count("saved on ") == saved
+    assert not left(modules)
+
+
+@LAUNCHERS
+def test_a_second_interrupt_ends_ranks_that_do_not_listen(gloo: tuple[str, ...], modules: Path) -> None:
+    (modules / "deaf" / "train.py").write_text(f"import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)\n{DEAF}")
+    job = started(modules, "deaf.train", *gloo)
+    assert job.stderr
+    job.send_signal(signal.SIGINT)
+    next(line for line in job.stderr if line.startswith("stopping all ranks; Ctrl-C again ends them at once"))
+    job.send_signal(signal.SIGINT)
+    job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert not left(modules)
+
+
+@LAUNCHERS
+def test_a_signal_before_the_ranks_listen_is_not_success(gloo: tuple[str, ...], modules: Path) -> None:
+    (modules / "deaf" / "train.py").write_text(DEAF)
+    job = started(modules, "deaf.train", *gloo)
+    job.send_signal(signal.SIGTERM)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 143
+    assert err.endswith("stopped by SIGTERM before the ranks could save anything new\n")
+
+
+@LAUNCHERS
+def test_ranks_end_with_the_launcher(gloo: tuple[str, ...], modules: Path) -> None:
+    job = started(modules, "toy.train", *gloo)
+    assert len(left(modules)) > 2
+    job.kill()
+    job.wait()
+    wait_for(lambda: not left(modules), "the end of all ranks", timeout=30)
+
+
+def test_a_killed_rank_is_named_under_gloo(modules: Path) -> None:
+    job = started(modules, "toy.train", "--gloo")
+    ranks = [pid for pid in left(modules) if f"PPid:\t{job.pid}\n" not in Path(f"/proc/{pid}/status").read_text()]
+    pid = max(p for p in ranks if p != job.pid)
+    place = Path(f"/proc/{pid}/environ").read_bytes().partition(b"HOROVOD_RANK=")[2][:1].decode()
+    subprocess.run(["kill", "-9", str(pid)], check=True)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 137
+    assert err == f"rank {place} on localhost was ended by signal 9 (Killed); the other ranks are ended\n"
