@@ -108,12 +108,24 @@ def test_ranks_end_with_the_launcher(gloo: tuple[str, ...], modules: Path) -> No
     wait_for(lambda: not left(modules), "the end of all ranks", timeout=30)
 
 
-def test_a_killed_rank_is_named_under_gloo(modules: Path) -> None:
-    job = started(modules, "toy.train", "--gloo")
-    ranks = [pid for pid in left(modules) if f"PPid:\t{job.pid}\n" not in Path(f"/proc/{pid}/status").read_text()]
-    pid = max(p for p in ranks if p != job.pid)
-    place = Path(f"/proc/{pid}/environ").read_bytes().partition(b"HOROVOD_RANK=")[2][:1].decode()
-    subprocess.run(["kill", "-9", str(pid)], check=True)
-    _, err = job.communicate(timeout=60)
-    assert job.returncode == 137
-    assert err == f"rank {place} on localhost was ended by signal 9 (Killed); the other ranks are ended\n"
+def killed(job: subprocess.Popen[str], modules: Path) -> int:
+    """Kill a rank under Gloo, and return its number."""
+    for pid in left(modules):
+        number = Path(f"/proc/{pid}/environ").read_bytes().partition(b"\0HOROVOD_RANK=")[2][:1]
+        if number:
+            subprocess.run(["kill", "-9", str(pid)], check=True)
+            return int(number)
+    raise AssertionError("no rank runs")
+
+
+def test_a_killed_rank_is_named_and_restarted(modules: Path) -> None:
+    job = started(modules, "toy.train", "--gloo", "--restarts", "1")
+    rank = killed(job, modules)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 0
+    run = modules / "run"
+    assert err == (
+        f"rank {rank} on localhost was ended by signal 9 (Killed); the other ranks are ended\n"
+        f"status 137: restart 1 of 1, {run} goes on with 2 ranks on localhost\n"
+    )
+    assert out.count(f" of 2: --resume {run}\n") == 2
