@@ -156,6 +156,7 @@ def _run(args: argparse.Namespace) -> int:
         args.parser.error("module is missing")
     launch = _launch(args, gpus.taken(args.module, os.environ))
     restarts.check(launch)
+    starting.refuse_several_launchers(os.environ)
     if args.dry_run:
         print("\n".join(starting.dry_run(launch)))
         return 0

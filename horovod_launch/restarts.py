@@ -92,5 +92,10 @@ def run(launch: Launch) -> int:
     for number in range(1, launch.restarts + 1):
         if outcome.stopped or outcome.status in FINAL:
             break
-        outcome = starting.run(_again(launch, outcome.status, number))
+        try:
+            following = _again(launch, outcome.status, number)
+        except ValueError as error:  # the status stays that of the job: this is no bad input
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            break
+        outcome = starting.run(following)
     return outcome.status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from horovod_launch import asking, gpus, network, probe
@@ -23,6 +23,16 @@ class Ready:
     """Cores of the host that has the fewest."""
     choice: network.Choice | None = None
     """The network interfaces; None where all ranks run on this machine."""
+
+
+def refuse_several_launchers(env: Mapping[str, str]) -> None:
+    """Raise ValueError where srun started this launcher more than once: each would start all ranks."""
+    count = env.get("SLURM_STEP_NUM_TASKS", "1") if {"SLURM_STEP_ID", "SLURM_STEPID"} & env.keys() else "1"
+    if count.isdigit() and int(count) > 1 and env.get("RECSYS_SINGLE") != "1":
+        raise ValueError(
+            f"srun started {count} launchers, and each would start all ranks: start one without srun, "
+            "or set RECSYS_SINGLE=1 where each is meant to be alone"
+        )
 
 
 def prepared(launch: Launch, answers: Sequence[Answer] | None = None) -> Ready:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import urllib.error
 import urllib.request
 from typing import Any
 
 import pytest
 
-from horovod_launch import check, gloo, hosts, network, restarts
+from horovod_launch import check, gloo, hosts, network, restarts, starting
 from horovod_launch.__main__ import main
 from horovod_launch.asking import Answer
 from horovod_launch.command import Launch
@@ -149,6 +150,20 @@ def test_bad_words_are_one_line(words: str, message: str, capsys: pytest.Capture
     assert status == 2
     assert said.startswith(f"error: {message}")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "refused"),
+    [
+        ({"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}, True),
+        ({"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "RECSYS_SINGLE": "1"}, False),
+        ({"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1"}, False),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, False),  # a batch script
+    ],
+)
+def test_srun_starts_one_launcher(env: dict[str, str], refused: bool) -> None:
+    with pytest.raises(ValueError, match="srun started 2 launchers") if refused else contextlib.nullcontext():
+        starting.refuse_several_launchers(env)
 
 
 def test_ranks_fill_all_slots(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 
 from tests.hosts.hosts import hosts, signal_to
@@ -18,6 +19,10 @@ def test_two_sets_of_hosts_at_once() -> None:
         first.link("h2", up=False)
         assert first.run("h1", ["ssh", "-o", "ConnectTimeout=1", "h2", "true"]).returncode == 255
         first.link("h2", up=True)
+        if shutil.which("tc"):
+            first.rate("h1", "1gbit")
+            assert "rate 1Gbit" in first.run("h1", ["tc", "qdisc", "show", "dev", "eth0"]).stdout
+            first.rate("h1", None)
         first.stop("h2")
         first.restart("h2")
         assert first.run("h1", ["ssh", "h2", "hostname"]).stdout == "h2\n"

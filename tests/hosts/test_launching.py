@@ -121,6 +121,18 @@ def test_hosts_that_cannot_take_part(words: tuple[str, ...], said: str, there: H
     assert done.stderr.count("\n") == 1
 
 
+def test_a_check_names_a_host_that_does_not_answer(there: Hosts, modules: Path) -> None:
+    line = programs.launch("-H", "h1:2,h2:1,h9:1", "--check")
+    done = there.run("h1", line, programs.environment(modules))
+    assert done.returncode == 2
+    rows = [row.split() for row in done.stdout.splitlines()]
+    assert rows[0][:6] == ["host", "answer", "address", "cores", "ranks", "threads"]
+    assert rows[1][:4] == ["h1", "here", "10.77.0.1", "eth0"]
+    assert (rows[2][0], rows[2][2:5]) == ("h2", ["s", "10.77.0.2", "eth0"])
+    assert len(rows) == 3
+    assert done.stderr.startswith("error: h9 cannot be reached by ssh (")
+
+
 def test_a_folder_that_another_host_lacks(there: Hosts, modules: Path) -> None:
     (there.disk("h1") / "only-here").mkdir(exist_ok=True)
     line = f"cd {there.own_disk}/only-here && exec {' '.join(programs.launch(*PAIR, 'says'))}"

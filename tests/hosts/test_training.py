@@ -50,7 +50,7 @@ def there(tiny_data: Path) -> Iterator[Hosts]:
 
 def command(there: Hosts, run: str, *options: str) -> list[str]:
     own = there.own_disk
-    words = ["vaecf.train", "--", "--data", own / "tiny", "--run-dir", own / run, *WORDS]
+    words: list[str | Path] = ["vaecf.train", "--", "--data", own / "tiny", "--run-dir", own / run, *WORDS]
     return programs.launch("-H", "h1:1,h2:1", *options, *words)
 
 
