@@ -92,8 +92,11 @@ def silence_seconds(base: Mapping[str, str]) -> int:
 
 
 def keepalive(silence: int) -> dict[str, str]:
-    """Open MPI's settings with which mpirun notices within `silence` seconds that a host does not answer any more."""
-    times = {"time": max(1, silence // 2), "intvl": max(1, silence // 20), "probes": 10}
+    """Open MPI's settings with which mpirun notices that a host does not answer any more.
+
+    It takes a quarter longer than `silence`: ranks that watch each other name the silent one before.
+    """
+    times = {"time": max(1, silence // 4), "intvl": max(1, silence // 10), "probes": 10}
     return {f"OMPI_MCA_oob_tcp_keepalive_{name}": str(value) for name, value in times.items()}
 
 

@@ -116,7 +116,7 @@ class GlooJob:
     def _start(self, host: str, order: Mapping[str, object], silence: int) -> subprocess.Popen[bytes]:
         line = [sys.executable, "-m", "horovod_launch.keeper"]
         if not is_this_machine(host):
-            alive = ["-o", f"ServerAliveInterval={max(1, silence // 10)}", "-o", "ServerAliveCountMax=10"]
+            alive = ["-o", f"ServerAliveInterval={max(1, silence // 8)}", "-o", "ServerAliveCountMax=10"]
             places = [f"PYTHONPATH={os.environ['PYTHONPATH']}"] if "PYTHONPATH" in os.environ else []
             start = shlex.join(["env", *places, *line])
             line = asking.ssh(host, f"cd {shlex.quote(str(Path.cwd()))} && exec {start}", alive)

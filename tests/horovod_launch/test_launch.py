@@ -75,7 +75,7 @@ def test_a_lost_host_and_a_silent_rank_have_the_same_time() -> None:
     env = environment(there, 2, {"RECSYS_SILENCE_SECONDS": "100"})
     assert env["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "100"
     keys = ("time", "intvl", "probes")
-    assert [env[f"OMPI_MCA_oob_tcp_keepalive_{key}"] for key in keys] == ["50", "5", "10"]
+    assert [env[f"OMPI_MCA_oob_tcp_keepalive_{key}"] for key in keys] == ["25", "10", "10"]
     assert environment(there, 2, {})["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "300"
     assert environment(there, 2, {"HOROVOD_GLOO_TIMEOUT_SECONDS": "7"})["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "7"
     with pytest.raises(ValueError, match="RECSYS_SILENCE_SECONDS is 'x', expected a whole number of seconds from 1"):

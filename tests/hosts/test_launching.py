@@ -143,7 +143,7 @@ def test_a_folder_that_another_host_lacks(there: Hosts, modules: Path) -> None:
 
 @LAUNCHERS
 def test_a_host_that_is_cut_off_is_left_out_at_a_restart(gloo: tuple[str, ...], there: Hosts, modules: Path) -> None:
-    """It is noticed after RECSYS_SILENCE_SECONDS at the latest."""
+    """It is noticed some time after RECSYS_SILENCE_SECONDS, without help of the ranks."""
     job = started(there, modules, *gloo, "--restarts", "2", RECSYS_SILENCE_SECONDS="4")
     there.link("h2", up=False)
     try:
