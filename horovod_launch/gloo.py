@@ -106,7 +106,7 @@ class GlooJob:
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         silence = command.silence_seconds(env)
         self._keepers = []
-        for slot in self._slots:  # from this thread only: see `jobs.die_with_parent`
+        for slot in self._slots:  # from this thread only: see `jobs.dies_with`
             own = variables(slot, env, choice, self._rendezvous.port)
             order = {"command": command.program(launch), "env": own, "folder": str(Path.cwd())}
             self._keepers.append(self._start(slot.host, order, silence))

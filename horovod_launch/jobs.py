@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +43,21 @@ class Outcome:
     """Whether a signal had asked for the end."""
 
 
-def die_with_parent() -> None:
-    """In a new process: SIGTERM when the process that started it ends. On other systems than Linux, nothing."""
-    parent = os.getppid()
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended before the call
-            os.kill(os.getpid(), signal.SIGTERM)
+def dies_with(parent: int, number: int) -> Callable[[], None]:
+    """A function for a new process that asks for a signal when its parent ends. Linux only.
+
+    Args:
+        parent: the process that calls this.
+    """
+
+    def ask() -> None:
+        prctl = getattr(ctypes.CDLL(None), "prctl", None)
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, number)
+            if os.getppid() != parent:  # it ended before the call
+                os.kill(os.getpid(), number)
+
+    return ask
 
 
 class Mpirun:
@@ -63,7 +70,7 @@ class Mpirun:
             env=env,
             stdin=subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=dies_with(os.getpid(), signal.SIGTERM),
         )
 
     def tell(self, number: int) -> None:

@@ -9,7 +9,6 @@ Exit status: that of the rank; 128 + N where signal N ended it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -18,14 +17,9 @@ import sys
 import threading
 from collections.abc import Iterable
 
-from horovod_launch.jobs import PR_SET_PDEATHSIG, shell_status
+from horovod_launch.jobs import KILLED, dies_with, shell_status
 
 GRACE_S = 10
-
-
-def _die_with_keeper() -> None:
-    if prctl := getattr(ctypes.CDLL(None), "prctl", None):
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _follow(lines: Iterable[str], rank: subprocess.Popen[bytes], over: threading.Event) -> None:
@@ -52,14 +46,17 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         # Signals come as lines. A handler that does nothing, because a rank would inherit that a signal is ignored.
         signal.signal(number, lambda *_: None)
-    order = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):  # the launcher has ended already
+        return KILLED + signal.SIGTERM
+    order = json.loads(line)
     os.chdir(order["folder"])
     rank = subprocess.Popen(
         order["command"],
         env={**os.environ, **order["env"]},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_die_with_keeper,
+        preexec_fn=dies_with(os.getpid(), signal.SIGKILL),
     )
     over = threading.Event()
     threading.Thread(target=_follow, args=(sys.stdin, rank, over), daemon=True).start()

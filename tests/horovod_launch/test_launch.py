@@ -122,7 +122,8 @@ def test_mpi_job_has_what_the_operator_needs() -> None:
 @pytest.mark.ranks
 def test_the_script_of_the_mpi_job_starts_ranks(tmp_path: Path) -> None:
     """With the Open MPI that is on PATH: no image's folder is written into it."""
-    (tmp_path / "says.py").write_text("import os; print(os.environ['OMPI_COMM_WORLD_SIZE'], os.environ['TF_A'])")
+    code = 'import os, sys; sys.stdout.write(f\'{os.environ["OMPI_COMM_WORLD_SIZE"]} {os.environ["TF_A"]}\\n\')'
+    (tmp_path / "says.py").write_text(code)
     job = json.loads(mpi_job(Launch(ranks=2, module="says"), Cluster()))
     container = job["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]
     env = _environment({"PYTHONPATH": str(tmp_path), "TF_A": "b"})
@@ -190,8 +191,8 @@ def test_help_has_an_example_and_fits_a_page(words: list[str], capsys: pytest.Ca
 
 SPEAKER = """
 import sys
-print("first line\\nsecond line", flush=True)
-print("an error", file=sys.stderr, flush=True)
+sys.stdout.write("first line\\nsecond line\\n")
+sys.stderr.write("an error\\n")
 sys.stderr.write("half\\rwhole\\n")
 sys.exit(3)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -129,3 +130,17 @@ def test_a_killed_rank_is_named_and_restarted(modules: Path) -> None:
         f"status 137: restart 1 of 1, {run} goes on with 2 ranks on localhost\n"
     )
     assert out.count(f" of 2: --resume {run}\n") == 2
+
+
+def test_a_keeper_whose_launcher_has_ended_starts_nothing() -> None:
+    line = [sys.executable, "-m", "horovod_launch.keeper"]
+    done = subprocess.run(line, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
+def test_a_child_of_a_process_that_has_ended_ends() -> None:
+    """The parent can end before its child asks for the signal."""
+    code = (
+        "import os, time; from horovod_launch.jobs import dies_with; dies_with(os.getppid() + 1, 15)(); time.sleep(60)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30).returncode == -signal.SIGTERM
