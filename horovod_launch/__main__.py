@@ -4,39 +4,65 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 
-from horovod_launch import doctor, gpus, install
-from horovod_launch.command import Launch, command, cores_here, environment, shown
-from horovod_launch.output import run_without_prefix
+from horovod_launch import check, doctor, gpus, hosts, install, restarts, starting
+from horovod_launch.command import Launch
+from horovod_launch.jobs import INTERRUPTED
 from horovod_launch.parser import LaunchParser
+from horovod_launch.probe import cores
 from horovod_launch.templates import Cluster, mpi_job, slurm
 
 RUN_EXAMPLES = """examples:
   python -m horovod_launch run -np 4 vaecf.train -- --data data/mine --run-dir runs/a
-  python -m horovod_launch run -np 8 -H node1:4,node2:4 vaecf.train -- --data data/mine --run-dir runs/b
+  python -m horovod_launch run -H node1:4,node2:4 --check
+  python -m horovod_launch run -H node1:4,node2:4 --restarts 3 vaecf.train -- --data data/mine --run-dir runs/b
 
-exit status: that of the module (horovodrun, with --gloo, turns every failure into 1); 2 bad input"""
-DESCRIPTION = """Start training on ranks: here, on Slurm, on Kubernetes.
+SIGTERM, SIGUSR1 and Ctrl-C are passed on to all ranks: a training saves a checkpoint and stops. A second Ctrl-C
+ends all at once. Exit status: that of the first rank that fails; 130 after Ctrl-C; 2 bad input."""
+DESCRIPTION = """Start training on ranks: here, on other hosts, on Slurm, on Kubernetes.
 
-`run` starts mpirun itself. Prefer it to horovodrun: it divides the cores among the ranks, binds them,
-keeps the exit status of the module, and prints its lines as they are. horovodrun writes [1,0]<stderr>:
-or [0]<stderr>: before every line and has no flag against it; --gloo removes that prefix too."""
-
-
-RANKS = "one a GPU of this machine, or one a core where there is none"
+Prefer `run` to horovodrun: it divides the cores among the ranks, keeps the exit status of the module,
+passes signals on and prints lines as they are. horovodrun writes [1,0]<stderr>: or [0]<stderr>: before
+every line and has no flag against it."""
 
 
-def _add_launch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("module", help="what to start, as vaecf.train")
+RANKS = "all slots of -H; else one a GPU of this machine, or one a core where there is none"
+
+
+def _add_launch(parser: argparse.ArgumentParser, module_needed: bool = True) -> None:
+    parser.add_argument("module", nargs=None if module_needed else "?", help="what to start, as vaecf.train")
     parser.add_argument("arguments", nargs="*", help="its flags, after --")
     add = parser.add_argument
     add("-np", "--ranks", type=int, metavar="N", help=f"processes (default: {RANKS})")
-    add("-H", "--hosts", metavar="LIST", help="host:slots,host:slots (default: this machine)")
     add("--gloo", action="store_true", help="Gloo instead of MPI: needs no MPI, slower on CPUs")
-    add("--threads", type=int, metavar="N", help="threads a rank (default: the cores shared evenly)")
+    add("--threads", type=int, metavar="N", help="threads a rank (default: the cores of its host, shared evenly)")
     add("--timeline", metavar="FILE", help="write Horovod's timeline there")
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "-H",
+        "--hosts",
+        metavar="LIST",
+        help="host:slots,host:slots, reached by ssh without a password; the first has the run folder, each has the "
+        "project and the data at the same path (default: this machine)",
+    )
+    add(
+        "--network",
+        metavar="CIDR",
+        help="network for messages of ranks, as 10.0.0.0/8 (default: those where each host has an address)",
+    )
+    add("--check", action="store_true", help="compare the hosts, add up a gradient over all of them, and start nothing")
+    add(
+        "--restarts",
+        type=int,
+        metavar="N",
+        default=0,
+        help="start a training that lost a rank or a host again from its last checkpoint, up to N times (default: 0)",
+    )
+    add("--dry-run", action="store_true", help="print the command and start nothing")
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +96,9 @@ def build_parser() -> LaunchParser:
         description="Start a module on N ranks, with threads and binding set for this machine.",
         epilog=RUN_EXAMPLES,
     )
-    _add_launch(run)
-    run.add_argument("--dry-run", action="store_true", help="print the command and start nothing")
+    _add_launch(run, module_needed=False)
+    _add_hosts(run)
+    run.set_defaults(parser=run)
     actions.add_parser("doctor", help="print what this installation can do, and test it on two ranks")
     for name, text in (("slurm", "print a Slurm batch script"), ("k8s", "print a Kubernetes MPIJob")):
         example = f"{command} {name} --nodes 2 -np 8 vaecf.train -- --data data/mine --run-dir runs/a"
@@ -86,6 +113,11 @@ def build_parser() -> LaunchParser:
     return parser
 
 
+def _default_ranks(args: argparse.Namespace, on_gpus: int) -> int:
+    given = getattr(args, "hosts", None)
+    return sum(host.slots for host in hosts.parsed(given)) if given else on_gpus or cores()
+
+
 def _launch(args: argparse.Namespace, gpus_here: int = 0) -> Launch:
     """The launch that the flags ask for.
 
@@ -93,13 +125,15 @@ def _launch(args: argparse.Namespace, gpus_here: int = 0) -> Launch:
         gpus_here: GPUs that ranks on this machine take, one each; 0 where they take none.
     """
     return Launch(
-        ranks=(gpus_here or cores_here()) if args.ranks is None else args.ranks,
-        module=args.module,
+        ranks=_default_ranks(args, gpus_here) if args.ranks is None else args.ranks,
+        module=args.module or "",
         arguments=tuple(args.arguments),
-        hosts=args.hosts,
+        hosts=getattr(args, "hosts", None),
         gloo=args.gloo,
         threads=args.threads,
         timeline=args.timeline,
+        network=getattr(args, "network", None),
+        restarts=getattr(args, "restarts", 0),
     )
 
 
@@ -116,18 +150,19 @@ def _cluster(args: argparse.Namespace) -> Cluster:
 
 
 def _run(args: argparse.Namespace) -> int:
-    gpus_here = gpus.taken(args.module, os.environ)
-    launch, cores = _launch(args, gpus_here), cores_here()
-    if launch.is_local():
-        gpus.refuse_sharing(launch.ranks, gpus_here)
-    env = environment(launch, cores, os.environ)
-    line = command(launch, cores, env, os.geteuid() == 0)
+    if args.check:
+        return check.main(_launch(args))
+    if not args.module:
+        args.parser.error("module is missing")
+    launch = _launch(args, gpus.taken(args.module, os.environ))
+    restarts.check(launch)
+    starting.refuse_several_launchers(os.environ)
     if args.dry_run:
-        print(f"OMP_NUM_THREADS={env['OMP_NUM_THREADS']} {shown(line)}")
+        print("\n".join(starting.dry_run(launch)))
         return 0
-    if line[0] == "horovodrun":
-        return run_without_prefix(line, env)
-    return subprocess.run(line, env=env, check=False).returncode
+    if launch.is_one_process() and not launch.restarts:
+        return starting.replace_this_process(launch)
+    return restarts.run(launch)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -149,6 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(f"error: {error.filename} is not installed; run: make setup", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # while the hosts are asked; ranks that run are in `jobs.supervise`
+        return INTERRUPTED
     return 0
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from horovod_launch import gpus
-from horovod_launch.command import Launch, command, cores_here, environment
+from horovod_launch.probe import cores
 
 TIMEOUT_S = 180
 
@@ -20,16 +20,12 @@ def environment_of_ranks(base: Mapping[str, str], gpus_here: int) -> dict[str, s
 
 
 def _self_test(gloo: bool, base: Mapping[str, str]) -> tuple[bool, str]:
-    launch = Launch(ranks=2, module="recsys_core.doctor", arguments=("--self-test",), gloo=gloo)
-    cores = cores_here()
-    env = environment(launch, cores, base)
-    line = command(launch, cores, env, os.geteuid() == 0)
+    line = [sys.executable, "-m", "horovod_launch", "run", "-np", "2", *(["--gloo"] if gloo else [])]
+    line += ["recsys_core.doctor", "--", "--self-test"]
     try:
-        done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
+        done = subprocess.run(line, env=base, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return False, f"no answer in {TIMEOUT_S} s"
-    except FileNotFoundError:
-        return False, f"{line[0]} is not installed; run: make setup"
     good = done.returncode == 0 and "gradients are reduced" in done.stdout
     last = (done.stderr.strip().splitlines() or ["no output"])[-1]
     return good, "gradients are reduced" if good else f"FAILED (status {done.returncode}): {last}"
@@ -38,7 +34,7 @@ def _self_test(gloo: bool, base: Mapping[str, str]) -> tuple[bool, str]:
 def main() -> int:
     """Print the report; status 1 if a self-test failed."""
     print(f"python        {platform.python_version()} in {sys.prefix}")
-    print(f"cores         {cores_here()} of {os.cpu_count()}")
+    print(f"cores         {cores()} of {os.cpu_count()}")
     gpus_here = gpus.here(os.environ)
     facts = subprocess.run([sys.executable, "-m", "recsys_core.doctor"], capture_output=True, text=True)
     print(facts.stdout, end="")

@@ -6,10 +6,10 @@ import json
 import shlex
 from dataclasses import dataclass
 
-from horovod_launch.command import Launch
+from horovod_launch.command import PASSED_ON, PASSED_ON_PREFIXES, SILENCE_S, Launch, keepalive, transport
 
-PREFIX = "/app/.venv"
-"""Where Open MPI lies in our CPU image (Dockerfile)."""
+GRACE_S = 180
+"""Time that ranks have to save a checkpoint before they are ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +41,28 @@ class Cluster:
         return ranks
 
 
-def slurm(launch: Launch, cluster: Cluster) -> str:
-    """A batch script for sbatch."""
-    per_node = cluster.ranks_per_node(launch)
-    gpus = f"#SBATCH --gpus-per-node={cluster.gpus_per_node}\n" if cluster.gpus_per_node else ""
-    arguments = shlex.join(launch.arguments)
-    return f"""#!/usr/bin/env bash
-#SBATCH --job-name={cluster.name}
-#SBATCH --nodes={cluster.nodes}
-#SBATCH --ntasks-per-node={per_node}
-#SBATCH --cpus-per-task={cluster.cores_per_rank}
-{gpus}#SBATCH --time={cluster.hours:02d}:00:00
-#SBATCH --signal=B:TERM@180
-# Three minutes before the end the ranks are told to save a checkpoint; submit again with --resume to go on.
-set -euo pipefail
-cd "${{SLURM_SUBMIT_DIR}}"
-source .venv/bin/activate
-export OPAL_PREFIX="${{VIRTUAL_ENV}}"
-export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK}}"
-mpirun -np {launch.ranks} --map-by ppr:{per_node}:node --bind-to none \\
-    --prefix "${{VIRTUAL_ENV}}" -x PATH -x OPAL_PREFIX -x OMP_NUM_THREADS \\
-    --mca pml ob1 --mca btl ^openib \\
-    python -m {launch.module} {arguments} &
+def _refuse_gloo(launch: Launch) -> None:
+    if launch.gloo:
+        raise ValueError("--gloo is for run: the script starts ranks by MPI")
+
+
+def _mpirun(launch: Launch, cluster: Cluster, flags: str = "") -> str:
+    """Lines of a shell that start the ranks as `run` does, and ask them to save a checkpoint when SIGTERM comes.
+
+    The prefix of Open MPI is that of the image or environment: /app/.venv in the one for CPUs, another in NVIDIA's.
+    """
+    per_node, several = cluster.ranks_per_node(launch), cluster.nodes > 1
+    settings = keepalive(SILENCE_S) if several else {}
+    if launch.timeline:
+        settings["HOROVOD_TIMELINE"] = shlex.quote(launch.timeline)
+    exports = "".join(f"export {name}={value}\n" for name, value in settings.items())
+    names = "|".join([*sorted(PASSED_ON), *(f"{prefix}.*" for prefix in PASSED_ON_PREFIXES)])
+    return f"""{exports}passed_on=()
+for name in $(compgen -e | grep -Ex '{names}'); do passed_on+=(-x "$name"); done
+prefix="${{OPAL_PREFIX:-$(dirname "$(dirname "$(command -v mpirun)")")}}"
+mpirun {flags}-np {launch.ranks} --map-by ppr:{per_node}:node --bind-to none \\
+    --prefix "$prefix" "${{passed_on[@]}}" {" ".join(transport(several))} \\
+    python -m {shlex.join([launch.module, *launch.arguments])} &
 ranks=$!
 trap 'kill -USR1 "$ranks"' TERM
 status=0
@@ -72,29 +72,44 @@ exit "$status"
 """
 
 
+def slurm(launch: Launch, cluster: Cluster) -> str:
+    """A batch script for sbatch."""
+    _refuse_gloo(launch)
+    per_node = cluster.ranks_per_node(launch)
+    gpus = f"#SBATCH --gpus-per-node={cluster.gpus_per_node}\n" if cluster.gpus_per_node else ""
+    threads = launch.threads or "${SLURM_CPUS_PER_TASK}"
+    return f"""#!/usr/bin/env bash
+#SBATCH --job-name={cluster.name}
+#SBATCH --nodes={cluster.nodes}
+#SBATCH --ntasks-per-node={per_node}
+#SBATCH --cpus-per-task={cluster.cores_per_rank}
+{gpus}#SBATCH --time={cluster.hours:02d}:00:00
+#SBATCH --signal=B:TERM@{GRACE_S}
+# Three minutes before the end the ranks are told to save a checkpoint; submit again with --resume to go on.
+set -euo pipefail
+cd "${{SLURM_SUBMIT_DIR}}"
+source .venv/bin/activate
+export OPAL_PREFIX="${{VIRTUAL_ENV}}"
+export OMP_NUM_THREADS="{threads}"
+{_mpirun(launch, cluster)}"""
+
+
 def mpi_job(launch: Launch, cluster: Cluster) -> str:
     """A Kubeflow MPIJob as JSON, which kubectl reads as it reads YAML (no quoting can go wrong)."""
+    _refuse_gloo(launch)
     per_node = cluster.ranks_per_node(launch)
     limits: dict[str, object] = {"cpu": cluster.cores_per_rank * per_node}
     if cluster.gpus_per_node:
         limits["nvidia.com/gpu"] = cluster.gpus_per_node
     mount = {"name": "data", "mountPath": "/data"}
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": cluster.volume_claim}}
-    run = [
-        "mpirun", "--allow-run-as-root", "-np", str(launch.ranks), "--bind-to", "none", "--map-by", "slot",
-        "--prefix", PREFIX, "-x", "LD_LIBRARY_PATH", "-x", "PATH", "-x", "OPAL_PREFIX", "-x", "OMP_NUM_THREADS",
-        "--mca", "pml", "ob1", "--mca", "btl", "^openib",
-        "python", "-m", launch.module, *launch.arguments,
-    ]  # fmt: skip
-    threads = [
-        {"name": "OMP_NUM_THREADS", "value": str(cluster.cores_per_rank)},
-        {"name": "OPAL_PREFIX", "value": PREFIX},
-    ]
+    run = ["bash", "-euo", "pipefail", "-c", _mpirun(launch, cluster, "--allow-run-as-root ")]
+    threads = [{"name": "OMP_NUM_THREADS", "value": str(launch.threads or cluster.cores_per_rank)}]
 
     def template(container: dict[str, object]) -> dict[str, object]:
         return {
             "metadata": {"annotations": {"sidecar.istio.io/inject": "false"}},
-            "spec": {"containers": [container], "volumes": [volume]},
+            "spec": {"containers": [container], "volumes": [volume], "terminationGracePeriodSeconds": GRACE_S},
         }
 
     common = {"image": cluster.image, "env": threads, "volumeMounts": [mount]}

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from recsys_core import launchers
 from recsys_core.errors import SharedError, SharedExit, UserError, os_message
 
 T = TypeVar("T")
@@ -209,10 +210,14 @@ def session() -> Iterator[World]:
     A `SharedError` is raised by all ranks alike: they leave in good order and the caller reports it.
     """
     global _current
+    if text := launchers.refusal(os.environ):
+        raise SharedError(text)
     if not (launched_by_mpi() or launched_by_gloo()):
         yield World()
         return
     world = HorovodWorld()
+    if text := launchers.mismatch(os.environ, world.size):
+        raise SharedError(text)
     _current = world
     try:
         yield world

@@ -6,14 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from horovod_launch.__main__ import main
-from horovod_launch.command import Launch, command, environment
+from horovod_launch.command import Launch, command, environment, passed_on
 from horovod_launch.templates import Cluster, mpi_job, slurm
-from tests.conftest import Command
+from tests.conftest import Command, _environment
 
 
 def line(launch: Launch, cores: int, is_root: bool = False) -> str:
@@ -47,8 +48,38 @@ def test_what_the_user_set_stays() -> None:
 def test_root_gloo_and_hosts() -> None:
     assert "--allow-run-as-root" in line(Launch(ranks=2, module="m"), 2, is_root=True)
     assert "--allow-run-as-root" not in line(Launch(ranks=2, module="m"), 2)
-    assert line(Launch(ranks=2, module="m", gloo=True), 2).startswith("horovodrun --gloo -np 2 -H localhost:2")
     assert "-H a:2,b:2" in line(Launch(ranks=4, module="m", hosts="a:2,b:2"), 2)
+    assert "-H a:2,b:1 " in line(Launch(ranks=3, module="m", hosts="a:2,b:2,c:4"), 2)
+
+
+def test_several_hosts_have_their_own_threads_and_transport() -> None:
+    """Ranks divide the cores of their own host, and UCX is not shut out."""
+    there = Launch(ranks=4, module="m", hosts="a.invalid:2,b.invalid:2")
+    assert "OMP_NUM_THREADS" not in environment(there, 8, {})
+    assert environment(there, 8, {"OMP_NUM_THREADS": "3"})["OMP_NUM_THREADS"] == "3"
+    assert environment(replace(there, threads=2), 8, {})["OMP_NUM_THREADS"] == "2"
+    assert " ob1" not in line(there, 8)
+    assert "--bind-to none" in line(replace(there, threads=1), 8)
+    assert "--mca pml ob1" in line(Launch(ranks=2, module="m"), 8)
+
+
+def test_what_ranks_on_other_hosts_get() -> None:
+    names = "PATH PYTHONHASHSEED XLA_FLAGS NVIDIA_TF32_OVERRIDE TF_A NCCL_A UCX_A HOROVOD_A OMPI_MCA_A RECSYS_A".split()
+    env = dict.fromkeys([*names, "HOME", "CUDA_VISIBLE_DEVICES", "SSH_AUTH_SOCK"], "0,1")
+    assert passed_on(env) == sorted(names)
+    assert passed_on({"CUDA_VISIBLE_DEVICES": ""}) == ["CUDA_VISIBLE_DEVICES"]  # no GPU, on any host
+
+
+def test_a_lost_host_and_a_silent_rank_have_the_same_time() -> None:
+    there = Launch(ranks=2, module="m", hosts="a.invalid:1,b.invalid:1")
+    env = environment(there, 2, {"RECSYS_SILENCE_SECONDS": "100"})
+    assert env["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "100"
+    keys = ("time", "intvl", "probes")
+    assert [env[f"OMPI_MCA_oob_tcp_keepalive_{key}"] for key in keys] == ["25", "10", "10"]
+    assert environment(there, 2, {})["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "300"
+    assert environment(there, 2, {"HOROVOD_GLOO_TIMEOUT_SECONDS": "7"})["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "7"
+    with pytest.raises(ValueError, match="RECSYS_SILENCE_SECONDS is 'x', expected a whole number of seconds from 1"):
+        environment(there, 2, {"RECSYS_SILENCE_SECONDS": "x"})
 
 
 @pytest.mark.parametrize(
@@ -57,7 +88,11 @@ def test_root_gloo_and_hosts() -> None:
         ({"ranks": 0}, "-np is 0"),
         ({"ranks": 5, "hosts": "a:2,b:2"}, "4 slots, fewer than -np 5"),
         ({"ranks": 1, "hosts": "a:x"}, "is not host:slots"),
+        ({"ranks": 1, "hosts": "a:0"}, "is not host:slots"),
         ({"ranks": 1, "threads": 0}, "--threads is 0"),
+        ({"ranks": 1, "restarts": -1}, "--restarts is -1"),
+        ({"ranks": 1, "network": "10.0"}, "--network is '10.0', expected an IPv4 network as 10.0.0.0/8"),
+        ({"ranks": 1, "network": "fd00::/8"}, "--network is 'fd00::/8', expected an IPv4 network as 10.0.0.0/8"),
     ],
 )
 def test_bad_launches(values: dict, message: str) -> None:
@@ -82,6 +117,29 @@ def test_mpi_job_has_what_the_operator_needs() -> None:
     assert (roles["Launcher"]["replicas"], roles["Worker"]["replicas"]) == (1, 2)
     worker = roles["Worker"]["template"]["spec"]["containers"][0]
     assert worker["resources"]["limits"] == {"cpu": 8, "nvidia.com/gpu": 2}
+
+
+@pytest.mark.ranks
+def test_the_script_of_the_mpi_job_starts_ranks(tmp_path: Path) -> None:
+    """With the Open MPI that is on PATH: no image's folder is written into it."""
+    code = 'import os, sys; sys.stdout.write(f\'{os.environ["OMPI_COMM_WORLD_SIZE"]} {os.environ["TF_A"]}\\n\')'
+    (tmp_path / "says.py").write_text(code)
+    job = json.loads(mpi_job(Launch(ranks=2, module="says"), Cluster()))
+    container = job["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]
+    env = _environment({"PYTHONPATH": str(tmp_path), "TF_A": "b"})
+    done = subprocess.run(container["command"], env=env, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "2 b\n2 b\n"), done.stderr
+    assert "/app" not in json.dumps(job)
+
+
+def test_scripts_for_several_nodes_leave_the_transport_open() -> None:
+    one, two = Launch(ranks=2, module="m"), Launch(ranks=2, module="m", timeline="a b")
+    assert "--mca pml ob1" in slurm(one, Cluster())
+    assert "ob1" not in slurm(two, Cluster(nodes=2)) + mpi_job(two, Cluster(nodes=2))
+    assert "export HOROVOD_TIMELINE='a b'" in slurm(two, Cluster(nodes=2))
+    assert "trap 'kill -USR1" in slurm(one, Cluster())
+    with pytest.raises(ValueError, match="--gloo is for run"):
+        slurm(Launch(ranks=2, module="m", gloo=True), Cluster())
 
 
 def test_uneven_nodes_are_refused() -> None:
@@ -133,23 +191,21 @@ def test_help_has_an_example_and_fits_a_page(words: list[str], capsys: pytest.Ca
 
 SPEAKER = """
 import sys
-print("first line\\nsecond line", flush=True)
-print("an error", file=sys.stderr, flush=True)
+sys.stdout.write("first line\\nsecond line\\n")
+sys.stderr.write("an error\\n")
 sys.stderr.write("half\\rwhole\\n")
 sys.exit(3)
 """
 
 
 @pytest.mark.ranks
-@pytest.mark.parametrize(("launcher", "status"), [((), 3), (("--gloo",), 1)])
-def test_lines_of_ranks_have_no_prefix(
-    launcher: tuple[str, ...], status: int, command: Command, tmp_path: Path
-) -> None:
-    """horovodrun writes [0]<stdout>: before every line."""
+@pytest.mark.parametrize("launcher", [(), ("--gloo",)])
+def test_lines_and_status_of_ranks_are_passed_on(launcher: tuple[str, ...], command: Command, tmp_path: Path) -> None:
+    """horovodrun writes [0]<stdout>: before every line, and turns every status into 1 under Gloo."""
     (tmp_path / "speaker.py").write_text(SPEAKER)
     line = [sys.executable, "-m", "horovod_launch", "run", "-np", "2", *launcher, "speaker"]
     done = command(line, env={"PYTHONPATH": str(tmp_path)})
-    assert done.returncode == status
+    assert done.returncode == 3
     lines = done.stdout.splitlines() + done.stderr.splitlines()
     assert lines.count("first line") == lines.count("second line") == 2
     assert "an error" in lines

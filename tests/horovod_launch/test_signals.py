@@ -1,0 +1,146 @@
+"""Signals to `horovod_launch run`: ranks save and stop, and do not outlive the launcher. They need no TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.hosts import programs
+from tests.hosts.hosts import wait_for
+
+pytestmark = pytest.mark.ranks
+LAUNCHERS = pytest.mark.parametrize("gloo", [(), ("--gloo",)], ids=["mpi", "gloo"])
+DEAF = """
+import sys, time
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+time.sleep(100)
+"""
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = programs.write(tmp_path_factory.mktemp("modules"))
+    (folder / "deaf").mkdir()
+    (folder / "deaf" / "train.py").write_text(DEAF)
+    return folder
+
+
+def started(modules: Path, module: str, *words: str | Path) -> subprocess.Popen[str]:
+    """A job of two ranks, once both run."""
+    line = programs.launch("-np", "2", *words, module, "--", "--run-dir", modules / "run")
+    env = programs.environment(modules)
+    job = subprocess.Popen(line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert job.stdout
+    for _ in range(2):
+        next(line for line in job.stdout if line.startswith("ready"))
+    return job
+
+
+def left(modules: Path) -> list[int]:
+    """Processes that belong to a job of these modules, launchers included."""
+    own = str(modules / "run").encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if own in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+@LAUNCHERS
+@pytest.mark.parametrize(
+    ("numbers", "status", "saved"),
+    [
+        ((signal.SIGTERM,), 0, 2),
+        ((signal.SIGUSR1,), 0, 2),
+        ((signal.SIGINT,), 130, 2),
+    ],
+    ids=["SIGTERM", "SIGUSR1", "SIGINT"],
+)
+def test_ranks_save_and_stop(
+    gloo: tuple[str, ...], numbers: Sequence[int], status: int, saved: int, modules: Path
+) -> None:
+    job = started(modules, "toy.train", *gloo)
+    for number in numbers:
+        job.send_signal(number)
+    out, _ = job.communicate(timeout=60)
+    assert job.returncode == status
+    assert out.count("saved on ") == saved
+    assert not left(modules)
+
+
+@LAUNCHERS
+def test_a_second_interrupt_ends_ranks_that_do_not_listen(gloo: tuple[str, ...], modules: Path) -> None:
+    (modules / "deaf" / "train.py").write_text(f"import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)\n{DEAF}")
+    job = started(modules, "deaf.train", *gloo)
+    assert job.stderr
+    job.send_signal(signal.SIGINT)
+    next(line for line in job.stderr if line.startswith("stopping all ranks; Ctrl-C again ends them at once"))
+    job.send_signal(signal.SIGINT)
+    job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert not left(modules)
+
+
+@LAUNCHERS
+def test_a_signal_before_the_ranks_listen_is_not_success(gloo: tuple[str, ...], modules: Path) -> None:
+    (modules / "deaf" / "train.py").write_text(DEAF)
+    job = started(modules, "deaf.train", *gloo)
+    job.send_signal(signal.SIGTERM)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 143
+    assert err.endswith("stopped by SIGTERM before the ranks could save anything new\n")
+
+
+@LAUNCHERS
+def test_ranks_end_with_the_launcher(gloo: tuple[str, ...], modules: Path) -> None:
+    job = started(modules, "toy.train", *gloo)
+    assert len(left(modules)) > 2
+    job.kill()
+    job.wait()
+    wait_for(lambda: not left(modules), "the end of all ranks", timeout=30)
+
+
+def killed(job: subprocess.Popen[str], modules: Path) -> int:
+    """Kill a rank under Gloo, and return its number."""
+    for pid in left(modules):
+        number = Path(f"/proc/{pid}/environ").read_bytes().partition(b"\0HOROVOD_RANK=")[2][:1]
+        if number:
+            subprocess.run(["kill", "-9", str(pid)], check=True)
+            return int(number)
+    raise AssertionError("no rank runs")
+
+
+def test_a_killed_rank_is_named_and_restarted(modules: Path) -> None:
+    job = started(modules, "toy.train", "--gloo", "--restarts", "1")
+    rank = killed(job, modules)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 0
+    run = modules / "run"
+    assert err == (
+        f"rank {rank} on localhost was ended by signal 9 (Killed); the other ranks are ended\n"
+        f"status 137: restart 1 of 1, {run} goes on with 2 ranks on localhost\n"
+    )
+    assert out.count(f" of 2: --resume {run}\n") == 2
+
+
+def test_a_keeper_whose_launcher_has_ended_starts_nothing() -> None:
+    line = [sys.executable, "-m", "horovod_launch.keeper"]
+    done = subprocess.run(line, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
+def test_a_child_of_a_process_that_has_ended_ends() -> None:
+    """The parent can end before its child asks for the signal."""
+    code = (
+        "import os, time; from horovod_launch.jobs import dies_with; dies_with(os.getppid() + 1, 15)(); time.sleep(60)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30).returncode == -signal.SIGTERM
