@@ -43,7 +43,7 @@ class RunState:
     state: str
     """running, interrupted, finished or exported; "" for a run of an earlier version, or a new one."""
     step: int = 0
-    """The last step whose checkpoint was saved, or that was taken when the state changed."""
+    """The last step when it was interrupted or finished last."""
     epoch: float = 0.0
     changed_unix_s: float = 0.0
     verdict: str = ""

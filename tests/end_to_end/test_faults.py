@@ -63,6 +63,25 @@ def test_resume_needs_no_other_flag_and_compares_those_that_are_given(
     assert "--resume needs the folder of a run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_finished_run_is_converted_without_being_judged_or_exported_again(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    before = {name: (copy / name).stat().st_mtime_ns for name in ("result.json", "export/export.json", "metrics.jsonl")}
+    words = ["--resume", str(copy), "--convert", "savedmodel"]
+    assert vaecf.train.main(words) == 0
+    shown = capfd.readouterr()
+    assert "and passed its gate" in shown.out and "converting to savedmodel" in shown.out
+    assert "evaluating baselines" not in shown.err
+    assert (copy / "converted" / "savedmodel-fp32" / "verify.json").is_file()
+    assert {name: (copy / name).stat().st_mtime_ns for name in before} == before
+    assert config_of(copy)["convert"] == "savedmodel"
+    assert vaecf.train.main(["--resume", str(copy)]) == 0
+    assert "converting" not in capfd.readouterr().out
+
+
 def test_a_run_of_the_other_family_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ncf_tf.train.main(["--resume", str(run)]) == 2
     assert (

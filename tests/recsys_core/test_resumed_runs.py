@@ -75,17 +75,18 @@ def test_a_finished_run_is_final_and_its_export_stays(data: Dataset, tmp_path: P
 
 
 def test_a_run_that_missed_its_gate_is_left_alone_or_trained_longer(data: Dataset, tmp_path: Path, capsys: Any) -> None:
-    """A constant rate: it ends as a run that was started with as many epochs."""
+    """It ends as a run that was started with as many epochs and the same warm-up, of one epoch."""
     run, straight, longer = tmp_path / "run", linear(data), linear(data)
-    Trainer(run, **SMALL).fit(linear(data), data)
+    settings = SMALL | {"warmup": 0.5}
+    Trainer(run, **settings).fit(linear(data), data)
     before, model = files(run), linear(data)
-    again = Trainer(run, verbose=True, **SMALL).fit(model, data, resume=True)
+    again = Trainer(run, verbose=True, **settings).fit(model, data, resume=True)
     assert again.exit_status == 3
     assert "finished at epoch 2 (step 6) on " in (shown := capsys.readouterr().out)
     assert "and missed its gate (ndcg@100>=2: 0." in shown
     assert files(run) == before
-    expected = Trainer(tmp_path / "straight", **SMALL | {"epochs": 4}).fit(straight, data).content
-    found = Trainer(run, **SMALL | {"epochs": 4}).fit(longer, data, resume=True).content
+    expected = Trainer(tmp_path / "straight", **SMALL | {"epochs": 4, "warmup": 0.25}).fit(straight, data).content
+    found = Trainer(run, **settings | {"epochs": 4}).fit(longer, data, resume=True).content
     assert expected is not None and found is not None
     assert found["test"] == expected["test"]
     assert [e["loss"] for e in found["history"]] == [e["loss"] for e in expected["history"]]
@@ -93,7 +94,7 @@ def test_a_run_that_missed_its_gate_is_left_alone_or_trained_longer(data: Datase
         assert (one.numpy() == two.numpy()).all()
     assert logged(run) == [3, 6, 9, 12]
     with pytest.raises(UserError, match="--resume: epochs is 3, the run in .* has 4; resume with the settings it was"):
-        Trainer(run, **SMALL | {"epochs": 3}).fit(linear(data), data, resume=True)
+        Trainer(run, **settings | {"epochs": 3}).fit(linear(data), data, resume=True)
 
 
 def logged(run: Path) -> list[int]:
