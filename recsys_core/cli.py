@@ -5,6 +5,7 @@ TensorFlow is imported only when the flags have been read, so that `--help` and 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -100,7 +101,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
                 request: TrainRequest = world.broadcast(own)  # type: ignore[assignment]
             config = request.config
             with durations.of("preparation"):
-                data, model = _prepared(spec, config, world)
+                data, model = _prepared(spec, config, _data_folder(argv, config.data), world)
             judged_run = getattr(config, "final_fit", "")
             make = partial(FinalFit, judged_run=judged_run) if judged_run else Trainer
             trainer = make(
@@ -144,14 +145,27 @@ def _is_help_on_other_rank(argv: Sequence[str] | None) -> bool:
     return rank_hint() != 0 and any(word in ("-h", "--help", "--help-all") for word in words)
 
 
-def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
-    """The verified data set as the run sees it, and the model with fresh parameters."""
-    from recsys_core.dataset import Dataset, verify_integrity
-    from recsys_core.training.task import check_same_data
+def _data_folder(argv: Sequence[str] | None, of_rank0: Path) -> Path:
+    """Where this host has the data set: this process's own --data, else the folder of rank 0.
 
-    world.run_on_rank0(lambda: verify_integrity(config.data))
-    data = Dataset.open(config.data).viewed(config.view)
-    check_same_data(data.fingerprint, world)  # before a model of another size is made
+    Ranks may be started with different command lines; the data set may lie elsewhere on each host.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--data", type=Path)
+    with contextlib.suppress(argparse.ArgumentError):
+        return parser.parse_known_args(argv)[0].data or of_rank0
+    return of_rank0
+
+
+def _prepared(spec: ModelSpec, config: Any, folder: Path, world: World) -> tuple[Any, Any]:
+    """The verified data set as the run sees it, and the model with fresh parameters.
+
+    Args:
+        folder: of the data set on this rank's host.
+    """
+    from recsys_core import agreement
+
+    data = agreement.opened(folder, config.view, world)  # compared before a model of another size is made
     if config.view == FINAL_FIT:
         _say_view(config, world)
     kind = spec.model_class(config.preset)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from recsys_core.errors import SharedError, SharedExit, UserError, os_message
+from recsys_core.errors import SharedError, SharedExit, UserError, errors_of_ranks, outcome, place
 
 T = TypeVar("T")
 
@@ -92,6 +92,10 @@ class World:
         """Rank 0's object, on every rank."""
         return value
 
+    def gather(self, value: T) -> list[T]:
+        """The objects of all ranks, by rank, on every rank."""
+        return [value]
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on some rank, on every rank."""
         return flag
@@ -108,17 +112,22 @@ class World:
         Raises:
             SharedError: the ValueError or OSError of rank 0.
         """
-        answer: tuple[bool, Any] = (True, None)
-        if self.is_rank0:
-            try:
-                answer = (True, work())
-            except ValueError as error:
-                answer = (False, str(error))
-            except OSError as error:
-                answer = (False, os_message(error))
-        good, value = self.broadcast(answer)
-        if not good:
-            raise SharedError(value)
+        answer: tuple[Any, str | None] = outcome(work) if self.is_rank0 else (None, None)
+        value, error = self.broadcast(answer)
+        if error is not None:
+            raise SharedError(error)
+        return value
+
+    def run_on_all(self, work: Callable[[], T]) -> T:
+        """Run `work` on every rank, without exchanges inside; each gets its own result, or all raise the errors.
+
+        Raises:
+            SharedError: the ValueErrors and OSErrors of the ranks, with rank and host where it is not rank 0.
+        """
+        value, error = outcome(work)
+        found = self.gather((socket.gethostname(), error))
+        if any(text is not None for _, text in found):
+            raise SharedError(errors_of_ranks(found))
         return value
 
 
@@ -173,6 +182,12 @@ class HorovodWorld(World):
     def broadcast(self, value: T) -> T:
         return self._hvd.broadcast_object(value, root_rank=0, name="object")
 
+    def gather(self, value: T) -> list[T]:
+        import tensorflow as tf
+
+        with tf.device("/CPU:0"):  # two ranks on one GPU, which NCCL refuses, must be able to part in good order
+            return self._hvd.allgather_object(value, name="gather")
+
     def any(self, flag: bool) -> bool:
         return bool(self._hvd.allreduce(np.array([flag], np.float32), op=self._hvd.Sum, name="any")[0] > 0)
 
@@ -221,8 +236,8 @@ def session() -> Iterator[World]:
         raise
     except BaseException as error:
         if isinstance(error, UserError):  # found on this rank only: the others do not know of it
-            where = f" (rank {world.rank} on {socket.gethostname()})" if world.rank else ""
-            print(f"error{where}: {error}", file=sys.stderr, flush=True)
+            where = f"{place(world.rank, socket.gethostname())}: " if world.rank else ""
+            print(f"error: {where}{error}", file=sys.stderr, flush=True)
             world.abort(UserError.exit_status)
         print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
         traceback.print_exc()

@@ -71,16 +71,6 @@ def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: 
     return wanted
 
 
-def check_same_data(fingerprint: str, world: World) -> None:
-    """Refuse ranks that opened different data sets.
-
-    Raises:
-        SharedError: on every rank, if some rank's data set is not that of rank 0.
-    """
-    if world.size > 1 and world.any(fingerprint != world.broadcast(fingerprint)):
-        raise SharedError("--data is another data set on some host than on the host of rank 0; copy the same one there")
-
-
 def check_candidates(wanted: Criteria, data: Dataset) -> None:
     """Refuse sampled metrics where there are no candidates.
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from recsys_core import devices, export
 from recsys_core import world as worlds
+from recsys_core.agreement import check_data
 from recsys_core.config import ALL_USERS, HardwareConfig, RunConfig, plain
 from recsys_core.config_changes import changed
 from recsys_core.dataset import Dataset
@@ -32,7 +33,7 @@ from recsys_core.training.results import TrainResult, result_content, write_user
 from recsys_core.training.standard_callbacks import Baselines, standard_callbacks
 from recsys_core.training.state import TrainState
 from recsys_core.training.stop_signal import StopSignal
-from recsys_core.training.task import RunSettings, TrainTask, check_same_data, check_task
+from recsys_core.training.task import RunSettings, TrainTask, check_task
 from recsys_core.world import World
 
 
@@ -220,7 +221,7 @@ class Trainer:
 
     def _checked(self, model: Recommender, data: Dataset, settings: RunSettings) -> Criteria:
         """The parsed evaluation settings of a training that can work; an error of rank 0 is raised by all ranks."""
-        check_same_data(data.fingerprint, self.world)
+        check_data(data, self.world)
         error = wanted = None
         try:
             if (data.view == ALL_USERS) != self.takes_all_users:
