@@ -100,6 +100,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
                 devices.configure(world)  # before the first exchange, which starts TensorFlow
                 request: TrainRequest = world.broadcast(own)  # type: ignore[assignment]
             config = request.config
+            world.name_run(config.run_dir)
             with durations.of("preparation"):
                 data, model = _prepared(spec, config, _data_folder(argv, config.data), world)
             judged_run = getattr(config, "final_fit", "")

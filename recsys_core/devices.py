@@ -118,6 +118,7 @@ def configure(world: World) -> None:
     else:
         details = tf.config.experimental.get_device_details(gpus[mine]) if world.size > 1 else {}
         agreement.check(world, "a GPU", details.get("device_name", ""))
+    world.watch()
 
 
 def _cpu_name() -> str:

@@ -13,14 +13,20 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from recsys_core import watchdog
 from recsys_core.errors import SharedError, SharedExit, UserError, errors_of_ranks, outcome, place
 
 T = TypeVar("T")
+ERRORS_OF_PEERS = ("UnknownError", "AbortedError", "HorovodInternalError")
+"""Classes of the errors that an exchange raises when another rank is gone; those of wrong exchanges are others."""
+SECONDS_FOR_NEWS = 3.0
+"""Time that a rank waits after an error of Horovod to hear which rank ended."""
 
 
 def launched_by_mpi() -> bool:
@@ -103,6 +109,12 @@ class World:
     def barrier(self) -> None:
         """Wait for every rank."""
 
+    def watch(self) -> None:
+        """Start to watch the ranks; every rank takes part."""
+
+    def name_run(self, folder: Path) -> None:
+        """Name the run that a job which ends early can go on with."""
+
     def abort(self, status: int) -> None:
         """End the whole job at once; returns only in a world of one."""
 
@@ -135,9 +147,11 @@ class HorovodWorld(World):
     """The ranks that horovodrun or mpirun started."""
 
     def __init__(self) -> None:
-        # A rank that waits half an hour for the others ends the job instead of hanging for ever.
-        os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "1800")
+        # Horovod names a rank that runs and does not come to an exchange, and ends the job after hours only: rank 0 may
+        # fit a baseline or convert an export for long. A rank that does not run is the watchdog's.
         os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", "300")
+        os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "21600")
+        watchdog.set_gloo_timeout()
         if int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")) > (os.cpu_count() or 1):
             os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # waiting ranks leave the cores to working ones
         self._mpi: Any = None
@@ -153,6 +167,23 @@ class HorovodWorld(World):
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.controller = "mpi" if self._mpi else "gloo"
         self._cores = self._own_cores()
+        self._watchdog: watchdog.Watchdog | None = None
+
+    def watch(self) -> None:
+        self._watchdog = watchdog.start(self)
+
+    def name_run(self, folder: Path) -> None:
+        if self._watchdog is not None:
+            self._watchdog.name_run(folder)
+
+    def lost(self, error: BaseException) -> str | None:
+        """A line on the ranks whose end is the cause of an error of Horovod; None for other errors.
+
+        "" where rank 0 says it.
+        """
+        if self._watchdog is None or type(error).__name__ not in ERRORS_OF_PEERS:
+            return None
+        return self._watchdog.lost_line(SECONDS_FOR_NEWS)
 
     def cores(self) -> int:
         return self._cores
@@ -206,6 +237,8 @@ class HorovodWorld(World):
         self.barrier()
         if self._mpi:
             self._mpi.COMM_WORLD.Barrier()
+        if self._watchdog is not None:
+            self._watchdog.close()
         self._hvd.shutdown()
 
 
@@ -239,6 +272,9 @@ def session() -> Iterator[World]:
             where = f"{place(world.rank, socket.gethostname())}: " if world.rank else ""
             print(f"error: {where}{error}", file=sys.stderr, flush=True)
             world.abort(UserError.exit_status)
+        if (line := world.lost(error)) is not None:
+            print(line, end="", file=sys.stderr, flush=True)
+            world.abort(watchdog.SILENT)
         print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
         traceback.print_exc()
         world.abort(1)
