@@ -30,6 +30,14 @@ class SharedError(UserError, SharedExit):
     exit_status = 2
 
 
+class Stopped(SharedExit):
+    """A signal came where there was nothing to save."""
+
+    def __init__(self, text: str, exit_status: int) -> None:
+        super().__init__(text)
+        self.exit_status = exit_status
+
+
 class NonFiniteError(SharedExit):
     """A loss or a gradient is infinite or not a number; says where."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -272,6 +273,8 @@ def session() -> Iterator[World]:
             where = f"{place(world.rank, socket.gethostname())}: " if world.rank else ""
             print(f"error: {where}{error}", file=sys.stderr, flush=True)
             world.abort(UserError.exit_status)
+        if isinstance(error, KeyboardInterrupt):
+            world.abort(128 + signal.SIGINT)
         if (line := world.lost(error)) is not None:
             print(line, end="", file=sys.stderr, flush=True)
             world.abort(watchdog.SILENT)

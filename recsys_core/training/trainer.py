@@ -7,7 +7,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -129,7 +128,7 @@ class Trainer:
         Raises:
             UserError: settings, data set or disk are wrong. NonFiniteError: the loss or a gradient is not finite.
         """
-        with devices.only_errors_logged(), self.stop.listening() if self._listens else nullcontext():
+        with devices.only_errors_logged(), self.stop.in_fit(listens=self._listens):
             self._begin()
             with self._durations.of("preparation"):
                 task = self._make_task(model, data, resume)
@@ -156,7 +155,7 @@ class Trainer:
         if self.warm_start and not state.step:
             clock = self._evaluate(task, state, callbacks, clock)
         while state.step < task.plan.total_steps and not self.world.any(callbacks.wants_stop(state)):
-            if self.world.any(self.stop.received):
+            if self.stop.on_some_rank(self.world):
                 return False
             self._take_steps(task, state, callbacks, batches)
             if task.plan.is_evaluated(state.step):
@@ -214,7 +213,7 @@ class Trainer:
         self._durations = self._given_durations or Durations()
         self._compile_time = timing.CompileTime()
         if self._listens:
-            self.stop.received = False
+            self.stop.forget()
         if not self._has_folder:
             self._temporary = tempfile.TemporaryDirectory(prefix="run-")
             self.run_dir = Path(self._temporary.name)
@@ -289,7 +288,9 @@ class Trainer:
         """Save a checkpoint and end; the run can be resumed."""
         task.save(state)
         callbacks.on_end()
-        self.say(f"stopped by a signal after step {state.step}; go on with --resume {self._main_run or self.run_dir}")
+        self.say(
+            f"stopped by {self.stop.name} after step {state.step}; go on with --resume {self._main_run or self.run_dir}"
+        )
         return self._result()
 
     def _result(self) -> TrainResult:
@@ -302,8 +303,8 @@ class Trainer:
             if not task.model.is_closed_form:
                 task.checkpoints.restore_best()
             evaluations = task.evaluate_final()
-        if self.world.any(self.stop.received):
-            self.say(f"stopped by a signal before the export; go on with --resume {self.run_dir}")
+        if self.stop.on_some_rank(self.world):
+            self.say(f"stopped by {self.stop.name} before the export; go on with --resume {self.run_dir}")
             return self._result()
         verdicts = judge(task.criteria.conditions, evaluations["valid"], {n: b["valid"] for n, b in baselines.items()})
         content: dict[str, Any] = result_content(task, state, evaluations, baselines, verdicts, self.world.size)

@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +130,11 @@ class Signalled(LinearAutoencoder):
     """Sends this process SIGUSR1 before the first step, or during the export."""
 
     moment = "start"
+    number = signal.SIGUSR1
 
     def initialise(self, trainer: Trainer) -> bool:
         if self.moment == "start":
-            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), self.number)
         return True
 
     def exported(self, data: Dataset, top_k: int) -> Exported:
@@ -151,6 +154,55 @@ def test_a_signal_outside_the_loop_does_not_kill_the_run(tiny_data: Path, tmp_pa
     assert Trainer(tmp_path / "a", **settings).fit(model, data, resume=True).passed
     assert (tmp_path / "a" / "export" / "export.json").is_file()
     assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_an_interrupt_from_python_saves_and_is_raised(tiny_data: Path, tmp_path: Path) -> None:
+    data = Dataset.open(tiny_data)
+    model = Signalled(data)
+    model.number = signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(tmp_path / "a", epochs=1, gate=("ndcg@100>=0",)).fit(model, data)
+    assert (tmp_path / "a" / "checkpoints" / "step-00000000" / "state.json").is_file()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGUSR1, 0)])
+def test_a_signal_in_training_saves_and_names_the_command(
+    number: signal.Signals, status: int, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After Ctrl-C there was no checkpoint; SIGUSR1 was called SIGTERM."""
+    folder = tmp_path / "run"
+
+    def signal_in_training() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (folder / "metrics.jsonl").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=signal_in_training, daemon=True).start()
+    words = ["--data", str(tiny_data), "--run-dir", str(folder), *SMALL, "--epochs", "5000", "--evaluate-every", "4000"]
+    assert vaecf.train.main(words) == status
+    saved = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    step = json.loads((saved / "state.json").read_text())["progress"]["step"]
+    assert f"stopped by {number.name} after step {step}; go on with --resume {folder}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_training(number: signal.Signals, status: int, tiny_data: Path, tmp_path: Path) -> None:
+    """SIGTERM ended the start without a word."""
+    line = [sys.executable, "-m", "vaecf.train", "--data", str(tiny_data), "--run-dir", str(tmp_path / "run"), *SMALL]
+    process = subprocess.Popen(
+        line, cwd=ROOT, env=_environment(None), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while "starting TensorFlow" not in process.stderr.readline():
+        pass
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == status, err
+    assert "Traceback" not in err
+    if number == signal.SIGTERM:
+        assert "stopped by SIGTERM before the training started: nothing to save" in out
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.ranks
