@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recsys_core.files import remove_leftovers
 from recsys_core.training import stop_signal
 
 SECONDS_TO_END = 10.0
@@ -29,8 +28,6 @@ def convert(export: Path, formats: str, *, verbose: bool = True) -> bool:
     process = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
     if _ended(process):
         return process.returncode in (0, NOTHING_MADE)
-    for folder in [export, *(path for path in export.rglob("*") if path.is_dir())]:
-        remove_leftovers(folder)  # of the processes that were ended
     if verbose:
         line = f"python -m serving convert --export {export} --to {formats}"
         print(f"stopped during the conversion; the export is whole, convert it with: {line}", flush=True)
@@ -48,7 +45,7 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
                 process.wait(0.2)
                 return True
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGINT, signal.SIGKILL):  # on the first it removes what it has begun
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                     os.killpg(process.pid, number)

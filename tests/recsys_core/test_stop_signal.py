@@ -82,7 +82,7 @@ def test_a_conversion_is_ended_and_can_be_made_later(tmp_path: Path, capfd: pyte
     """The signal ended the run, and what converted with it. A pipe that nobody writes keeps the conversion waiting."""
     os.mkfifo(tmp_path / "export.json")
     with StopSignal().listening():
-        threading.Timer(0.5, send, [signal.SIGUSR1]).start()
+        threading.Timer(2, send, [signal.SIGUSR1]).start()
         assert not conversion.convert(tmp_path, "onnx")
     line = f"python -m serving convert --export {tmp_path} --to onnx"
     shown = capfd.readouterr()
