@@ -24,25 +24,16 @@ from pathlib import Path
 from typing import Any
 
 if __package__:
+    from recsys_core.other_processes import SECONDS_TO_END, end_launcher, is_stopped, parent_of, passes
     from recsys_core.silence import Silence
 else:  # run by its path, without the packages beside it
     sys.path.append(str(Path(__file__).resolve().parent))
+    from other_processes import SECONDS_TO_END, end_launcher, is_stopped, parent_of, passes  # type: ignore[no-redef]
     from silence import Silence  # type: ignore[no-redef]
 
 CONNECT_SECONDS = 2.0
 UNREACHED_SECONDS = 30.0
 """Time after which rank 0 tells which ranks never reached it."""
-SECONDS_TO_END = 10.0
-"""What a rank may take to end the job, before it is killed."""
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped by a signal or a debugger."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return state in ("T", "t")
 
 
 class Link:
@@ -142,11 +133,10 @@ class Heartbeat:
 
     def end_parent(self) -> None:
         """Give the rank time to end the job; then kill it. Does not return."""
-        deadline = time.monotonic() + SECONDS_TO_END
-        while os.getppid() == self.parent and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if os.getppid() == self.parent:
+        launcher = parent_of(self.parent)
+        if not passes(lambda: os.getppid() != self.parent, SECONDS_TO_END):
             os.kill(self.parent, signal.SIGKILL)
+        end_launcher(launcher)
         sys.exit(0)
 
     def _hint(self) -> str:
