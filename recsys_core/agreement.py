@@ -1,8 +1,8 @@
 """What all ranks of a job must have alike, compared before anything is written: program, settings, devices, data set.
 
 Each difference changes numbers, or breaks the exchange, without a word: every rank trains on with what its host has.
-Ranks are compared with rank 0. Differences of hardware are told and not refused, because jobs on hosts of several
-kinds are honest ones: every rank computes with the same parameters, in the last bits only by other instructions.
+Ranks are compared with rank 0. Differences of hardware are told and not refused: jobs on hosts of several kinds are
+usual, and their ranks compute the same but for the last bits.
 """
 
 from __future__ import annotations
