@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -30,17 +32,22 @@ def pretrain(model: NeuMfNetwork, trainer: Trainer) -> bool:
     trained: dict[str, NeuMfNetwork] = {}
     for kind in TOWERS:
         tower, own = _tower(model, kind), _tower_trainer(model, trainer, kind)
-        if trainer.world.broadcast((own.run_dir / "result.json").is_file()):
+        if trainer.world.run_on_rank0((own.run_dir / "result.json").is_file):
             own.restore_best(tower, model.data)
         else:
             trainer.say(f"\npre-training: {kind}")
-            started = trainer.world.broadcast(any((own.run_dir / n).is_file() for n in ("run.json", "config.yaml")))
+            started = trainer.world.run_on_rank0(partial(_is_started, own.run_dir))
             if not own.fit(tower, model.data, resume=started).complete:
                 return False
         trained[kind] = tower
     merge(model, **trained, alpha=model.settings["pretraining"].alpha)
     trainer.say("\nNeuMF from both")
     return True
+
+
+def _is_started(folder: Path) -> bool:
+    """Whether a folder holds a run of any format."""
+    return any((folder / name).is_file() for name in ("run.json", "config.yaml"))
 
 
 def _tower(model: NeuMfNetwork, kind: str) -> NeuMfNetwork:

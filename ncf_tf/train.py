@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ncf_tf.config import SPEC
-from recsys_core import cli
+from recsys_core.training.stop_signal import StopSignal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged, 5 not converted as asked."""
-    return cli.train(SPEC, argv)
+    """Exit status: see `recsys_core.cli.train`."""
+    with StopSignal().listening() as stop:  # before the imports, which take a second
+        from ncf_tf.config import SPEC
+        from recsys_core import cli
+
+        return cli.train(SPEC, argv, stop)
 
 
 if __name__ == "__main__":

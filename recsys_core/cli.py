@@ -5,7 +5,9 @@ TensorFlow is imported only when the flags have been read, so that `--help` and 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_core.baselines import KNOWN, check_names
 from recsys_core.config import FINAL_FIT, ModelSpec
-from recsys_core.errors import SharedExit, UserError
+from recsys_core.errors import SharedExit, Stopped, UserError, place
 from recsys_core.evaluation.metric_names import METRIC_NAMES, parse_metric
 from recsys_core.parser import CommandParser
 from recsys_core.training.durations import Durations
 from recsys_core.training.stop_signal import StopSignal
-from recsys_core.world import World, rank_hint, session
+from recsys_core.world import World, launched_by_gloo, launched_by_mpi, rank_hint, session
 
 if TYPE_CHECKING:
     from recsys_core.flags import TrainRequest
@@ -40,8 +42,12 @@ class Status:
 
 
 def _say(error: Exception) -> None:
-    if rank_hint() == 0:
+    """Say an error that all ranks have once, and one that this rank found alone, before it joined, with its name."""
+    rank = rank_hint()
+    if rank == 0:
         print(f"error: {error}", file=sys.stderr, flush=True)
+    elif not isinstance(error, SharedExit):
+        print(f"error: {place(rank, socket.gethostname())}: {error}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -53,6 +59,10 @@ def command() -> Iterator[Status]:
     status = Status()
     try:
         yield status
+    except Stopped as stopped:
+        if rank_hint() == 0:
+            print(stopped, flush=True)
+        status.code = stopped.exit_status
     except (UserError, SharedExit) as error:
         _say(error)
         status.code = error.exit_status
@@ -73,18 +83,28 @@ def user_errors() -> Iterator[None]:
         raise UserError(str(error)) from None
 
 
-def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
+def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None = None) -> int:
     """Train a model of a family as the command line asks.
 
     Rank 0 alone reads the flags and the files that they name; the other ranks get the configuration from it.
 
+    Args:
+        stop: signals that the caller listens to (default: they are listened to here).
+
     Returns:
-        The exit status: 0 done, 2 bad input, 3 gate missed, 4 training diverged, 5 not converted as asked.
+        The exit status: 0 done, or stopped by a signal and resumable; 2 bad input, 3 gate missed, 4 training diverged,
+        5 not converted as asked, 6 a rank was silent or lost (`watchdog`), 130 Ctrl-C, 143 SIGTERM and 138 SIGUSR1
+        where there was nothing to save yet.
     """
+    if stop is None:
+        with StopSignal().listening() as own_stop:
+            return train(spec, argv, own_stop)
     if _is_help_on_other_rank(argv):
         return 0
-    stop, durations = StopSignal(), Durations()
-    with command() as status, stop.listening():
+    durations = Durations()
+    with command() as status:
+        if not (launched_by_mpi() or launched_by_gloo()):
+            stop.raise_interrupts()
         own = _read_flags(spec, argv) if rank_hint() == 0 else None
         if own is not None:
             _say_start(spec, own)
@@ -99,8 +119,11 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
                 devices.configure(world)  # before the first exchange, which starts TensorFlow
                 request: TrainRequest = world.broadcast(own)  # type: ignore[assignment]
             config = request.config
+            world.name_run(config.run_dir)
+            _end_if_stopped(stop, request, world)
             with durations.of("preparation"):
-                data, model = _prepared(spec, config, world)
+                data, model = _prepared(spec, config, _data_folder(argv, config.data), world)
+            _end_if_stopped(stop, request, world)
             judged_run = getattr(config, "final_fit", "")
             make = partial(FinalFit, judged_run=judged_run) if judged_run else Trainer
             trainer = make(
@@ -116,8 +139,26 @@ def train(spec: ModelSpec, argv: Sequence[str] | None) -> int:
                 evaluation=config.evaluation,
                 hardware=config.hardware,
             )
-            status.code = trainer.fit(model, data, resume=request.resume).exit_status
+            result = trainer.fit(model, data, resume=request.resume)
+            status.code = INTERRUPTED if stop.is_interrupt else result.exit_status
+            if stop.received and result.complete:
+                trainer.say(f"{stop.name} came after the training; the run in {config.run_dir} is finished")
     return status.code
+
+
+def _end_if_stopped(stop: StopSignal, request: TrainRequest, world: World) -> None:
+    """End before the training where a signal came.
+
+    Raises:
+        Stopped: on every rank; says whether the run can be gone on with.
+    """
+    if not stop.on_some_rank(world):
+        return
+    if request.resume:
+        text = f"stopped by {stop.name} before the next step; go on with --resume {request.config.run_dir}"
+        raise Stopped(text, INTERRUPTED if stop.is_interrupt else 0)
+    text = f"stopped by {stop.name} before the training started: nothing to save; start it again by the same command"
+    raise Stopped(text, 128 + stop.number)
 
 
 def _say_start(spec: ModelSpec, request: TrainRequest) -> None:
@@ -144,14 +185,27 @@ def _is_help_on_other_rank(argv: Sequence[str] | None) -> bool:
     return rank_hint() != 0 and any(word in ("-h", "--help", "--help-all") for word in words)
 
 
-def _prepared(spec: ModelSpec, config: Any, world: World) -> tuple[Any, Any]:
-    """The verified data set as the run sees it, and the model with fresh parameters."""
-    from recsys_core.dataset import Dataset, verify_integrity
-    from recsys_core.training.task import check_same_data
+def _data_folder(argv: Sequence[str] | None, of_rank0: Path) -> Path:
+    """Where this host has the data set: this process's own --data, else the folder of rank 0.
 
-    world.run_on_rank0(lambda: verify_integrity(config.data))
-    data = Dataset.open(config.data).viewed(config.view)
-    check_same_data(data.fingerprint, world)  # before a model of another size is made
+    Ranks may be started with different command lines; the data set may lie elsewhere on each host.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--data", type=Path)
+    with contextlib.suppress(argparse.ArgumentError):
+        return parser.parse_known_args(argv)[0].data or of_rank0
+    return of_rank0
+
+
+def _prepared(spec: ModelSpec, config: Any, folder: Path, world: World) -> tuple[Any, Any]:
+    """The verified data set as the run sees it, and the model with fresh parameters.
+
+    Args:
+        folder: of the data set on this rank's host.
+    """
+    from recsys_core import agreement
+
+    data = agreement.opened(folder, config.view, world)  # compared before a model of another size is made
     if config.view == FINAL_FIT:
         _say_view(config, world)
     kind = spec.model_class(config.preset)

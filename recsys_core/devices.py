@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recsys_core import gpu_sharing
+from recsys_core import agreement, gpu_sharing
 from recsys_core.world import World
 
 
@@ -97,7 +97,7 @@ def configure(world: World) -> None:
     """Give this rank its share of the cores and one GPU. Call before TensorFlow has run anything.
 
     Raises:
-        SharedError: two ranks would have the same GPU.
+        SharedError: two ranks would have the same GPU, or a rank has other versions or settings than rank 0.
     """
     tf.get_logger().setLevel("ERROR")  # its warnings are about us, not about anything a user could change
     threads = threads_per_rank(world)
@@ -113,6 +113,12 @@ def configure(world: World) -> None:
         # TensorFlow runs already. A second training in one process keeps what the first one set; a rank must not.
         assert world.size == 1, "devices.configure comes before the first exchange"
     gpu_sharing.refuse(world, len(gpus), mine)
+    if mine is None:
+        agreement.check(world, "a CPU", _cpu_name())
+    else:
+        details = tf.config.experimental.get_device_details(gpus[mine]) if world.size > 1 else {}
+        agreement.check(world, "a GPU", details.get("device_name", ""))
+    world.watch()
 
 
 def _cpu_name() -> str:

@@ -13,7 +13,9 @@ from recsys_core.flag_list import Flag, flags_of
 COLUMN = 26
 """Width of the column with the names of flags."""
 WIDEST = 100
-EXIT_STATUS = "0 done, 2 bad input, 3 gate missed, 4 training diverged, 5 not converted as asked, 130 Ctrl-C"
+EXIT_STATUS = (
+    "0 done, 2 bad input, 3 gate missed, 4 training diverged, 5 not converted as asked, 6 rank lost, 130 Ctrl-C"
+)
 BEFORE = (
     ("--config FILE", "Read any of the settings from a YAML file; flags win over it. A run's config.yaml is one."),
     ("--resume RUN", "Go on with a stopped run; needs no other flag."),

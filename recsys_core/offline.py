@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recsys_core import flags, numerics, run_manifest, runs
+from recsys_core import agreement, flags, numerics, run_manifest, runs
 from recsys_core.baselines import check_installed
 from recsys_core.config import ALL_USERS, ModelSpec, check
-from recsys_core.dataset import SPLITS, Dataset, verify_integrity
+from recsys_core.dataset import SPLITS, Dataset
 from recsys_core.errors import UserError
 from recsys_core.evaluation import baselines, user_values
 from recsys_core.evaluation.criteria import criteria
@@ -139,8 +139,7 @@ def evaluate(
     kind = spec.model_class(config.preset)
     folder = asked.other_data or asked.own_data
     assert folder is not None, "request found a data set"
-    world.run_on_rank0(lambda: verify_integrity(folder))
-    data = Dataset.open(folder).viewed(asked.view)
+    data = agreement.opened(folder, asked.view, world)
     if asked.other_data is not None:
         world.run_on_rank0(lambda: check_ids(asked, data, with_users=kind.needs_known_users))
     wanted = criteria(config.evaluation, data)

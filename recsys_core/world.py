@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys_core import launchers
-from recsys_core.errors import SharedError, SharedExit, UserError, os_message
+from recsys_core import launchers, watchdog
+from recsys_core.errors import SharedError, SharedExit, UserError, errors_of_ranks, outcome, place
 
 T = TypeVar("T")
+ERRORS_OF_PEERS = ("UnknownError", "AbortedError", "HorovodInternalError")
+"""Classes of the errors that an exchange raises when another rank is gone; those of wrong exchanges are others."""
+SECONDS_FOR_NEWS = 3.0
+"""Time that a rank waits after an error of Horovod to hear which rank ended."""
 
 
 def launched_by_mpi() -> bool:
@@ -93,12 +99,22 @@ class World:
         """Rank 0's object, on every rank."""
         return value
 
+    def gather(self, value: T) -> list[T]:
+        """The objects of all ranks, by rank, on every rank."""
+        return [value]
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on some rank, on every rank."""
         return flag
 
     def barrier(self) -> None:
         """Wait for every rank."""
+
+    def watch(self) -> None:
+        """Start to watch the ranks; every rank takes part."""
+
+    def name_run(self, folder: Path) -> None:
+        """Name the run that a job which ends early can go on with."""
 
     def abort(self, status: int) -> None:
         """End the whole job at once; returns only in a world of one."""
@@ -109,17 +125,22 @@ class World:
         Raises:
             SharedError: the ValueError or OSError of rank 0.
         """
-        answer: tuple[bool, Any] = (True, None)
-        if self.is_rank0:
-            try:
-                answer = (True, work())
-            except ValueError as error:
-                answer = (False, str(error))
-            except OSError as error:
-                answer = (False, os_message(error))
-        good, value = self.broadcast(answer)
-        if not good:
-            raise SharedError(value)
+        answer: tuple[Any, str | None] = outcome(work) if self.is_rank0 else (None, None)
+        value, error = self.broadcast(answer)
+        if error is not None:
+            raise SharedError(error)
+        return value
+
+    def run_on_all(self, work: Callable[[], T]) -> T:
+        """Run `work` on every rank, without exchanges inside; each gets its own result, or all raise the errors.
+
+        Raises:
+            SharedError: the ValueErrors and OSErrors of the ranks, with rank and host where it is not rank 0.
+        """
+        value, error = outcome(work)
+        found = self.gather((socket.gethostname(), error))
+        if any(text is not None for _, text in found):
+            raise SharedError(errors_of_ranks(found))
         return value
 
 
@@ -127,9 +148,11 @@ class HorovodWorld(World):
     """The ranks that horovodrun or mpirun started."""
 
     def __init__(self) -> None:
-        # A rank that waits half an hour for the others ends the job instead of hanging for ever.
-        os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "1800")
+        # Horovod names a rank that runs and does not come to an exchange, and ends the job after hours only: rank 0 may
+        # fit a baseline or convert an export for long. A rank that does not run is the watchdog's.
         os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", "300")
+        os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "21600")
+        watchdog.set_gloo_timeout()
         if int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1")) > (os.cpu_count() or 1):
             os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")  # waiting ranks leave the cores to working ones
         self._mpi: Any = None
@@ -145,6 +168,23 @@ class HorovodWorld(World):
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.controller = "mpi" if self._mpi else "gloo"
         self._cores = self._own_cores()
+        self._watchdog: watchdog.Watchdog | None = None
+
+    def watch(self) -> None:
+        self._watchdog = watchdog.start(self)
+
+    def name_run(self, folder: Path) -> None:
+        if self._watchdog is not None:
+            self._watchdog.name_run(folder)
+
+    def lost(self, error: BaseException) -> str | None:
+        """A line on the ranks whose end is the cause of an error of Horovod; None for other errors.
+
+        "" where rank 0 says it.
+        """
+        if self._watchdog is None or type(error).__name__ not in ERRORS_OF_PEERS:
+            return None
+        return self._watchdog.lost_line(SECONDS_FOR_NEWS)
 
     def cores(self) -> int:
         return self._cores
@@ -168,11 +208,18 @@ class HorovodWorld(World):
         return self._hvd.allreduce(array, op=self._hvd.Sum, name="sum_array").numpy()
 
     def broadcast_variables(self, variables: Sequence[Any]) -> None:
-        for k, variable in enumerate(variables):
-            variable.assign(self._hvd.broadcast(variable.read_value(), root_rank=0, name=f"variable/{k}"))
+        from recsys_core.pieces import broadcast_in_pieces
+
+        broadcast_in_pieces(variables, lambda tensor, name: self._hvd.broadcast(tensor, root_rank=0, name=name))
 
     def broadcast(self, value: T) -> T:
         return self._hvd.broadcast_object(value, root_rank=0, name="object")
+
+    def gather(self, value: T) -> list[T]:
+        import tensorflow as tf
+
+        with tf.device("/CPU:0"):  # two ranks on one GPU, which NCCL refuses, must be able to part in good order
+            return self._hvd.allgather_object(value, name="gather")
 
     def any(self, flag: bool) -> bool:
         return bool(self._hvd.allreduce(np.array([flag], np.float32), op=self._hvd.Sum, name="any")[0] > 0)
@@ -192,6 +239,8 @@ class HorovodWorld(World):
         self.barrier()
         if self._mpi:
             self._mpi.COMM_WORLD.Barrier()
+        if self._watchdog is not None:
+            self._watchdog.close()
         self._hvd.shutdown()
 
 
@@ -226,9 +275,14 @@ def session() -> Iterator[World]:
         raise
     except BaseException as error:
         if isinstance(error, UserError):  # found on this rank only: the others do not know of it
-            where = f" (rank {world.rank} on {socket.gethostname()})" if world.rank else ""
-            print(f"error{where}: {error}", file=sys.stderr, flush=True)
+            where = f"{place(world.rank, socket.gethostname())}: " if world.rank else ""
+            print(f"error: {where}{error}", file=sys.stderr, flush=True)
             world.abort(UserError.exit_status)
+        if isinstance(error, KeyboardInterrupt):
+            world.abort(128 + signal.SIGINT)
+        if (line := world.lost(error)) is not None:
+            print(line, end="", file=sys.stderr, flush=True)
+            world.abort(watchdog.SILENT)
         print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
         traceback.print_exc()
         world.abort(1)

@@ -49,8 +49,8 @@ def build_parser(chosen: str | None = None) -> CommandParser:
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed or rejected, 2 bad input, 3 this machine can convert nothing of the request."""
     words = sys.argv[1:] if argv is None else argv
-    args = build_parser(words[0] if words else None).parse_args(words)
-    try:
+    try:  # Ctrl-C may come during the imports too
+        args = build_parser(words[0] if words else None).parse_args(words)
         return args.run(args)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ from recsys_core.baselines.base import Baseline
 from recsys_core.baselines.reporting import Lines
 from recsys_core.config import EvaluationConfig, HardwareConfig, TrainingConfig, plain
 from recsys_core.dataset import Dataset
-from recsys_core.errors import NonFiniteError, SharedError
+from recsys_core.errors import NonFiniteError
 from recsys_core.evaluation import baselines
 from recsys_core.evaluation.condition import check_decides
 from recsys_core.evaluation.criteria import Criteria, criteria
@@ -66,16 +66,6 @@ def check_task(model: Recommender, data: Dataset, settings: RunSettings, ranks: 
     if not model.is_closed_form:
         is_compiled(model, settings.hardware)  # raises
     return wanted
-
-
-def check_same_data(fingerprint: str, world: World) -> None:
-    """Refuse ranks that opened different data sets.
-
-    Raises:
-        SharedError: on every rank, if some rank's data set is not that of rank 0.
-    """
-    if world.size > 1 and world.any(fingerprint != world.broadcast(fingerprint)):
-        raise SharedError("--data is another data set on some host than on the host of rank 0; copy the same one there")
 
 
 def check_candidates(wanted: Criteria, data: Dataset) -> None:

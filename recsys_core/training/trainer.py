@@ -6,13 +6,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from recsys_core import devices, run_state
 from recsys_core import world as worlds
+from recsys_core.agreement import check_data
 from recsys_core.config import ALL_USERS, HardwareConfig, RunConfig, plain
 from recsys_core.config_changes import changed
 from recsys_core.dataset import Dataset
@@ -30,7 +31,7 @@ from recsys_core.training.run_folder import RunFolder, opened
 from recsys_core.training.standard_callbacks import Baselines, standard_callbacks
 from recsys_core.training.state import TrainState
 from recsys_core.training.stop_signal import StopSignal
-from recsys_core.training.task import RunSettings, TrainTask, check_same_data, check_task
+from recsys_core.training.task import RunSettings, TrainTask, check_task
 from recsys_core.world import World
 
 
@@ -129,8 +130,7 @@ class Trainer:
         Raises:
             UserError: settings, data set or disk are wrong. NonFiniteError: the loss or a gradient is not finite.
         """
-        listening = self.stop.listening() if self._listens else nullcontext()
-        with devices.only_errors_logged(), listening, ExitStack() as self._held:
+        with devices.only_errors_logged(), self.stop.in_fit(listens=self._listens), ExitStack() as self._held:
             self._begin()
             with self._durations.of("preparation"):
                 task = self._make_task(model, data, resume)
@@ -160,7 +160,7 @@ class Trainer:
         if self.warm_start and not state.step:
             clock = self._evaluate(task, state, callbacks, clock)
         while state.step < task.plan.total_steps and not self.world.any(callbacks.wants_stop(state)):
-            if self.world.any(self.stop.received):
+            if self.stop.on_some_rank(self.world):
                 return False
             self._take_steps(task, state, callbacks, batches)
             if task.plan.is_evaluated(state.step):
@@ -219,14 +219,14 @@ class Trainer:
         self._durations = self._given_durations or Durations()
         self._compile_time = timing.CompileTime()
         if self._listens:
-            self.stop.received = False
+            self.stop.forget()
         if not self._has_folder:
             self._temporary = tempfile.TemporaryDirectory(prefix="run-")
             self.run_dir = Path(self._temporary.name)
 
     def _checked(self, model: Recommender, data: Dataset, settings: RunSettings) -> Criteria:
         """The parsed evaluation settings of a training that can work; an error of rank 0 is raised by all ranks."""
-        check_same_data(data.fingerprint, self.world)
+        check_data(data, self.world)
         error = wanted = None
         try:
             if (data.view == ALL_USERS) != self.takes_all_users:
@@ -298,7 +298,8 @@ class Trainer:
         task.save(state)
         callbacks.on_end()
         self._run.interrupted(state.step, state.step / task.plan.steps_per_epoch)
-        self.say(f"stopped by a signal after step {state.step}; go on with --resume {self._main_run or self.run_dir}")
+        folder = self._main_run or self.run_dir
+        self.say(f"stopped by {self.stop.name} after step {state.step}; go on with --resume {folder}")
         return self._result()
 
     def _result(self) -> TrainResult:
@@ -311,9 +312,9 @@ class Trainer:
             if not task.model.is_closed_form:
                 task.checkpoints.restore_best()
             evaluations = task.evaluate_final()
-        if self.world.any(self.stop.received):
+        if self.stop.on_some_rank(self.world):
             self._run.interrupted(state.step, state.step / max(task.plan.steps_per_epoch, 1))
-            self.say(f"stopped by a signal before the export; go on with --resume {self.run_dir}")
+            self.say(f"stopped by {self.stop.name} before the export; go on with --resume {self.run_dir}")
             return self._result()
         beside = {name: b["valid"] for name, b in baselines.items()}
         verdicts = self.world.run_on_rank0(lambda: judge(task.criteria.conditions, evaluations["valid"], beside))

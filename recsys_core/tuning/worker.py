@@ -89,17 +89,16 @@ def main(spec: ModelSpec) -> int:
 
 def _prepared(spec: ModelSpec, given: Any, world: World) -> tuple[Any, Path]:
     """What trials have in common, and the folder for their files."""
+    from recsys_core.agreement import check_data
     from recsys_core.dataset import Dataset
     from recsys_core.tuning.trial import Task, without_test_users
 
-    data = world.run_on_rank0(lambda: without_test_users(Dataset.open(given["data"]))) if world.is_rank0 else None
-    if not world.is_rank0:
-        world.run_on_rank0(lambda: None)
-        data = without_test_users(Dataset.open(given["data"]))
+    data = world.run_on_all(lambda: without_test_users(Dataset.open(given["data"])))
+    check_data(data, world)
     task = Task(
         spec=spec,
         preset=given["preset"],
-        data=data,  # type: ignore[arg-type]
+        data=data,
         metric=given["metric"],
         seed=given["seed"],
         evaluate_every=given["evaluate_every"],

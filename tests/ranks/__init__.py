@@ -1,0 +1,1 @@
+"""Tests on real ranks that differ, are silent, or get signals."""
