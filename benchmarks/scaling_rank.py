@@ -1,8 +1,9 @@
 """One job of `scaling`: windows of training steps on these ranks, with and without what could be left out of them.
 
 `whole` is the step of training. `silent` exchanges nothing, so its difference to `whole` is the communication that
-nothing hides. `fed` has its batch in memory, so its difference is the waiting for input. `exchange` only sums arrays of
-the gradients' sizes over the ranks, with nothing else to do. Windows alternate.
+nothing hides. `narrow` exchanges gradients in float16. `fed` has its batch in memory, so its difference is the waiting
+for input. `exchange` only sums arrays of the gradients' sizes over the ranks, with nothing else to do. Windows
+alternate.
 """
 
 from __future__ import annotations
@@ -60,11 +61,12 @@ def _exchange(world: World, shapes: list[list[int]], seconds: float) -> float:
 
 
 def _variants(work: Work, world: World) -> dict[str, Work]:
-    """The same step, less its exchange, less its input."""
+    """The same step, less its exchange, with one of half the bytes, less its input."""
     kept = tf.data.Dataset.from_tensors(next(work.batches)).repeat()
     return {
         "whole": work,
         "silent": replace(work, step=work.step_on(Silent(world))),
+        **({"narrow": replace(work, step=work.step_on(world, "fp16"))} if world.size > 1 else {}),
         "fed": replace(work, batches=iter(kept)),
     }
 

@@ -43,7 +43,7 @@ class Work:
     """A training step and its batches."""
 
     step: TrainStep
-    step_on: Callable[[World], TrainStep]
+    step_on: Callable[..., TrainStep]
     """The same step, of the same parameters, on other ranks."""
     parameters: Sequence[tf.Variable]
     batches: Any
@@ -76,7 +76,7 @@ def work_of(
     model.prepare_training(training, world, step_bytes=memory)
     adam = Adam(model.parameters)
 
-    def step_on(ranks: World) -> TrainStep:
+    def step_on(ranks: World, exchange: str = "fp32") -> TrainStep:
         return TrainStep(
             model.loss,
             model.loss_names,
@@ -88,6 +88,7 @@ def work_of(
             precision=precision,
             sparse_tables=model.sparse_tables,
             compiled_parts=model.parts_per_step if memory else 0,
+            exchange=exchange,
         )
 
     return Work(

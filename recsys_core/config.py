@@ -17,6 +17,7 @@ from typing import Any, ClassVar, get_type_hints
 from recsys_core.search_space import Parameter
 
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
+EXCHANGES = ("fp32", "fp16")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "auto")
 STEPS = ("auto", "sparse", "compiled")
 FINAL_FIT = "final-fit"
@@ -114,6 +115,9 @@ class HardwareConfig:
 
     precision: str = "fp32"
     """fp32, tf32, bf16, fp16, or auto: the fastest that is safe on this hardware. Parameters stay float32 in all."""
+    exchange: str = "fp32"
+    """Type in which ranks exchange gradients: fp32, or fp16, which is half of the bytes, for networks that are slower
+    than the step. Each tensor is scaled to the range of fp16; gradients by row stay in fp32."""
     step: str = "auto"
     """sparse (TensorFlow's operators, for CPUs), compiled (one XLA program, for GPUs), or auto: compiled where the
     model has a compiled step and there is a GPU. Both train the same model; losses differ by rounding."""
@@ -129,6 +133,8 @@ class HardwareConfig:
         """Raise ValueError for a value that cannot be used."""
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}, known are: {', '.join(PRECISIONS)}")
+        if self.exchange not in EXCHANGES:
+            raise ValueError(f"unknown --exchange {self.exchange!r}, known are: {', '.join(EXCHANGES)}")
         if self.step not in STEPS:
             raise ValueError(f"unknown step {self.step!r}, known are: {', '.join(STEPS)}")
         is_good = 0 <= self.device_memory < math.inf

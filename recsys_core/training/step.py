@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from recsys_core.errors import NonFiniteError
-from recsys_core.pieces import in_pieces
+from recsys_core.training.exchange import summed
 from recsys_core.training.optimizer import Adam
 from recsys_core.training.precision import KNOWN, LossScale, Precision
 from recsys_core.training.sparse_gradients import summed_rows
@@ -59,6 +59,7 @@ class TrainStep(tf.Module):
         precision: Precision = KNOWN["fp32"],
         sparse_tables: Sequence[tf.Variable] = (),
         compiled_parts: int = 0,
+        exchange: str = "fp32",
         before: TrainStep | None = None,
     ) -> None:
         """
@@ -69,6 +70,7 @@ class TrainStep(tf.Module):
             sparse_tables: embedding tables whose gradients are exchanged and applied by row (see `sparse_gradients`).
             compiled_parts: 0, or the number of parts in which a step that XLA compiles takes its batch. Every field of
                 a batch then has an axis [parts] first, and the loss function gets one part.
+            exchange: type in which ranks exchange gradients of whole variables (`exchange.summed`).
             before: the training step of another phase, with which this one shares its number of steps and its loss
                 scale.
         """
@@ -80,7 +82,7 @@ class TrainStep(tf.Module):
         self._learning_rate, self._total_steps, self._world = learning_rate, total_steps, world
         self._parts = compiled_parts
         self.optimizer = optimizer
-        self._precision = precision
+        self._precision, self._exchange_type = precision, exchange
         self.loss_scale: LossScale = before.loss_scale if before else LossScale(precision.scaled)
         own = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.step: tf.Variable = before.step if before else own
@@ -128,7 +130,7 @@ class TrainStep(tf.Module):
         return [
             summed_rows(g, self._world, f"{self._exchange}gradient/{k}")
             if isinstance(g, tf.IndexedSlices)
-            else in_pieces(g, self._world.sum_in_graph, f"{self._exchange}gradient/{k}")
+            else summed(g, self._world, f"{self._exchange}gradient/{k}", self._exchange_type)
             for k, g in enumerate(gradients)
         ]
 

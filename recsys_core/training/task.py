@@ -183,6 +183,7 @@ class TrainTask:
             precision=self.precision,
             sparse_tables=model.sparse_tables,
             compiled_parts=model.parts_per_step if self.step_bytes else 0,
+            exchange=self.settings.hardware.exchange,
             before=before,
         )
 
@@ -257,6 +258,7 @@ class TrainTask:
         training = {k: v for k, v in asdict(self.settings.training).items() if k not in identity.FREE_OF_IDENTITY}
         components = {name: plain(component) for name, component in self.model.resolved_settings.items()}
         data = {"precision": self.precision.name, "primary": self.primary, "data_set": self.data.fingerprint}
+        data["exchange"] = self.settings.hardware.exchange
         order = kind_of_order(self.model.ordered_per_epoch)
         return {**components, **training, **data, "seed": self.model.seed, "order": order}
 

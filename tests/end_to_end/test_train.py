@@ -48,7 +48,7 @@ def alone(tiny_data: Path, python: Any, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_run_leaves_everything_behind(alone: Path) -> None:
-    files = {"config.yaml", "run.json", "metrics.jsonl", "curves.png", "result.json", "per_user.parquet"}
+    files = {"config.yaml", "run.json", "state.json", "metrics.jsonl", "curves.png", "result.json", "per_user.parquet"}
     assert {p.name for p in alone.iterdir()} == files | {"checkpoints", "tensorboard", "export"}
     assert (alone / "curves.png").read_bytes().startswith(b"\x89PNG")
     found = result(alone)

@@ -63,7 +63,7 @@ def test_a_trial_sees_no_test_users_and_leaves_no_model(tiny_data: Path, tmp_pat
     assert not found.is_whole
     assert (found.value, found.epoch) == max((value, epoch) for epoch, value in told)
     assert found.error is not None and 0 < found.error < 0.1
-    assert {p.name for p in (tmp_path / "t").iterdir()} == {"run.json", "config.yaml"}
+    assert {p.name for p in (tmp_path / "t").iterdir()} == {"run.json", "config.yaml", "state.json"}
 
 
 def test_a_trial_of_ncf(tiny_pairs: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ import tensorflow as tf
 tf.config.list_physical_devices = lambda kind=None: [f"GPU {k}" for k in range(int(os.environ["GPUS"]))]
 tf.config.set_visible_devices = lambda device, kind: print(f"took {device}", flush=True)
 tf.config.experimental.set_memory_growth = lambda device, grows: None
+tf.config.experimental.get_device_details = lambda device: {"device_name": "a GPU"}
 from recsys_core import cli, devices
 from recsys_core.world import session
 if os.environ.get("EACH_ITS_OWN"):  # as Slurm does with --gpus-per-task
