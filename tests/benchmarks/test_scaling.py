@@ -104,7 +104,7 @@ def test_two_ranks_measure_themselves(tiny_data: Path) -> None:
     assert found["ranks"] == 2
     assert found["examples"] == 32
     assert {name: len(v) for name, v in found["seconds"].items()} == dict.fromkeys(
-        ("whole", "silent", "fed", "exchange"), 2
+        ("whole", "silent", "narrow", "fed", "exchange"), 2
     )
     assert all(s > 0 for values in found["seconds"].values() for s in values)
     assert [len(s["seconds"]) for s in found["sums"]] == [2] * 9

@@ -24,7 +24,7 @@ HEADERS = ("link", "ranks by", "step ms", "without exchange", "exposed", "step m
 def measured(two: Hosts, args: argparse.Namespace, words: list[str]) -> dict[str, list[float]]:
     """Seconds of a step by its variants, and the bytes of the gradients (`benchmarks.scaling_rank`)."""
     launch = [sys.executable, "-m", "horovod_launch", "run", "-H", "h1:1,h2:1", "--threads", "1", *words]
-    program = ["benchmarks.scaling_rank", "--", "--data", str(args.data.absolute()), "--batch-size"]
+    program = ["benchmarks.scaling_rank", "--", "--model", "vae", "--data", str(args.data.absolute()), "--batch-size"]
     program += [str(args.batch_size), "--rounds", str(args.rounds), "--seconds", str(args.seconds)]
     done = two.run("h1", [*launch, *program], {**os.environ, "PYTHONPATH": str(ROOT)}, timeout=900)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
