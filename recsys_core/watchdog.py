@@ -20,15 +20,15 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import psutil
 
 from recsys_core.errors import place
 
-if TYPE_CHECKING:
-    from recsys_core.world import World
+T = TypeVar("T")
 
 VARIABLE, DEFAULT = "RECSYS_SILENCE_SECONDS", 300.0
 SILENT = 6
@@ -63,10 +63,28 @@ def set_gloo_timeout() -> None:
             os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", str(max(60, round(seconds))))
 
 
+class Ranks(Protocol):
+    """What the watchdog needs of `world.World`."""
+
+    rank: int
+    size: int
+
+    @property
+    def is_rank0(self) -> bool: ...
+
+    def run_on_rank0(self, work: Callable[[], T]) -> T: ...
+
+    def gather(self, value: T) -> list[T]: ...
+
+    def broadcast(self, value: T) -> T: ...
+
+    def abort(self, status: int) -> None: ...
+
+
 class Watchdog:
     """The heartbeat process of this rank, and the thread that ends the job when it says so."""
 
-    def __init__(self, world: World, given: dict[str, Any]) -> None:
+    def __init__(self, world: Ranks, given: dict[str, Any]) -> None:
         """
         Args:
             given: the first line for the heartbeat process.
@@ -157,7 +175,7 @@ def own_addresses() -> list[str]:
     return sorted(found, key=lambda address: address.startswith("127."))
 
 
-def start(world: World) -> Watchdog | None:
+def start(world: Ranks) -> Watchdog | None:
     """Watch the ranks of a job; every rank takes part. None for a single process, or where it is switched off.
 
     Raises:

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from recsys_core.run_state import RunState, formats_of
 from recsys_core.training.callbacks import Convert
 from recsys_core.training.run_folder import RunFolder
 from recsys_core.training.task import TrainTask
-
-if TYPE_CHECKING:
-    from recsys_core.training.trainer import Trainer
+from recsys_core.world import World
 
 
-def leave(run: RunFolder, task: TrainTask, convert: str, trainer: Trainer) -> dict[str, Any]:
+def leave(
+    run: RunFolder, task: TrainTask, convert: str, world: World, say: Callable[[str], None] | None
+) -> dict[str, Any]:
     """Give the model its parameters, say how the run ended, and convert its export to formats that it has not yet.
 
     Args:
         convert: formats, separated by commas.
+        say: prints a line on rank 0; None for a run that prints nothing.
 
     Returns:
         The fields of its `TrainResult`.
     """
     if task.model.is_closed_form:
-        task.solve(trainer.announce)
+        task.solve(say or _silent)
     else:
         task.checkpoints.restore_best()
     state = run.state()
-    trainer.say(line(run, state))
+    (say or _silent)(line(run, state))
     new = ",".join(name for name in formats_of(convert) if name not in state.converted)
     content = run.result()
     passed, done = content["gate"]["passed"], True
     if passed and new:
-        done = Convert(new, trainer.world, verbose=trainer.verbose).on_export(run.folder / "export")
+        done = Convert(new, world, verbose=say is not None).on_export(run.folder / "export")
         if done:
             run.converted(new)
     return {"complete": True, "passed": passed, "converted": done, "content": content}
+
+
+def _silent(text: str) -> None:
+    """Tell nothing."""
 
 
 def line(run: RunFolder, state: RunState) -> str:

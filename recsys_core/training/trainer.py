@@ -135,7 +135,9 @@ class Trainer:
             with self._durations.of("preparation"):
                 task = self._make_task(model, data, resume)
                 if self._to_do in (run_state.CONVERT, run_state.NOTHING):
-                    return replace(self._result(), **finished.leave(self._run, task, self._convert, self))
+                    say = self.say if self.verbose else None
+                    left = finished.leave(self._run, task, self._convert, self.world, say)
+                    return replace(self._result(), **left)
                 self._say_plan(task, resume)
                 state = self._start(task, resume)
             if state is None:
