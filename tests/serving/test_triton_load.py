@@ -59,7 +59,10 @@ def test_overload_is_refused_clearly_and_then_it_recovers(ports: Ports, vae: Exp
     url = f"127.0.0.1:{ports.grpc}"
     with Triton(url, "vae", vae.folder, protocol="grpc", connections=64) as target:
         over = loaded(target, 3_000.0)
-        after = loaded(target, 10.0)
+        for _ in range(4):  # a busy machine needs a window until the queue of the server is empty
+            after = loaded(target, 10.0)
+            if not after.errors:
+                break
     assert over.errors > 0
     assert any("Exceeds maximum queue size" in text for text in over.error_texts), over.error_texts
     assert over.answered > 0
