@@ -32,6 +32,8 @@ else:  # run by its path, without the packages beside it
     from silence import Silence  # type: ignore[no-redef]
 
 CONNECT_SECONDS = 2.0
+LONGEST_LINE = 1 << 12
+"""Bytes. Anybody can connect to the port of rank 0; a peer that sends more without a line's end is left."""
 UNREACHED_SECONDS = 30.0
 """Time after which rank 0 tells which ranks never reached it."""
 
@@ -50,7 +52,7 @@ class Link:
             self.connection.send(f"{line}\n".encode())
 
     def lines(self) -> list[str] | None:
-        """The lines that came; None at the end of the connection."""
+        """The lines that came; None at the end of the connection, or where it is to be ended."""
         try:
             data = self.connection.recv(1 << 16)
         except BlockingIOError:
@@ -60,6 +62,8 @@ class Link:
         if not data:
             return None
         *whole, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            return None
         return [line.decode(errors="replace") for line in whole]
 
 

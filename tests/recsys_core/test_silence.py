@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,3 +157,17 @@ def test_a_heartbeat_ends_with_its_rank(pair: tuple[Beside, Beside]) -> None:
         beside.process.stdin.close()
         assert beside.process.wait(10) == 0
         beside.process.stdin = None
+
+
+def test_a_peer_that_sends_no_line_is_left() -> None:
+    """Its bytes were kept without a limit."""
+    one, other = socket.socketpair()
+    with one, other:
+        link = heartbeat.Link(one)
+        assert link.lines() == []
+        other.sendall(b"hello a\nb")
+        assert link.lines() == ["hello a"]
+        other.sendall(b"c\n")
+        assert link.lines() == ["bc"]
+        other.sendall(b"x" * (heartbeat.LONGEST_LINE + 1))
+        assert link.lines() is None
