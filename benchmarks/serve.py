@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.tables import TABLES
+from recsys_core.measuring.percentiles import latency_fields
 from recsys_core.measuring.records import record
 
 if TYPE_CHECKING:  # `serving` imports pandas, which --help does not need
@@ -130,24 +131,24 @@ def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.
     lines = []
     for size in args.batches:
         print(f"timing batches of {size:,} ...", file=sys.stderr, flush=True)
-        taken: dict[str, list[float]] = {name: [] for name in engines}
+        taken: dict[str, list[list[float]]] = {name: [] for name in engines}
         for window in range(args.windows + 1):  # the first one warms up
             for name, engine in engines.items():
                 rng = np.random.default_rng(window)  # the same requests for every engine
-                until, count = time.perf_counter() + args.seconds, 0
-                while time.perf_counter() < until or count < 2:
+                until = time.perf_counter() + args.seconds
+                times: list[float] = []
+                while time.perf_counter() < until or len(times) < 2:
                     batch = _random_requests(inputs, size, export.n_items, rng)
                     start = time.perf_counter()
                     in_blocks(engine, batch, export.n_items)
-                    count += 1
-                    if window:
-                        taken[name].append(1e3 * (time.perf_counter() - start))
-        for name, times in taken.items():
-            p50, p95, p99 = np.percentile(times, (50, 95, 99))
-            lines.append(
-                {"batch": size, "engine": name, "runs": len(times), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
-                 "users_per_second": size / np.mean(times) * 1e3}
-            )  # fmt: skip
+                    times.append(1e3 * (time.perf_counter() - start))
+                if window:
+                    taken[name].append(times)
+        for name, windows in taken.items():
+            every = [ms for times in windows for ms in times]
+            speeds = [1e3 * size / float(np.mean(times)) for times in windows]
+            about = {"batch": size, "engine": name, "runs": len(every)}
+            lines.append({**about, **latency_fields(every), "users_per_second": speeds})
     return lines
 
 

@@ -17,6 +17,7 @@ from load_study import isolated
 from load_study.options import add_subject_flags
 from load_study.subjects import ONNX, ONNX_INT8, TENSORFLOW, XLA, Servable, Subject
 from load_study.zoo.configurations import CONFIGURATIONS
+from recsys_core.measuring.percentiles import latency_fields
 from recsys_core.measuring.windows import ratios
 
 ENGINES = (TENSORFLOW, XLA, ONNX, ONNX_INT8)
@@ -68,10 +69,9 @@ def measure_subject(subject: Subject, args: argparse.Namespace) -> list[dict[str
                     taken[name].append(times)
         medians = {name: [float(np.median(times)) for times in windows] for name, windows in taken.items()}
         for name, windows in taken.items():
-            every = np.concatenate([np.array(times) for times in windows])
-            p50, p95, p99 = 1e3 * np.percentile(every, (50, 95, 99))
+            every = [1e3 * seconds for times in windows for seconds in times]
             rows.append(
-                {"model": subject.model, "engine": name, "batch": batch, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
+                {"model": subject.model, "engine": name, "batch": batch, **latency_fields(every),
                  "examples_per_second": [batch / m for m in medians[name]],
                  "speed_up": ratios(medians[ENGINES[0]], medians[name])}
             )  # fmt: skip

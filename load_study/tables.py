@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from load_study.operator_kinds import KINDS
-from recsys_core.measuring.cells import Cell, Row, number, plain
+from recsys_core.measuring.cells import Cell, Row, estimate, number, plain
 from recsys_core.measuring.tables import Table
 
 
@@ -107,12 +107,13 @@ TABLES: Mapping[str, Table] = {
             ("model", plain("model")),
             ("batch (examples)", plain("batch")),
             ("engine", plain("engine")),
-            ("p50 (ms)", number("p50_ms", ",.2f")),
-            ("p99 (ms)", number("p99_ms", ",.2f")),
+            ("p50 (ms)", estimate("p50_ms", ",.2f")),
+            ("p99 (ms)", estimate("p99_ms", ",.2f")),
             ("speed (examples/s)", number("examples_per_second", ",.0f")),
             ("speed-up (factor)", number("speed_up", ".2f")),
         ),
-        note="p50 and p99: times of a request over all windows; the windows of all engines come in turn. Speed and "
+        note="A percentile is stated where at least 10 requests are expected beyond it, with its 95 % interval. "
+        "p50 and p99: times of a request over all windows; the windows of all engines come in turn. Speed and "
         "speed-up: medians over rounds, ratios within a round.",
     ),
 }

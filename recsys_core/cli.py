@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,8 @@ def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None =
         if not (launched_by_mpi() or launched_by_gloo()):
             stop.raise_interrupts()
         own = _read_flags(spec, argv) if rank_hint() == 0 else None
+        if own is not None and (ended := _ended(spec, own)) is not None:
+            return ended
         if own is not None:
             _say_start(spec, own)
             status.run_dir = own.config.run_dir
@@ -134,6 +136,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None =
                 verbose=True,
                 world=world,
                 stop=stop,
+                parts=True,
                 durations=durations,
                 training=config.training,
                 evaluation=config.evaluation,
@@ -144,6 +147,24 @@ def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None =
             if stop.received and result.complete:
                 trainer.say(f"{stop.name} came after the training; the run in {config.run_dir} is finished")
     return status.code
+
+
+def _ended(spec: ModelSpec, request: TrainRequest) -> int | None:
+    """Say how a finished run ended that is resumed as it is: a world of one need not start TensorFlow for that.
+
+    Returns:
+        The exit status; None where there is something to do, or other ranks wait for this one.
+    """
+    from recsys_core import run_manifest, run_state, runs
+
+    if not request.resume or request.is_changed or launched_by_mpi() or launched_by_gloo():
+        return None
+    folder = request.config.run_dir
+    state = runs.nothing_left(folder, run_manifest.read(folder, "--resume", spec.family, spec.renamed))
+    if state is None:
+        return None
+    print(run_state.ending(folder, state))
+    return 0 if state.verdict == "passed" else run_state.GATE_MISSED
 
 
 def _end_if_stopped(stop: StopSignal, request: TrainRequest, world: World) -> None:
@@ -276,5 +297,5 @@ def _evaluate(spec: ModelSpec, args: Any) -> int:
 
         devices.configure(world)
         request = world.run_on_rank0(lambda: offline.request(spec, args))
-        offline.evaluate_command(spec, request, world)
+        offline.evaluate_command(spec, replace(request, here=args.data), world)
     return 0

@@ -40,6 +40,8 @@ class TrainRequest:
 
     config: Any
     resume: bool
+    is_changed: bool = True
+    """Whether other flags stand beside --resume."""
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,7 +233,7 @@ def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) ->
     if config.data == run.data and not run.data.is_dir():
         raise ValueError(f"--resume {folder}: its data set {run.data} is not there; name where it is now with --data")
     _refuse_differences(own, config, folder)
-    return TrainRequest(config=config, resume=True)
+    return TrainRequest(config=config, resume=True, is_changed=bool(rest) or early.config is not None)
 
 
 def _has_final_fit(spec: ModelSpec) -> bool:

@@ -50,6 +50,8 @@ class EvaluateRequest:
     """Of the run's data set; None where nothing says it."""
     trained_on_all: bool
     """Whether no user of the run's data set was held out."""
+    here: Path | None = None
+    """Where this rank's host has the data set, by its own --data; None for where rank 0 has it."""
 
 
 def request(spec: ModelSpec, args: argparse.Namespace) -> EvaluateRequest:
@@ -137,7 +139,7 @@ def evaluate(
     """
     config = asked.config
     kind = spec.model_class(config.preset)
-    folder = asked.other_data or asked.own_data
+    folder = asked.here or asked.other_data or asked.own_data
     assert folder is not None, "request found a data set"
     data = agreement.opened(folder, asked.view, world)
     if asked.other_data is not None:

@@ -33,6 +33,8 @@ JUDGED_WITH = (
     "evaluation.baselines", "evaluation.ease_regularization", TARGET,
 )  # fmt: skip
 """Settings that may change on a resume and that the verdict or the export depends on."""
+GATE_MISSED = 3
+"""The exit status of a run that missed its gate."""
 TRAIN, JUDGE, CONVERT, NOTHING = "train", "judge", "convert", "nothing"
 
 
@@ -144,6 +146,18 @@ def to_do(folder: Path, config: Mapping[str, Any], checkpoints: Iterable[int]) -
     if found.state != EXPORTED or not (folder / "export" / "export.json").is_file():
         return JUDGE
     return CONVERT if set(formats_of(config.get("convert") or "")) - set(found.converted) else NOTHING
+
+
+def ending(folder: Path, state: RunState) -> str:
+    """How a finished run ended, and what can be done with it, in one line."""
+    ended = f"{folder} finished at epoch {state.epoch:g} (step {state.step:,}) on {state.when}"
+    gate = f" ({'; '.join(state.conditions)})" if state.conditions else ""
+    if state.verdict == "passed":
+        return f"{ended} and passed its gate{gate}; {folder / 'export'} has the model"
+    return (
+        f"{ended} and missed its gate{gate}; nothing is changed. --epochs trains it longer, --gate judges it by "
+        "another condition"
+    )
 
 
 def _has_result(folder: Path) -> bool:

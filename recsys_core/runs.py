@@ -20,6 +20,7 @@ from recsys_core.config_changes import differences
 from recsys_core.files import REPLACED, WRITING, remove_all_leftovers, write_text
 from recsys_core.run_lock import LOCK
 from recsys_core.run_manifest import RunManifest, read
+from recsys_core.run_state import RunState
 
 FILES = (
     "run.json",
@@ -117,6 +118,14 @@ def create(folder: Path, manifest: RunManifest, *, resume: bool, renamed: Mappin
     if to_do == run_state.TRAIN:
         run_state.change(folder, run_state.RUNNING)
     return Begun(to_do=to_do, schedule_epochs=manifest.schedule_epochs)
+
+
+def nothing_left(folder: Path, manifest: RunManifest) -> RunState | None:
+    """The state of a run that is to be resumed as it is, where nothing is left to do; else None."""
+    steps = checkpoint_steps(folder / "checkpoints")
+    if run_state.to_do(folder, manifest.config, steps) != run_state.NOTHING:
+        return None
+    return run_state.read(folder)
 
 
 def _continued(folder: Path, stored: RunManifest, manifest: RunManifest) -> RunManifest:

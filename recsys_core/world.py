@@ -95,6 +95,9 @@ class World:
     def broadcast_variables(self, variables: Sequence[Any]) -> None:
         """Overwrite tf.Variables with rank 0's values."""
 
+    def make_alike(self, variables: Sequence[Any]) -> None:
+        """Overwrite tf.Variables with rank 0's values where ranks differ. Values of one seed need not be sent."""
+
     def broadcast(self, value: T) -> T:
         """Rank 0's object, on every rank."""
         return value
@@ -118,6 +121,25 @@ class World:
 
     def abort(self, status: int) -> None:
         """End the whole job at once; returns only in a world of one."""
+
+    def part(self) -> bool:
+        """Let the ranks end, so that rank 0 goes on alone with what no other rank is needed for; every rank takes part.
+
+        Returns:
+            Whether this is rank 0, to which this object is a world of one from now on. The others have to end.
+        """
+        return self.is_rank0
+
+    def lost(self, error: BaseException) -> str | None:
+        """A line on the ranks whose end is the cause of an error of Horovod; None for other errors.
+
+        "" where rank 0 says it.
+        """
+        del error
+        return None
+
+    def close(self) -> None:
+        """Leave together with the other ranks."""
 
     def run_on_rank0(self, work: Callable[[], T]) -> T:
         """Run `work` on rank 0 only; every rank gets its result, or raises its error.
@@ -178,10 +200,6 @@ class HorovodWorld(World):
             self._watchdog.name_run(folder)
 
     def lost(self, error: BaseException) -> str | None:
-        """A line on the ranks whose end is the cause of an error of Horovod; None for other errors.
-
-        "" where rank 0 says it.
-        """
         if self._watchdog is None or type(error).__name__ not in ERRORS_OF_PEERS:
             return None
         return self._watchdog.lost_line(SECONDS_FOR_NEWS)
@@ -212,6 +230,13 @@ class HorovodWorld(World):
 
         broadcast_in_pieces(variables, lambda tensor, name: self._hvd.broadcast(tensor, root_rank=0, name=name))
 
+    def make_alike(self, variables: Sequence[Any]) -> None:
+        from recsys_core.pieces import digest
+
+        found = self.gather([digest(variable) for variable in variables])
+        differ = [len(set(of_ranks)) > 1 for of_ranks in zip(*found, strict=True)]
+        self.broadcast_variables([v for v, differs in zip(variables, differ, strict=True) if differs])
+
     def broadcast(self, value: T) -> T:
         return self._hvd.broadcast_object(value, root_rank=0, name="object")
 
@@ -234,8 +259,16 @@ class HorovodWorld(World):
             self._mpi.COMM_WORLD.Abort(status)
         os._exit(status)  # under Gloo the launcher ends the others when one exits with a failure
 
+    def part(self) -> bool:
+        self.close()
+        if self._mpi:
+            self._mpi.Finalize()  # MPI waits for all ranks in it: at its end a process would wait for rank 0
+        self.size, self.local_rank, self.local_size = 1, 0, 1
+        self.__class__ = World  # type: ignore[assignment]  # whoever holds this object has no peers any more
+        return self.is_rank0
+
     def close(self) -> None:
-        """Leave together: nobody's Horovod may go down while another still talks to it."""
+        """Nobody's Horovod may go down while another still talks to it."""
         self.barrier()
         if self._mpi:
             self._mpi.COMM_WORLD.Barrier()
@@ -264,7 +297,7 @@ def session() -> Iterator[World]:
     if not (launched_by_mpi() or launched_by_gloo()):
         yield World()
         return
-    world = HorovodWorld()
+    world: World = HorovodWorld()
     if text := launchers.mismatch(os.environ, world.size):
         raise SharedError(text)
     _current = world
@@ -278,8 +311,10 @@ def session() -> Iterator[World]:
             where = f"{place(world.rank, socket.gethostname())}: " if world.rank else ""
             print(f"error: {where}{error}", file=sys.stderr, flush=True)
             world.abort(UserError.exit_status)
+            raise
         if isinstance(error, KeyboardInterrupt):
             world.abort(128 + signal.SIGINT)
+            raise
         if (line := world.lost(error)) is not None:
             print(line, end="", file=sys.stderr, flush=True)
             world.abort(watchdog.SILENT)

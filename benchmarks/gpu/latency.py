@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.shapes import HIDDEN, LATENT
+from recsys_core.measuring.percentiles import latency_fields
 from recsys_core.measuring.processes import print_result
 
 TOP_K, HISTORY, WARM_UP = 100, 64, 10
@@ -62,8 +63,8 @@ def requests(batch: int, n_items: int, rng: np.random.Generator) -> npt.NDArray[
     return rows
 
 
-def percentiles(answer: Answer, arrays: Sequence[npt.NDArray[np.int32]], count: int) -> dict[str, float]:
-    """p50 and p95 in ms over `count` requests, and users/s at the median."""
+def percentiles(answer: Answer, arrays: Sequence[npt.NDArray[np.int32]], count: int) -> dict[str, Any]:
+    """p50 and p95 in ms over `count` requests where they can be stated, and users/s at the median."""
     for k in range(WARM_UP):
         answer(arrays[k % len(arrays)])
     taken = []
@@ -71,8 +72,7 @@ def percentiles(answer: Answer, arrays: Sequence[npt.NDArray[np.int32]], count: 
         start = time.perf_counter()
         answer(arrays[k % len(arrays)])
         taken.append(1e3 * (time.perf_counter() - start))
-    p50, p95 = np.percentile(taken, (50, 95))
-    return {"p50_ms": float(p50), "p95_ms": float(p95), "users_per_second": 1e3 * len(arrays[0]) / float(p50)}
+    return {**latency_fields(taken, (0.5, 0.95)), "users_per_second": 1e3 * len(arrays[0]) / float(np.median(taken))}
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from recsys_core.measuring import page
-from recsys_core.measuring.cells import Cell, Row, number, plain
+from recsys_core.measuring.cells import Cell, Row, estimate, number, plain
 from recsys_core.measuring.tables import Table
 
 
@@ -113,8 +113,8 @@ GPU_TABLES: Mapping[str, Table] = {
             CARD,
             ("signature", plain("signature")),
             ("requests (users)", plain("batch")),
-            ("p50 (ms)", number("p50_ms", ",.3f")),
-            ("p95 (ms)", number("p95_ms", ",.3f")),
+            ("p50 (ms)", estimate("p50_ms", ",.3f")),
+            ("p95 (ms)", estimate("p95_ms", ",.3f")),
             ("speed (users/s)", number("users_per_second", ",.0f")),
         ),
         note="Histories of 64 items in host memory; best 100 items back in host memory.",

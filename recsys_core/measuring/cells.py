@@ -16,6 +16,11 @@ def having(rows: Sequence[Row], *names: str) -> list[Row]:
     return [row for row in rows if all(row.get(name) not in (None, []) for name in names)]
 
 
+def first_of(value: float | Sequence[float]) -> float:
+    """The figure of [value, low, high], or of a number alone."""
+    return value[0] if isinstance(value, Sequence) else value
+
+
 def of_windows(values: float | Sequence[float], form: str) -> str:
     """One number, or the median of repeated windows with their minimum and maximum; a single window is called so."""
     if not isinstance(values, Sequence):
@@ -43,6 +48,19 @@ def number(name: str, form: str, scale: float = 1.0) -> Cell:
         if value is None or value == []:
             return ""
         return of_windows([scale * v for v in value] if isinstance(value, list) else scale * value, form)
+
+    return cell
+
+
+def estimate(name: str, form: str) -> Cell:
+    """A figure with its interval; a number alone in older records; "not stated" where too few times carry it."""
+
+    def cell(row: Row) -> str:
+        value = row.get(name)
+        if not isinstance(value, list):
+            return f"{value:{form}}" if value is not None else "not stated" if name in row else ""
+        middle, low, high = (f"{v:{form}}" for v in value)
+        return f"{middle} ({low} to {high})"
 
     return cell
 

@@ -63,6 +63,12 @@ class CompileTime:
         return max(seconds - count * self._later[1] / self._later[0], 0.0)
 
 
+def told_apart(durations: Durations, compile_time: CompileTime) -> dict[str, float]:
+    """Part of a run -> seconds, compiling told apart from the steps."""
+    seconds, compiling = durations.seconds(), compile_time.seconds
+    return seconds | {"steps": seconds["steps"] - compiling, "compiling": compiling} if compiling else seconds
+
+
 def line(seconds: Mapping[str, float]) -> str:
     """One line for the user: every part of at least a hundredth of the whole, the longest first."""
     total = sum(seconds.values())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recsys_core.run_state import RunState, formats_of
+from recsys_core import run_state
+from recsys_core.run_state import formats_of
 from recsys_core.training.callbacks import Convert
 from recsys_core.training.run_folder import RunFolder
 from recsys_core.training.task import TrainTask
@@ -29,7 +30,7 @@ def leave(
     else:
         task.checkpoints.restore_best()
     state = run.state()
-    (say or _silent)(line(run, state))
+    (say or _silent)(run_state.ending(run.folder, state))
     new = ",".join(name for name in formats_of(convert) if name not in state.converted)
     content = run.result()
     passed, done = content["gate"]["passed"], True
@@ -42,15 +43,3 @@ def leave(
 
 def _silent(text: str) -> None:
     """Tell nothing."""
-
-
-def line(run: RunFolder, state: RunState) -> str:
-    """How a finished run ended, and what can be done with it."""
-    ended = f"{run.folder} finished at epoch {state.epoch:g} (step {state.step:,}) on {state.when}"
-    gate = f" ({'; '.join(state.conditions)})" if state.conditions else ""
-    if state.verdict == "passed":
-        return f"{ended} and passed its gate{gate}; {run.folder / 'export'} has the model"
-    return (
-        f"{ended} and missed its gate{gate}; nothing is changed. --epochs trains it longer, --gate judges it by "
-        "another condition"
-    )

@@ -12,11 +12,10 @@ import pandas as pd
 from recsys_core.evaluation import user_values
 from recsys_core.evaluation.gate import Verdict
 from recsys_core.evaluation.result import Evaluation
+from recsys_core.run_state import GATE_MISSED
 from recsys_core.training.state import TrainState
 from recsys_core.training.task import TrainTask
 
-GATE_MISSED = 3
-"""Exit status of a run whose model is not good enough."""
 CONVERSION_FAILED = 5
 """Exit status of a run whose model is good, but could not be converted as asked."""
 

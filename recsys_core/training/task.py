@@ -231,8 +231,8 @@ class TrainTask:
         self._world.broadcast_variables(self.model.parameters)
 
     def start_fresh(self) -> TrainState:
-        """The state of a new run; every rank gets the parameters of rank 0."""
-        self._world.broadcast_variables(self.model.variables)
+        """The state of a new run. Every rank draws the same parameters; those of ranks that do not are rank 0's."""
+        self._world.make_alike(self.model.variables)
         return TrainState()
 
     def restore(self, say: Callable[[str], None]) -> TrainState:

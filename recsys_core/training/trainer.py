@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,6 +53,7 @@ class Trainer:
         verbose: bool = False,
         world: World | None = None,
         stop: StopSignal | None = None,
+        parts: bool = False,
         durations: Durations | None = None,
         **changes: Any,
     ) -> None:
@@ -65,6 +67,7 @@ class Trainer:
             verbose: show a progress bar and the results; otherwise nothing is printed.
             world: the ranks (default: those of the open `world.session`, else this process alone).
             stop: a signal that the caller listens to (default: one that is listened to during `fit`).
+            parts: let the other ranks end before rank 0 exports; the job then has no other work for them.
             durations: times of what came before (default: times are counted from the start of `fit`).
             changes: settings of the training, the evaluation or the hardware, by their names in the configuration, as
                 epochs=20; the others are the model's own.
@@ -79,7 +82,7 @@ class Trainer:
         self._main_run: Path | None = None
         self.verbose, self.stop, self._changes = verbose, stop or StopSignal(), changes
         self._listens = stop is None
-        self.world = world or worlds.current()
+        self.world, self._parts = world or worlds.current(), parts
         self._top_k, self._convert, self._callbacks = top_k, convert, tuple(callbacks)
         self.warm_start = str(Path(warm_start).absolute()) if warm_start else ""
         self._given_durations = durations
@@ -220,6 +223,7 @@ class Trainer:
         """Forget the signals and times of an earlier `fit`, and make a new temporary folder where none was given."""
         self._durations = self._given_durations or Durations()
         self._compile_time = timing.CompileTime()
+        self._times = partial(timing.told_apart, self._durations, self._compile_time)
         if self._listens:
             self.stop.forget()
         if not self._has_folder:
@@ -331,6 +335,8 @@ class Trainer:
         """Write the result, export and convert a model that passed, and say what there is."""
         passed = content["gate"]["passed"]
         self._run.write_result(task, content, self._times)
+        if passed and self._parts and not self.world.part():
+            return replace(self._result(), complete=True, passed=True, content=content)
         with self._durations.of("export"):
             if passed:
                 self.announce("exporting ...")
@@ -341,10 +347,3 @@ class Trainer:
         if self.verbose and self.world.is_rank0:
             print("\n".join(summary.end_lines(task, content, self._times())), flush=True)
         return replace(self._result(), complete=True, passed=passed, converted=converted, content=content)
-
-    def _times(self) -> dict[str, float]:
-        """Part of the run -> seconds; compiling is told apart from the steps."""
-        seconds, compiling = self._durations.seconds(), self._compile_time.seconds
-        if compiling:
-            seconds |= {"steps": seconds["steps"] - compiling, "compiling": compiling}
-        return seconds
