@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_core.measuring.conditions import quiet_ones
 from recsys_core.measuring.figures import figure, values_of
 from recsys_core.measuring.records import Settings, read, settings
 
@@ -90,6 +91,14 @@ def figures(records: Sequence[Mapping[str, Any]]) -> dict[Settings, list[float]]
     return found
 
 
+def _quiet_figures(path: Path) -> dict[Settings, list[float]]:
+    """The figures of a results file, without those of a busy machine."""
+    records, left_out = quiet_ones(read(path))
+    if left_out:
+        print(f"{path}: {left_out} records of a busy machine left out (--busy compares them too)", file=sys.stderr)
+    return figures(records)
+
+
 def _middle(key: Settings, numbers: Sequence[float]) -> float:
     found = figure(key[0], key[-1])
     return statistics.median(numbers) if found is not None and found.noise == "windows" else numbers[0]
@@ -105,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from tabulate import tabulate
 
-    before, after = figures(read(args.before)), figures(read(args.after))
+    before, after = (_quiet_figures(path) for path in (args.before, args.after))
     both = [key for key in before if key in after]
     if not both:
         raise ValueError(f"{args.before} and {args.after} have no setting in common; run the same commands for both")

@@ -137,6 +137,7 @@ def main(args: argparse.Namespace) -> int:
                             "stall_s": args.stall,
                             **load.figures(),
                             "error_texts": dict(load.error_texts),
+                            "invalid": [load.invalid_reason] if load.invalid_reason else [],
                             **(_theory(subject, running, rate, service, args) if loop == "open" else {}),
                         }
                     )

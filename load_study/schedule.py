@@ -33,6 +33,7 @@ from load_study.traffic.clock import RealClock
 from load_study.traffic.generator import closed_loop, generate
 from load_study.traffic.queries import Target
 from load_study.traffic.result import LoadResult
+from recsys_core.measuring.conditions import is_wanted_all_the_same
 from recsys_core.measuring.records import record
 
 COMMON = (
@@ -45,6 +46,8 @@ DEFAULT_TARGET_MS = 50.0
 WINDOW_TARGETS = 20
 """Length of a window in multiples of the target, at least: a rate 5 % above the capacity then misses the target."""
 CAPACITY_S = 2.0
+TRIES = 4
+"""Times that one window is run, at most."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class LoadRunner:
         self._seconds = max(args.window, WINDOW_TARGETS * goal.seconds)
         self._queries = 1 / goal.allowed  # in a window with fewer queries a single late one misses the target
         self._timeout = max(args.timeout, 10 * goal.seconds)
+        self.discarded = 0
+        """Windows that were run again because the generator was late."""
 
     def _target_of(self, candidate: Candidate, clock: RealClock) -> Target:
         if candidate.offload_above is None or self._profile is None:
@@ -115,7 +120,23 @@ class LoadRunner:
         return load.completed_rate
 
     def window(self, candidate: Candidate, rate: float, number: int) -> LoadResult:
-        """A load of new queries. They depend on the candidate, the rate and the number only, not on earlier loads."""
+        """A load whose generator kept its times; one that did not is discarded and run again.
+
+        Raises:
+            RuntimeError: the generator was late each time.
+        """
+        for _ in range(TRIES):
+            load = self._load(candidate, rate, number)
+            if load.invalid_reason is None or is_wanted_all_the_same():
+                return load
+            self.discarded += 1
+        raise RuntimeError(
+            f"{load.invalid_reason} in {TRIES} windows at {rate:.4g} queries/s; measure on a quieter machine, or with "
+            "fewer --engines, so that the generator has a core"
+        )
+
+    def _load(self, candidate: Candidate, rate: float, number: int) -> LoadResult:
+        """New queries. They depend on the candidate, the rate and the number only, not on earlier loads."""
         clock = RealClock()
         key = (candidate.split, candidate.offload_above or 0, round(1e3 * rate), number)
         rng = np.random.default_rng([self._args.seed, *key])
@@ -225,6 +246,7 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
         "items_rate": best.rate * mean_size,
         "tail_ms": 1e3 * best.tail if best.tail is not None else None,
         "capacity": best.capacity,
+        "discarded_windows": float(runner.discarded),
         "baseline_split": fixed.split,
         "baseline_rate": at_fixed.rate,
         "gain": best.rate / at_fixed.rate if at_fixed.rate else None,

@@ -24,6 +24,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+os.environ.setdefault("RECSYS_BUSY", "1")  # other tests run beside those of the benchmarks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

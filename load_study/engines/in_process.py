@@ -24,7 +24,7 @@ class InProcess:
         self._servable, self._rng = subject.open(threads), np.random.default_rng(0)
         for size in (1, largest, largest):
             self._servable(self._servable.examples(size, self._rng))
-        self._requests: queue.SimpleQueue[tuple[Query, AnswerCallback] | None] = queue.SimpleQueue()
+        self._requests: queue.Queue[tuple[Query, AnswerCallback] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._answer_requests, name="engine", daemon=True)
         self._thread.start()
 
@@ -36,11 +36,11 @@ class InProcess:
             query, on_answer = request
             error = answer_error(self._servable, query.size, self._rng)
             on_answer(query, time.perf_counter(), error)
+            self._requests.task_done()
 
     def settle(self) -> None:
-        """Wait until the queue is empty."""
-        while not self._requests.empty():
-            time.sleep(1e-3)
+        """Wait until every query is answered, the one that is being computed too."""
+        self._requests.join()
 
     def close(self) -> None:
         """End the thread."""

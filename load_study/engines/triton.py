@@ -44,7 +44,7 @@ class Triton:
         with self._connect() as client:
             if not client.ready(model):
                 raise ValueError(f"{url} has no model {model!r} ready; start one: python -m serving triton serve")
-        self._requests: queue.SimpleQueue[tuple[Query, AnswerCallback] | None] = queue.SimpleQueue()
+        self._requests: queue.Queue[tuple[Query, AnswerCallback] | None] = queue.Queue()
         self._threads = [
             threading.Thread(target=self._answer_requests, args=(k,), daemon=True) for k in range(connections)
         ]
@@ -70,11 +70,11 @@ class Triton:
                 except Exception as problem:  # otherwise the thread would end and the query would time out
                     error = f"{type(problem).__name__}: {problem}"
                 on_answer(query, time.perf_counter(), error)
+                self._requests.task_done()
 
     def settle(self) -> None:
-        """Wait until the queue is empty."""
-        while not self._requests.empty():
-            time.sleep(1e-3)
+        """Wait until every query is answered, those that are at the server too."""
+        self._requests.join()
 
     def close(self) -> None:
         """End the connections."""

@@ -10,6 +10,8 @@ from load_study.traffic.latency import Estimate, Latencies
 
 LATE_S = 1e-3
 """Later than this, a send counts as late."""
+MOST_LATE = 0.01
+"""Share of the sends that may be late. Above it the load was another one than was asked for."""
 LEVELS = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 
@@ -52,6 +54,21 @@ class LoadResult:
     @property
     def answered(self) -> int:
         return len(self.latencies.seconds)
+
+    @property
+    def late_share(self) -> float:
+        """Share of the queries that were sent late."""
+        return self.late_sends / self.queries if self.queries else 0.0
+
+    @property
+    def invalid_reason(self) -> str | None:
+        """Why nothing follows from an open loop; None where the generator kept its times."""
+        if self.loop == "closed" or self.late_share <= MOST_LATE:
+            return None
+        return (
+            f"the generator sent {self.late_share:.0%} of the queries more than {1e3 * LATE_S:g} ms late (at most "
+            f"{MOST_LATE:.0%})"
+        )
 
     @property
     def offered_rate(self) -> float:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from recsys_core.measuring import conditions, records
 from recsys_core.parser import CommandParser
 
 FAILED = 1
 MOVED = 2
-EXIT_STATUS = "exit status: 0 done, 1 could not be measured, 2 unknown option or value"
+EXIT_STATUS = (
+    "exit status: 0 done, 1 could not be measured, 2 unknown option or value, 4 measured while other programs used the "
+    "machine"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,8 @@ class CommandLine:
             module.add_arguments(action)
             action.add_argument("--results", type=Path, default=Path("runs/results.jsonl"),
                                 help="results file (default: %(default)s)")  # fmt: skip
+            action.add_argument("--busy", action="store_true",
+                                help="take figures of a busy machine too, which are left out otherwise")  # fmt: skip
             action.set_defaults(run=module.main)
             if hasattr(module, "COMMON"):
                 action.show_only(module.COMMON)
@@ -67,8 +74,24 @@ class CommandLine:
             print(f"error: `{self.package} {first}` {self.moved[first]}", file=sys.stderr)
             return MOVED
         args = self.parser(first).parse_args(words)
+        if args.busy:
+            os.environ[conditions.WANTED_ALL_THE_SAME] = "1"  # the processes that measure inherit it
+        records.invalid_records.clear()
         try:
-            return args.run(args)
+            return args.run(args) or _quiet_status()
         except (RuntimeError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             return FAILED
+
+
+def _quiet_status() -> int:
+    """0, or BUSY with a line where figures were measured on a busy machine and not wanted all the same."""
+    if not records.invalid_records or conditions.is_wanted_all_the_same():
+        return 0
+    count = len(records.invalid_records)
+    print(
+        f"not valid: {count} record{'s' if count > 1 else ''} ({records.invalid_records[0]}); measure again when the "
+        "machine is quiet, or keep them with --busy",
+        file=sys.stderr,
+    )
+    return conditions.BUSY

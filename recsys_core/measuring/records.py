@@ -10,10 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from recsys_core.measuring.conditions import Watch, busy_reason
 from recsys_core.measuring.machine import machine, versions
 from recsys_core.measuring.older_records import in_current_form
 
-CIRCUMSTANCES = ("time", "command", "machine", "versions", "torch")
+CIRCUMSTANCES = ("time", "command", "machine", "versions", "conditions", "invalid", "torch")
 """Fields that say how a record was measured. They are neither settings nor figures."""
 RESULT_FIELDS = (
     "runs", "rows_equal_but_for_ties", "error_texts", "best_split", "best_offload_above", "exhaustive_split",
@@ -23,16 +24,25 @@ RESULT_FIELDS = (
 
 Record = dict[str, Any]
 Settings = tuple[str, ...]
+_watch = Watch()
+"""Watches the machine from the start of the command, and from record to record."""
+invalid_records: list[str] = []
+"""What this process recorded that says nothing: kind and reason."""
 
 
 def record(path: Path, kind: str, values: Mapping[str, Any]) -> None:
     """Append one record of a kind to the results file, with the command that is running."""
+    conditions = _watch.since()
+    invalid = values.get("invalid") or [busy_reason(conditions)]
+    if invalid[0] is not None:
+        invalid_records.append(f"{kind}: {invalid[0]}")
     about = {
         "kind": kind,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "machine": machine(),
         "versions": versions(),
+        "conditions": {name: round(value, 4) for name, value in conditions.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from recsys_core.measuring import page
 from recsys_core.measuring.cells import Row
+from recsys_core.measuring.conditions import quiet_ones
 from recsys_core.measuring.drawing import Plot
 from recsys_core.measuring.records import newest, read
 from recsys_core.measuring.tables import Table
@@ -132,7 +133,9 @@ class Report:
         Raises:
             ValueError: the results file has no record of these kinds.
         """
-        records = read(results)
+        records, left_out = quiet_ones(read(results))
+        if left_out:
+            print(f"{left_out} record{'s' if left_out > 1 else ''} of a busy machine left out (--busy shows them)")
         if not self.sections(records):
             raise ValueError(f"{results} holds nothing to report, expected records of: {', '.join(self.tables)}")
         _write_text(to, self.as_html(records))

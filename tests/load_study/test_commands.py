@@ -126,7 +126,9 @@ def test_engines_of_a_zoo_model_beside_each_other(tmp_path: Path) -> None:
         ("tensorflow", 1), ("tensorflow-xla", 1), ("onnx-fp32", 1), ("onnx-int8", 1)
     ]  # fmt: skip
     assert rows[0]["speed_up"] == [1.0, 1.0]
-    assert all(row["p50_ms"] <= row["p99_ms"] for row in rows)
+    stated = [row["p50_ms"] for row in rows if row["p50_ms"] is not None]  # the windows are short
+    assert all(0 < low <= middle <= high for middle, low, high in stated)
+    assert all(speed > 0 for row in rows for speed in row["examples_per_second"])
     assert "<svg" in plots.PLOTS["platforms"].as_html(rows)
 
 

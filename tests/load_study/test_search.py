@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from load_study.engines.dispatcher import Dispatcher
 from load_study.engines.simulated import SimulatedPool
+from load_study.schedule import Candidate, LoadRunner
 from load_study.search import Goal, Grid, SearchResult, Verdict, best_of, exhaustive, highest_rate, judge, rising
 from load_study.traffic import arrivals, sizes
 from load_study.traffic.clock import VirtualClock
@@ -289,3 +294,18 @@ def test_steps_of_the_grid() -> None:
 def test_nothing_due_is_an_error() -> None:
     with pytest.raises(ValueError, match="no query was due in 4 windows at 1e-06 queries/s"):
         judge(memoryless(0.01, 1.0), 1e-6, Goal(level=0.95, seconds=0.1))
+
+
+def test_a_late_window_is_run_again_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECSYS_BUSY", raising=False)
+    good = MODELS["balanced"][0].windows_of(64)(20.0, 0)  # type: ignore[call-arg]
+    late = replace(good, late_sends=good.queries // 10)
+    running: Any = SimpleNamespace(engines=1)
+    runner = LoadRunner(running, None, Goal(level=0.95, seconds=0.05), Namespace(window=1, timeout=1))
+    loads = iter([late, late, good])
+    monkeypatch.setattr(runner, "_load", lambda *_: next(loads))
+    assert runner.window(Candidate(64), 20.0, 0) is good
+    assert runner.discarded == 2
+    monkeypatch.setattr(runner, "_load", lambda *_: late)
+    with pytest.raises(RuntimeError, match=r"10% of the queries more than 1 ms late .* in 4 windows at 20 queries/s"):
+        runner.window(Candidate(64), 20.0, 0)

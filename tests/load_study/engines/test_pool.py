@@ -125,3 +125,12 @@ def test_a_thread_of_this_process_answers_in_order() -> None:
         found = ask(engine, 3)
     assert [n for n, _, _ in found] == [0, 1, 2]
     assert found[-1][1] >= 0.06
+
+
+def test_a_settled_thread_has_answered_what_it_was_computing() -> None:
+    """It waited for an empty queue only: the request under way counted in the next window."""
+    with InProcess(DELAY, largest=1) as engine:
+        answers = Answers()
+        engine.submit(Query(0, 0.0, 1), answers)
+        engine.settle()
+        assert len(answers.found) == 1

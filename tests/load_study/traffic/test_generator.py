@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,3 +216,14 @@ def test_nothing_due() -> None:
     load = generate(clock, Scripted(clock, []), _at(), ONE, duration=1.0)
     assert (load.queries, load.offered_rate, load.share_within(1.0)) == (0, 0.0, 0.0)
     assert load.figures()["mean_s"] is None
+
+
+def test_a_late_generator_makes_no_valid_load() -> None:
+    """It counted as a slow server: latencies run from when queries were due."""
+    load = _five()
+    assert (load.late_share, load.invalid_reason) == (0.0, None)
+    late = replace(load, queries=200, late_sends=3)
+    reason = "the generator sent 2% of the queries more than 1 ms late (at most 1%)"
+    assert (late.late_share, late.invalid_reason) == (0.015, reason)
+    assert replace(late, late_sends=2).invalid_reason is None
+    assert replace(late, loop="closed").invalid_reason is None  # there nothing is due before it is sent
