@@ -70,7 +70,7 @@ class DatasetStore:
         """[B] the place of each user in `user_ids`, -1 for those that are not known."""
         import pandas as pd
 
-        wanted = pd.Index(list(users), dtype=self._places.dtype if len(users) == 0 else None)
+        wanted: pd.Index = pd.Index(list(users), dtype=self._places.dtype if len(users) == 0 else None)
         return self._places.get_indexer(wanted).astype(np.int64)
 
     @cached_property
