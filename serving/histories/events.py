@@ -41,16 +41,6 @@ class ReadOnlyStoreError(ValueError):
     """The store takes no events."""
 
 
-def type_name(id_type: IdType) -> str:
-    """The type of ids, for messages and files: "text" or "int64"."""
-    return "text" if id_type is str else "int64"
-
-
-def type_named(name: str) -> IdType:
-    """The type of ids with a `type_name`."""
-    return str if name == "text" else int
-
-
 def _check_id(value: object, name: str, id_type: IdType) -> None:
     if id_type is str:
         if not isinstance(value, str):

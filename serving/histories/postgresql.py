@@ -18,11 +18,9 @@ from serving.histories.events import (
     in_blocks,
     latest_of_pairs,
     of_type,
-    type_name,
-    type_named,
     types_of,
 )
-from serving.ids import Id, IdTypes
+from serving.ids import Id, IdTypes, type_name, type_named
 
 if TYPE_CHECKING:
     import psycopg

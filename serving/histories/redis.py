@@ -24,11 +24,9 @@ from serving.histories.events import (
     checked,
     in_blocks,
     of_type,
-    type_name,
-    type_named,
     types_of,
 )
-from serving.ids import Id, IdType, IdTypes
+from serving.ids import Id, IdType, IdTypes, type_name, type_named
 
 T = TypeVar("T")
 MISSING = "Redis needs the package redis, which is not installed: pip install redis"

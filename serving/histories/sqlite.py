@@ -16,11 +16,9 @@ from serving.histories.events import (
     StoreUnavailableError,
     checked,
     in_blocks,
-    type_name,
-    type_named,
     types_of,
 )
-from serving.ids import Id, IdTypes
+from serving.ids import Id, IdTypes, type_name, type_named
 
 WAIT_S = 10.0
 """Seconds that a writer waits for another one."""
