@@ -126,7 +126,7 @@ def _is_sqlite(path: Path) -> bool:
 def _folder(address: str, view: str) -> HistoryStore:
     folder = Path(address)
     if (folder / "manifest.json").is_file():
-        return DatasetStore(folder, view)
+        return DatasetStore.open(folder, view)
     if (folder / "export.json").is_file() or (folder / "export" / "export.json").is_file():
         return ExportStore(folder)
     what = "is no prepared data set and no database" if folder.exists() else "does not exist"
