@@ -61,7 +61,8 @@ class NcfModule(tf.Module):
             item_ids: int32 [B, L] item indices that must not be recommended, padded with the item count I.
 
         Returns:
-            items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K] logits, best first.
+            items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K] logits, best first;
+            all_scores float32 [B, I] logits by item, minus infinity for the items that the user has.
         """
         seen = histories_of_padded(item_ids, self._model.n_items)
         return self._best_unseen(user_ids, seen.item_ids, seen.row_splits)
@@ -69,7 +70,7 @@ class NcfModule(tf.Module):
     def _best_unseen(self, user_ids: tf.Tensor, seen: tf.Tensor, row_splits: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = topk.exclude(self._model.catalogue(user_ids), seen, row_splits)
         best, items = topk.top_k(scores, self.top_k)
-        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
+        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best, "all_scores": scores}
 
     @tf.function(input_signature=[USERS, ITEMS], autograph=False)
     def serving_compiled(self, user_ids: tf.Tensor, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
