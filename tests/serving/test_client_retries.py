@@ -61,8 +61,6 @@ def test_a_server_that_starts_late() -> None:
             with caller:
                 caller.recv(4096)
                 caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(METADATA), METADATA))
-                    b'HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n{"versions":["7"],"inputs":[]}'[:-1] + b"}"
-                )
 
     thread = threading.Thread(target=start, daemon=True)
     thread.start()
