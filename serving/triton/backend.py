@@ -24,6 +24,8 @@ from serving.recommend.requests import MAX_IDS, Request, RequestError, check_req
 from serving.recommend.titles import TitleIndex
 from serving.targets import PROVIDERS
 from serving.triton import repository
+from serving.triton.fields import check_fields
+from serving.triton.monitoring import Counters
 
 DEFAULT_K = 10
 INPUTS = ("user_id", "item_ids", "titles", "k", "deny", "allow")
@@ -134,6 +136,7 @@ class TritonPythonModel:
         import triton_python_backend_utils as utils
 
         self._utils = utils
+        self._counters = Counters(utils, args["model_name"], args["model_version"])
         folder = Path(args["model_repository"]) / args["model_version"]
         name = repository.read_published(folder.parent, int(folder.name))["model"]
         artifact = targets.artifact(folder, name)
@@ -166,9 +169,11 @@ class TritonPythonModel:
         ranges: list[tuple[int, int, int]] = []  # position in the batch, first row, end of its rows
         for k, triton_request in enumerate(batch):
             try:
+                check_fields(triton_request, INPUTS)
                 arrays = {name: _input_array(triton_request, name, utils) for name in INPUTS}
                 rows = read_requests(arrays, self._top_k, self._id_types, self._title_index)
             except RequestError as error:
+                self._counters.refused()
                 responses[k] = self._error_response(" ".join(str(error).split()), utils.TritonError.INVALID_ARG)
                 continue
             ranges.append((k, len(requests), len(requests) + len(rows)))
@@ -176,9 +181,11 @@ class TritonPythonModel:
         try:
             answers = self._recommender.recommend(requests) if requests else []
         except Exception as error:  # any error of an engine; the model stays loaded and answers the next batch
+            self._counters.failed(len(ranges))
             for k, _, _ in ranges:
                 responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
+        self._counters.answered(requests, answers)
         for k, start, end in ranges:
             outputs = to_arrays(answers[start:end], self._id_types)
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])

@@ -17,7 +17,7 @@ from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.export_folder import open_export
 from serving.progress import step
-from serving.triton import repository, server
+from serving.triton import deploy, repository, server
 from serving.triton.config import Service
 from serving.triton.example import example_command, http_url
 from serving.triton.server import Ports
@@ -71,6 +71,9 @@ def add_arguments(parser: CommandParser) -> None:
         "--native", default="", metavar="TARGET,...", help="also serve these with Triton's own backends, by item index"
     )
     add_service_arguments(build)
+    template = actions.add_parser("template", help="write files of a deployment: proxy, Compose, Kubernetes")
+    template.explain(deploy.__doc__ or "")
+    deploy.add_arguments(template)
     serve = actions.add_parser("serve", help="start the server on a repository")
     serve.explain(SERVE)
     serve.add_argument("--repository", type=Path, required=True, help="folder that `triton build` wrote")
@@ -147,4 +150,4 @@ def _print_example(args: argparse.Namespace, ports: Ports) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """0 done, 1 the server ended MAX_RESTARTS times."""
-    return _build(args) if args.triton_action == "build" else _serve(args)
+    return {"build": _build, "serve": _serve, "template": deploy.main}[args.triton_action](args)
