@@ -19,11 +19,12 @@ from serving.engines.blocks import SHORT, EngineInBlocks
 from serving.engines.engine import open_engine
 from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import WHOLE_NUMBERS, IdTypes, open_export, padding_id
+from serving.histories.events import StoreUnavailableError
 from serving.recommend.recommender import Recommendation, Recommender
 from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
 from serving.recommend.titles import TitleIndex
 from serving.targets import PROVIDERS
-from serving.triton import repository
+from serving.triton import repository, store_settings
 from serving.triton.fields import check_fields
 from serving.triton.monitoring import Counters
 
@@ -31,13 +32,13 @@ DEFAULT_K = 10
 INPUTS = ("user_id", "item_ids", "titles", "k", "deny", "allow")
 
 
-def _input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
+def input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
     """An input of one of Triton's requests; None if the request does not have it."""
     found = utils.get_input_tensor_by_name(request, name)
     return None if found is None else found.as_numpy()
 
 
-def _row_values(name: str, row: npt.NDArray, below_zero: bool) -> list[Any]:
+def row_values(name: str, row: npt.NDArray, below_zero: bool) -> list[Any]:
     """A row of an input as Python values, without the padding of id lists (see `padding_id`)."""
     if len(row) > MAX_IDS:  # checked here, before a long array becomes a list of Python numbers
         raise RequestError(f"{name} holds {len(row):,} ids, at most {MAX_IDS:,} are taken")
@@ -73,7 +74,7 @@ def read_requests(
 
     def row(name: str, k: int) -> list[Any] | None:
         values = present.get(name)
-        return None if values is None else _row_values(name, values[k], id_types.below_zero)
+        return None if values is None else row_values(name, values[k], id_types.below_zero)
 
     # An array without columns is an empty list. In an array with columns, a row of padding only means: no list.
     empty = {name for name, values in present.items() if values.shape[1] == 0}
@@ -142,7 +143,8 @@ class TritonPythonModel:
         artifact = targets.artifact(folder, name)
         repository.verify_integrity(folder.parent, int(args["model_version"]))
         export = open_export(folder / "export")
-        self._top_k, self._id_types = export.top_k, export.id_types
+        self._top_k, self._id_types = export.top_k, store_settings.id_types(folder.parent, export)
+        settings = store_settings.read(folder.parent)
         self._title_index = TitleIndex(export.titles, export.item_ids.tolist())
         config = json.loads(args["model_config"])
         instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
@@ -159,6 +161,8 @@ class TritonPythonModel:
             export,
             EngineInBlocks(engine, padding, block),
             export.history_limit(artifact.target.signature),
+            store=settings.open() if settings is not None else None,
+            popular_if_down=settings is not None and settings.if_down == store_settings.POPULAR,
         )
 
     def execute(self, batch: list[Any]) -> list[Any]:
@@ -170,7 +174,7 @@ class TritonPythonModel:
         for k, triton_request in enumerate(batch):
             try:
                 check_fields(triton_request, INPUTS)
-                arrays = {name: _input_array(triton_request, name, utils) for name in INPUTS}
+                arrays = {name: input_array(triton_request, name, utils) for name in INPUTS}
                 rows = read_requests(arrays, self._top_k, self._id_types, self._title_index)
             except RequestError as error:
                 self._counters.refused()
@@ -179,7 +183,11 @@ class TritonPythonModel:
             ranges.append((k, len(requests), len(requests) + len(rows)))
             requests += rows
         try:
-            answers = self._recommender.recommend(requests) if requests else []
+            try:
+                answers = self._recommender.recommend(requests) if requests else []
+            except StoreUnavailableError as error:  # requests that name no user do not need the store
+                requests, ranges = self._refuse_users(requests, ranges, responses, str(error))
+                answers = self._recommender.recommend(requests) if requests else []
         except Exception as error:  # any error of an engine; the model stays loaded and answers the next batch
             self._counters.failed(len(ranges))
             for k, _, _ in ranges:
@@ -190,6 +198,21 @@ class TritonPythonModel:
             outputs = to_arrays(answers[start:end], self._id_types)
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])
         return responses
+
+    def _refuse_users(
+        self, requests: list[Request], ranges: list[tuple[int, int, int]], responses: list[Any], message: str
+    ) -> tuple[list[Request], list[tuple[int, int, int]]]:
+        """Answer the requests that name a user with an error; returns the rows of the others, and their places."""
+        kept: list[Request] = []
+        places: list[tuple[int, int, int]] = []
+        for k, start, end in ranges:
+            rows = requests[start:end]
+            if any(row.user_id is not None for row in rows):
+                responses[k] = self._error_response(message, self._utils.TritonError.UNAVAILABLE)
+                continue
+            places.append((k, len(kept), len(kept) + len(rows)))
+            kept += rows
+        return kept, places
 
     def _error_response(self, message: str, code: Any) -> Any:
         return self._utils.InferenceResponse(error=self._utils.TritonError(message, code))
