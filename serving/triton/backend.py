@@ -20,6 +20,7 @@ from serving.engines.engine import open_engine
 from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import WHOLE_NUMBERS, IdTypes, open_export, padding_id
 from serving.histories.events import StoreUnavailableError
+from serving.recommend.known_users import DOWN
 from serving.recommend.recommender import Recommendation, Recommender
 from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
 from serving.recommend.titles import TitleIndex
@@ -186,7 +187,7 @@ class TritonPythonModel:
             try:
                 answers = self._recommender.recommend(requests) if requests else []
             except StoreUnavailableError as error:  # requests that name no user do not need the store
-                requests, ranges = self._refuse_users(requests, ranges, responses, str(error))
+                requests, ranges = self._refuse_users(requests, ranges, responses, error)
                 answers = self._recommender.recommend(requests) if requests else []
         except Exception as error:  # any error of an engine; the model stays loaded and answers the next batch
             self._counters.failed(len(ranges))
@@ -200,15 +201,20 @@ class TritonPythonModel:
         return responses
 
     def _refuse_users(
-        self, requests: list[Request], ranges: list[tuple[int, int, int]], responses: list[Any], message: str
+        self,
+        requests: list[Request],
+        ranges: list[tuple[int, int, int]],
+        responses: list[Any],
+        error: StoreUnavailableError,
     ) -> tuple[list[Request], list[tuple[int, int, int]]]:
         """Answer the requests that name a user with an error; returns the rows of the others, and their places."""
+        self._utils.Logger.log_error(str(error))  # with the address, which clients are not told
         kept: list[Request] = []
         places: list[tuple[int, int, int]] = []
         for k, start, end in ranges:
             rows = requests[start:end]
             if any(row.user_id is not None for row in rows):
-                responses[k] = self._error_response(message, self._utils.TritonError.UNAVAILABLE)
+                responses[k] = self._error_response(DOWN, self._utils.TritonError.UNAVAILABLE)
                 continue
             places.append((k, len(kept), len(kept) + len(rows)))
             kept += rows

@@ -14,6 +14,7 @@ import numpy as np
 
 from serving.histories.events import Event, StoreUnavailableError
 from serving.histories.store import HistoryStore
+from serving.recommend.known_users import DOWN
 from serving.recommend.requests import RequestError
 from serving.triton import store_settings
 from serving.triton.backend import input_array, row_values
@@ -67,7 +68,8 @@ class TritonPythonModel:
             arrays = {name: input_array(request, name, utils) for name in INPUTS}
             written = [[self._store.append(events)] for events in read_events(arrays, self._below_zero)]
         except StoreUnavailableError as error:
-            return utils.InferenceResponse(error=utils.TritonError(str(error), utils.TritonError.UNAVAILABLE))
+            utils.Logger.log_error(str(error))  # with the address, which clients are not told
+            return utils.InferenceResponse(error=utils.TritonError(DOWN, utils.TritonError.UNAVAILABLE))
         except ValueError as error:
             message = " ".join(str(error).split())
             return utils.InferenceResponse(error=utils.TritonError(message, utils.TritonError.INVALID_ARG))
