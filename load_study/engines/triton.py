@@ -34,12 +34,16 @@ class Triton:
         protocol: str = "http",
         timeout: float = 10.0,
         connections: int = CONNECTIONS,
+        data: Path | None = None,
     ) -> None:
         """
+        Args:
+            data: the data set of the export's run, if it was moved.
+
         Raises:
             ValueError: no such export, or the server has no such model ready.
         """
-        self._inputs = ExportRequests(export)
+        self._inputs = ExportRequests(export, data)
         self._url, self._model, self._protocol, self._timeout = url, model, protocol, timeout
         with self._connect() as client:
             if not client.ready(model):
