@@ -16,6 +16,7 @@ from serving.histories.events import (
     StoreUnavailableError,
     checked,
     in_blocks,
+    no_rows,
     types_of,
 )
 from serving.ids import Id, IdTypes, type_name, type_named
@@ -155,7 +156,7 @@ class SqliteStore:
         with self._opened() as connection:
             known = connection.execute("SELECT 1 FROM recsys_rows WHERE training_users = ? LIMIT 1", (training_users,))
             if known.fetchone() is None:
-                raise ValueError(f"{self.address} does not hold the users that the model was trained on")
+                raise no_rows(self.address)
             found = dict(connection.execute(query, (training_users, json.dumps(list(users)))).fetchall())
         return [found.get(user) for user in users]
 

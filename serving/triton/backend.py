@@ -139,6 +139,10 @@ def to_arrays(answers: list[Recommendation], id_types: IdTypes = WHOLE_NUMBERS) 
     }
 
 
+Place = tuple[int, int, int]
+"""Position of a request in the batch, its first row among the rows of all requests, and the end of its rows."""
+
+
 class TritonPythonModel:
     """The class that the Python backend looks for in model.py."""
 
@@ -215,15 +219,15 @@ class TritonPythonModel:
 
     def _refuse_users(
         self,
-        requests: list[Request],
-        ranges: list[tuple[int, int, int]],
+        requests: list[Request | RequestError],
+        ranges: list[Place],
         responses: list[Any],
         error: StoreUnavailableError,
-    ) -> tuple[list[Request], list[tuple[int, int, int]]]:
+    ) -> tuple[list[Request | RequestError], list[Place]]:
         """Answer the requests that name a user with an error; returns the rows of the others, and their places."""
         self._utils.Logger.log_error(str(error))  # with the address, which clients are not told
-        kept: list[Request] = []
-        places: list[tuple[int, int, int]] = []
+        kept: list[Request | RequestError] = []
+        places: list[Place] = []
         for k, start, end in ranges:
             rows = requests[start:end]
             if any(isinstance(row, Request) and row.user_id is not None for row in rows):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serving.recommend.recommender import Recommendation
-from serving.recommend.requests import Request
+from serving.recommend.requests import Request, RequestError
 
 ANSWERS = "recsys_answers_total"
 FAMILIES = {
@@ -21,11 +21,15 @@ FAMILIES = {
 """Name -> its help. All have the labels model and version, ANSWERS has source too."""
 
 
-def count_rows(requests: Sequence[Request], answers: Sequence[Recommendation]) -> Counter[tuple[str, str]]:
+def count_rows(
+    requests: Sequence[Request | RequestError], answers: Sequence[Recommendation]
+) -> Counter[tuple[str, str]]:
     """What the rows of a batch add: (family, source) -> number; source is "" but for ANSWERS."""
     found: Counter[tuple[str, str]] = Counter()
     for request, answer in zip(requests, answers, strict=True):
         found[ANSWERS, answer.source] += 1
+        if isinstance(request, RequestError):
+            continue
         found["recsys_short_answers_total", ""] += len(answer.item_ids) < request.k
         found["recsys_unknown_items_total", ""] += len(answer.unknown)
         unknown = request.user_id is not None and f"user {request.user_id} is not known" in answer.note
@@ -59,7 +63,7 @@ class Counters:
             self._metrics[key] = self._families[name].Metric(labels=labels)
         return self._metrics[key]
 
-    def answered(self, requests: Sequence[Request], answers: Sequence[Recommendation]) -> None:
+    def answered(self, requests: Sequence[Request | RequestError], answers: Sequence[Recommendation]) -> None:
         """Count the rows of a batch."""
         if self._families:
             for (name, source), number in count_rows(requests, answers).items():
