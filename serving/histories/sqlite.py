@@ -96,7 +96,7 @@ class SqliteStore:
         """The connection to the file that is there now."""
         with self._lock:
             try:
-                if self._connection is None or self._path.stat().st_ino != self._inode:
+                if self._path.stat().st_ino != self._inode or self._connection is None:
                     self.close()
                     self._connect()
             except FileNotFoundError:

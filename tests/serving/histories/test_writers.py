@@ -68,17 +68,6 @@ def test_an_sqlite_file_that_was_moved_away_and_back(tmp_path: Path) -> None:
     assert store.histories([1]) == [(1,)]
 
 
-def test_a_file_that_another_one_replaced(tmp_path: Path) -> None:
-    path, other = tmp_path / "h.db", tmp_path / "other.db"
-    store = open_store(f"sqlite:///{path}", create=True)
-    store.append([Event(1, 1)])
-    new = open_store(f"sqlite:///{other}", create=True)
-    new.append([Event("1", "a")])
-    new.close()
-    other.rename(path)
-    assert store.histories([1, "1"]) == [None, ("a",)]
-
-
 def test_a_redis_that_was_killed_and_started_again(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(empty_redis(redis_server, monkeypatch))
     store.append([Event(1, 1, 5), Event(1, 2, 6)])
