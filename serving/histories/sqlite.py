@@ -83,6 +83,7 @@ class SqliteStore:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(SCHEMA)
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA secure_delete=ON")  # what `forget` deletes is overwritten
             connection.execute("SELECT 1 FROM recsys_events LIMIT 1").fetchone()
             self._inode = self._path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
