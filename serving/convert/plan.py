@@ -90,7 +90,7 @@ class PlanBuilder:
         self.logger = make_logger(trt)
         self.logger.errors.clear()
         self.builder = trt.Builder(self.logger)
-        if 0 <= options.dla_core and options.dla_core >= self.builder.num_DLA_cores:
+        if options.dla_core >= max(0, self.builder.num_DLA_cores):
             raise ValueError(
                 f"--dla-core is {options.dla_core}, TensorRT {trt.__version__} finds {self.builder.num_DLA_cores} DLA "
                 "cores here (its versions 11.0 to 11.3 support none)"

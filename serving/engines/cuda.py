@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 from typing import Any
@@ -10,8 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
-"""The bindings of the runtime: of cuda-python 12.6 and later, and of earlier ones. cuda-python 13 has no cuda.cudart."""
+"""The bindings of the runtime: of cuda-python 12.6 and later, and of earlier ones. From 13 on there is no cuda.cudart."""
 MISSING = "package cuda-python is not installed (pip install cuda-python)"
+
+
+def _found(name: str) -> bool:
+    """Whether a module is installed."""
+    with contextlib.suppress(ModuleNotFoundError):  # not even its package is there
+        return importlib.util.find_spec(name) is not None
+    return False
 
 
 def load() -> Any:
@@ -20,23 +28,15 @@ def load() -> Any:
     Raises:
         ValueError: cuda-python is not installed.
     """
-    for name in MODULES:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError:
-            continue
-    raise ValueError(MISSING)
+    name = next(filter(_found, MODULES), None)
+    if name is None:
+        raise ValueError(MISSING)
+    return importlib.import_module(name)
 
 
 def missing_requirements() -> list[str]:
     """One line if cuda-python is not installed."""
-    for name in MODULES:
-        try:
-            if importlib.util.find_spec(name) is not None:
-                return []
-        except ModuleNotFoundError:  # not even its package is there
-            continue
-    return [MISSING]
+    return [] if any(map(_found, MODULES)) else [MISSING]
 
 
 class DeviceMemory:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,7 @@ class TensorRtEngine:
             dla_core: the DLA core that the plan was built for; -1 for none.
 
         Raises:
-            ValueError: there is no GPU or a package is missing; or the plan was built by another TensorRT version or for
-                another GPU.
+            ValueError: a package or the GPU is missing, or the plan was built by another TensorRT or for another GPU.
         """
         if lacking := cuda.missing_requirements() + gpu.missing_requirements():
             raise ValueError(f"a TensorRT engine cannot run here: {'; '.join(lacking)}")
@@ -44,8 +42,7 @@ class TensorRtEngine:
         self._engine = self._runtime.deserialize_cuda_engine(plan if isinstance(plan, bytes) else plan.read_bytes())
         if self._engine is None:
             raise ValueError(
-                f"this engine was built by another version than TensorRT {trt.__version__}, or for another GPU: convert "
-                "again here"
+                f"this engine was built by another TensorRT than {trt.__version__}, or for another GPU: convert again here"
             )
         self._context = self._engine.create_execution_context()
         self._memory = cuda.DeviceMemory()
