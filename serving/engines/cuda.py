@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
-"""The bindings of the runtime: of cuda-python 12.6 and later, and of earlier ones. From 13 on there is no cuda.cudart."""
+"""The bindings of the runtime: of cuda-python from 12.6 on, and of earlier ones. Version 13 has no cuda.cudart."""
 MISSING = "package cuda-python is not installed (pip install cuda-python)"
 
 

@@ -42,7 +42,7 @@ class TensorRtEngine:
         self._engine = self._runtime.deserialize_cuda_engine(plan if isinstance(plan, bytes) else plan.read_bytes())
         if self._engine is None:
             raise ValueError(
-                f"this engine was built by another TensorRT than {trt.__version__}, or for another GPU: convert again here"
+                f"this engine was built for another GPU, or by another TensorRT than {trt.__version__}: convert again"
             )
         self._context = self._engine.create_execution_context()
         self._memory = cuda.DeviceMemory()
