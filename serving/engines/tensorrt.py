@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.engines import cuda, gpu
+from serving.engines.outputs import RANKED, hide_seen
 from serving.export_folder import Arrays
 
-RANKED = ("items", "scores")
 PROFILE = 0
 """Engines are built with one optimisation profile."""
 
@@ -96,4 +96,4 @@ class TensorRtEngine:
             self._memory.copy_out(array, addresses[name])
         self._memory.wait()
         del sent
-        return found
+        return hide_seen(found, inputs)
