@@ -26,7 +26,7 @@ MODEL_FILES = {"savedmodel": "saved_model", "onnx": "model.onnx", "tensorrt": "m
 
 PROVIDERS = {
     "savedmodel": ("tensorflow", "xla"),
-    "onnx": ("cpu", "cuda"),
+    "onnx": ("cpu", "cuda", "tensorrt-rtx"),
     "tensorrt": ("tensorrt",),
     "tf-trt": ("tensorflow",),
 }
@@ -120,6 +120,11 @@ class Artifact:
         earlier = {"batch": options.get("max_batch"), "history": options.get("max_history")}
         found = note.get("limits", earlier)
         return Limits(**{name: found.get(name) for name in ("batch", "history", "k")})
+
+    @property
+    def dla_core(self) -> int:
+        """The DLA core that a TensorRT engine was built for; -1 for the GPU."""
+        return int((self.read_json("conversion.json") or {}).get("options", {}).get("dla_core", -1))
 
     def largest_batch(self, wanted: int) -> int:
         """The largest batch that the model takes, at most `wanted`."""

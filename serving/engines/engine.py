@@ -50,7 +50,7 @@ def open_engine(artifact: Artifact, threads: int = 0, provider: str = providers.
     if artifact.target.format == "onnx":
         return OnnxEngine(artifact.model, threads, provider=provider)
     if artifact.target.format == "tensorrt":
-        return TensorRtEngine(artifact.model)
+        return TensorRtEngine(artifact.model, artifact.dla_core)
     return SavedModelEngine(artifact.model, artifact.target.signature, threads, provider)
 
 
