@@ -13,8 +13,8 @@ from serving.targets import PROVIDERS, Artifact, Target
 AUTO = "auto"
 CHOICES = (AUTO, *dict.fromkeys(name for names in PROVIDERS.values() for name in names if name != "tensorrt"))
 HELP = (
-    "what computes: cpu, cuda or tensorrt-rtx for ONNX models, tensorflow or xla for SavedModels (default: that of the GPU if there "
-    "is one, this machine has it and the model was verified with it)"
+    "what computes: cpu, cuda or tensorrt-rtx for ONNX models, tensorflow or xla for SavedModels (default: that of the "
+    "GPU if there is one, this machine has it and the model was verified with it)"
 )
 
 
