@@ -40,7 +40,7 @@ def _missing_library(linked: tuple[int, int, int]) -> list[str]:
     """One line if the library that TensorFlow is linked against is not there. TensorFlow ends the process without it.
 
     Args:
-        linked: the TensorRT version that TensorFlow was built with: 8.6.1 for its wheels, another in NVIDIA's container.
+        linked: the version that TensorFlow was built with: 8.6.1 for its wheels, another in NVIDIA's container.
     """
     version = ".".join(map(str, linked))
     for name in (f"libnvinfer.so.{linked[0]}", f"libnvinfer.so.{version}"):
@@ -48,8 +48,8 @@ def _missing_library(linked: tuple[int, int, int]) -> list[str]:
             ctypes.CDLL(name)
             return []
     return [
-        f"TensorFlow was built with TensorRT {version}, and libnvinfer.so.{linked[0]} is not found; another major version "
-        "does not do: use NVIDIA's TensorFlow container, or --to tensorrt"
+        f"TensorFlow was built with TensorRT {version}, and libnvinfer.so.{linked[0]} is not found; another major "
+        "version does not do: use NVIDIA's TensorFlow container, or --to tensorrt"
     ]
 
 

@@ -217,7 +217,8 @@ def verify(
     target, padding = artifact.target, export.n_items
     tolerance, allowed = SCORE_TOLERANCE[target.precision], ALLOWED_LOSS[target.precision]
     step(f"{target.name}: verifying with the golden requests")
-    reason, golden = missing_engines_reason(artifact, engine), {}
+    golden: dict[str, Any] = {}
+    reason = missing_engines_reason(artifact, engine)
     if reason is None:
         reason, golden = _verify_golden(export, artifact, engine, tolerance)
     metrics, test = {}, {}
