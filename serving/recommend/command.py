@@ -54,7 +54,9 @@ def open_model(
     provider = providers.choose(artifact, provider)
     artifact.require_verified(export.identity, provider)
     step(f"loading {name}")
-    return open_engine(artifact, provider=provider), export.history_limit(artifact.target.signature)
+    return open_engine(artifact, provider=provider), artifact.history_limit(
+        export.history_limit(artifact.target.signature)
+    )
 
 
 def add_arguments(parser: CommandParser) -> None:
