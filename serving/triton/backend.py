@@ -166,15 +166,17 @@ class TritonPythonModel:
         provider = providers.choose(artifact) if on_gpu else PROVIDERS[artifact.target.format][0]
         threads = max(1, len(os.sched_getaffinity(0)) // instances)
         engine = open_engine(artifact, threads=threads, provider=provider)
-        engine(export.golden(artifact.target.signature)[0])  # warm-up
-        padding, block = export.n_items, int(config["max_batch_size"])
+        padding, block = export.n_items, artifact.largest_batch(int(config["max_batch_size"]))
+        history_limit = artifact.history_limit(export.history_limit(artifact.target.signature))
+        golden = export.golden(artifact.target.signature)[0]  # warm-up
+        engine({n: v[:block, :history_limit] if n == "item_ids" else v[:block] for n, v in golden.items()})
         if provider == "xla":
             assert isinstance(engine, SavedModelEngine)
             engine.warm_up(block, SHORT, padding)
         self._recommender = Recommender(
             export,
             EngineInBlocks(engine, padding, block),
-            export.history_limit(artifact.target.signature),
+            history_limit,
             store=settings.open() if settings is not None else None,
             popular_if_down=settings is not None and settings.if_down == store_settings.POPULAR,
         )

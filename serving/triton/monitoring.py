@@ -11,7 +11,7 @@ from serving.recommend.requests import Request, RequestError
 
 ANSWERS = "recsys_answers_total"
 FAMILIES = {
-    ANSWERS: "Rows answered, by source: model, or popular for a request without a known user or item",
+    ANSWERS: "Rows answered, by source: model, popular for a request without a known user or item, or error",
     "recsys_short_answers_total": "Rows answered with fewer items than were asked for",
     "recsys_unknown_users_total": "Rows that name a user who is not known",
     "recsys_unknown_items_total": "Item ids and titles of requests that are not known",
@@ -51,7 +51,7 @@ class Counters:
         try:
             for name, text in FAMILIES.items():
                 self._families[name] = utils.MetricFamily(name=name, description=text, kind=utils.MetricFamily.COUNTER)
-                for source in ("model", "popular") if name == ANSWERS else ("",):
+                for source in ("model", "popular", "error") if name == ANSWERS else ("",):
                     self._metric(name, source)  # so that a rate is known from the start
         except Exception:  # AttributeError of another backend, TritonModelException with --allow-metrics=false
             self._families = {}
