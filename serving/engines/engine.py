@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy.typing as npt
 
 from serving.engines import providers
 from serving.engines.onnx import OnnxEngine
-from serving.engines.savedmodel import SavedModelEngine
+from serving.engines.outputs import RANKED
+from serving.engines.savedmodel import SavedModelEngine, require_engines
 from serving.engines.tensorrt import TensorRtEngine
 from serving.export_folder import Arrays, ExportFolder
 from serving.targets import Artifact
@@ -18,13 +19,19 @@ from serving.targets import Artifact
 class Engine(Protocol):
     """A loaded model."""
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray]) -> Arrays:
+    @property
+    def outputs(self) -> frozenset[str]:
+        """The names of its outputs: RANKED, and "all_scores" unless it was made before models had it."""
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray], outputs: Sequence[str] = RANKED) -> Arrays:
         """
         Args:
             inputs: arrays by the input names of the signature that the model was made from.
+            outputs: names of those to compute; the others are not copied out of the model.
 
         Returns:
-            items int32 [B, K] and scores float32 [B, K].
+            Of items int32 [B, K], -1 where nothing is left, scores float32 [B, K], best first, and all_scores float32
+            [B, I] by item, minus infinity for the items of item_ids, those that were asked for.
         """
 
 
@@ -43,7 +50,9 @@ def open_engine(artifact: Artifact, threads: int = 0, provider: str = providers.
     if artifact.target.format == "onnx":
         return OnnxEngine(artifact.model, threads, provider=provider)
     if artifact.target.format == "tensorrt":
-        return TensorRtEngine(artifact.model)
+        return TensorRtEngine(artifact.model, artifact.dla_core)
+    if artifact.target.format == "tf-trt":
+        require_engines()
     return SavedModelEngine(artifact.model, artifact.target.signature, threads, provider)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from serving.engines.outputs import RANKED, hide_seen
 from serving.export_folder import COMPILED, Arrays, stored_signature
 
 NOT_COMPILED = (
@@ -41,6 +44,14 @@ def stored_inputs(folder: Path) -> dict[str, set[str]]:
         return {name: set(about.inputs) for name, about in content.meta_graphs[0].signature_def.items()}
     except (OSError, DecodeError, IndexError) as error:
         raise ValueError(f"{folder} is no SavedModel: {error}") from None
+
+
+def require_engines() -> None:
+    """From now on, a request that no TensorRT engine of a TF-TRT model takes is an error, in this process.
+
+    TensorFlow would compute it by its own kernels instead, and only its log would tell.
+    """
+    os.environ["TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION"] = "False"
 
 
 def powers_of_two(first: int, last: int) -> list[int]:
@@ -82,10 +93,33 @@ class SavedModelEngine:
             stored = compiled
         self.signature = stored if stored in signatures else "serving_default"
         self._function = signatures[self.signature]
+        self._inputs = self._function.structured_input_signature[1]
+        self.outputs = frozenset(self._function.structured_outputs)
+        self._functions: dict[tuple[str, ...], Any] = {}
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray]) -> Arrays:
+    def _answering(self, outputs: tuple[str, ...]) -> Any:
+        """The signature as a function of these outputs only: TensorFlow leaves out what only the others need."""
+        if outputs not in self._functions:
+
+            def answer(**tensors: Any) -> dict[str, Any]:
+                found = self._function(**tensors)
+                return {name: found[name] for name in outputs}
+
+            specs = {k: self._tf.TensorSpec(s.shape, s.dtype, name=k) for k, s in self._inputs.items()}
+            function = self._tf.function(answer, autograph=False)
+            self._functions[outputs] = function.get_concrete_function(**specs)
+        return self._functions[outputs]
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray], outputs: Sequence[str] = RANKED) -> Arrays:
         tensors = {name: self._tf.constant(value) for name, value in inputs.items()}
-        return {name: value.numpy() for name, value in self._function(**tensors).items()}
+        found = self._answering(tuple(outputs))(**tensors)
+        return hide_seen({name: value.numpy() for name, value in found.items()}, inputs)
+
+    def count(self, operator: str) -> int:
+        """Number of nodes of the signature with an operator, those of the functions that it calls too."""
+        graph = self._function.graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        return sum(node.op == operator for node in nodes)
 
     def warm_up(self, largest_batch: int, longest: int, padding: int) -> int:
         """Run every shape that XLA compiles a program for, up to these; returns their number.
@@ -98,7 +132,7 @@ class SavedModelEngine:
         from recsys_core.compiled import SHORTEST
 
         batches, lengths = powers_of_two(1, largest_batch), powers_of_two(SHORTEST, longest)
-        names = self._function.structured_input_signature[1].keys()
+        names = self._inputs.keys()
         for batch in batches:
             for length in lengths:
                 shapes = {
