@@ -7,7 +7,7 @@ saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores 
                  candidate_items [B, C])
 export.json      signatures with their shapes, K, padding, item map, data set, metrics
 golden.npz       SIGNATURE/NAME of every input and output: real requests and the answers of the trained model
-items.parquet    index, item_id, title, count; and the files of `user_histories`
+items.parquet    index, item_id, title, count; and the files of `user_histories` and `item_vectors`
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from recsys_core import user_histories
+from recsys_core import item_vectors, user_histories
 from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
@@ -94,6 +94,7 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
             "validation": measured["validation"],
             "test": measured["test"],
             **({"judged_run": judged["run"]} if judged else {}),
+            "similar_items": item_vectors.write(working, model),
         }
         write_json(working / "export.json", content)
 

@@ -12,6 +12,8 @@ ACTIONS = {
     "verify": ("serving.convert.verify", "compare a converted model with the exported one"),
     "check": ("serving.convert.check", "list the operators that TF-TRT and TensorRT do not support"),
     "recommend": ("serving.recommend.command", "recommend items for a user, for items or for titles"),
+    "similar": ("serving.similar.command", "list the items that are most similar to one"),
+    "demo": ("serving.demo.command", "open a page in the browser: recommendations with reasons, two models side by side"),
     "infer": ("serving.infer.command", "run several processes on one device, as NVIDIA's sampleMovieLensMPS"),
     "triton": ("serving.triton.commands", "build a model repository, or serve it"),
     "client": ("serving.triton.client", "send a request to a Triton server over HTTP or gRPC"),
