@@ -17,8 +17,22 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from serving.ids import (
+    LOWEST_PADDING,
+    PADDING,
+    WHOLE_NUMBERS,
+    Id,
+    IdType,
+    IdTypes,
+    id_type_of,
+    original_ids,
+    padding_id,
+)
+
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["LOWEST_PADDING", "PADDING", "WHOLE_NUMBERS", "Id", "IdType", "IdTypes", "padding_id"]
 
 EXPORT_VERSIONS = (2, 3)
 SERVING = "serving"
@@ -31,8 +45,6 @@ FORMER_NAMES = {NO_SCATTER: "serving_pool"}
 """Signature -> its name in exports of version 2 and in the models that were converted from them."""
 
 Arrays = dict[str, npt.NDArray]
-Id = int | str
-IdType = type[int] | type[str]
 
 
 def stored_signature(signature: str, names: Collection[str]) -> str:
@@ -87,61 +99,6 @@ class HeldOutUsers:
         return inputs if self.user_ids is None else {"user_ids": self.user_ids[rows], **inputs}
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdTypes:
-    """Types of the original ids of a data set: int, or str for all that are no whole numbers within int64."""
-
-    user: IdType = int
-    item: IdType = int
-    below_zero: bool = False
-    """Whether some ids are whole numbers below 0; then `padding_id` is another one."""
-
-    @property
-    def smallest(self) -> int:
-        """The smallest whole number that may be an id."""
-        return LOWEST_PADDING + 1 if self.below_zero else 0
-
-
-WHOLE_NUMBERS = IdTypes()
-PADDING, LOWEST_PADDING = -1, -(2**63)
-"""`padding_id` of whole numbers where all ids are from 0, and where some are below 0."""
-
-
-def padding_id(id_type: IdType, below_zero: bool = False) -> Id:
-    """The id that means "none" and fills up the rows of an array of original ids.
-
-    Args:
-        below_zero: see `IdTypes`.
-    """
-    return "" if id_type is str else LOWEST_PADDING if below_zero else PADDING
-
-
-def _id_type(table: Path, column: str) -> tuple[IdType, bool]:
-    """The type of the ids of a table, and whether some are below 0. Reads no other column, and text not at all."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    try:
-        kind = pq.read_schema(table).field(column).type
-        if not pa.types.is_integer(kind) or pa.types.is_uint64(kind):  # int64 cannot hold all of uint64
-            return str, False
-        smallest = pc.min(pq.read_table(table, columns=[column])[column]).as_py()
-        return int, smallest is not None and smallest < 0
-    except FileNotFoundError:
-        raise ValueError(f"{table.parent} is no complete export: {table.name} is missing; train again") from None
-    except (pa.ArrowException, KeyError) as error:
-        raise ValueError(f"{table} is damaged ({error}); train again") from None
-
-
-def _original_ids(values: pd.Series, id_type: IdType) -> npt.NDArray:
-    """int64, or an object array of str; a whole number that is stored as a float has no decimal point."""
-    if id_type is int:
-        return values.to_numpy(np.int64)
-    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values.tolist()]
-    return np.array(texts, object)
-
-
 def _read_arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -180,6 +137,11 @@ class ExportFolder:
     def top_k(self) -> int:
         """Number of items in an answer."""
         return int(self.content["top_k"])
+
+    @property
+    def holds_users(self) -> bool:
+        """Whether the export holds ids and histories of its users: earlier versions, and --export-users."""
+        return (self.folder / "users.parquet").is_file()
 
     @property
     def saved_model(self) -> Path:
@@ -245,19 +207,19 @@ class ExportFolder:
 
     @cached_property
     def id_types(self) -> IdTypes:
-        user, users_below = _id_type(self.folder / "users.parquet", "user_id")
-        item, items_below = _id_type(self.folder / "items.parquet", "item_id")
+        user, users_below = id_type_of(self.folder / "users.parquet", "user_id")
+        item, items_below = id_type_of(self.folder / "items.parquet", "item_id")
         return IdTypes(user=user, item=item, below_zero=users_below or items_below)
 
     @cached_property
     def item_ids(self) -> npt.NDArray:
         """[I] original ids by index: int64, or str in an object array."""
-        return _original_ids(self.items["item_id"], self.id_types.item)
+        return original_ids(self.items["item_id"], self.id_types.item)
 
     @cached_property
     def user_ids(self) -> npt.NDArray:
         """[U] original ids in the order of `users`: int64, or str in an object array."""
-        return _original_ids(self.users["user_id"], self.id_types.user)
+        return original_ids(self.users["user_id"], self.id_types.user)
 
     @cached_property
     def titles(self) -> list[str]:

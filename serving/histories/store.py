@@ -1,0 +1,98 @@
+"""The interface of the stores of histories, and `open_store`, which opens one by its address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from serving.histories.dataset import DatasetStore
+from serving.histories.events import Event
+from serving.histories.exported import ExportStore
+from serving.histories.sqlite import SqliteStore
+from serving.ids import Id, IdTypes
+
+EXPECTED = "expected sqlite:///FILE, postgresql://USER@HOST/NAME, redis://HOST/0, or the folder of a prepared data set"
+SQLITE_FILE = b"SQLite format 3\0"
+
+
+class HistoryStore(Protocol):
+    """Histories of users, by original ids. All methods but `close` raise `StoreUnavailableError` if it is down.
+
+    The methods may be called by several threads. After an error the next call connects again.
+    """
+
+    address: str
+    """As it was opened, without a password."""
+    read_only: bool
+
+    @property
+    def id_types(self) -> IdTypes | None:
+        """Types of the ids; None for a store that is new and has no events yet."""
+
+    def histories(self, users: Sequence[Id]) -> list[tuple[Id, ...] | None]:
+        """The items of each user, the latest last, without duplicates; None for a user that is not known. One query.
+
+        The items of a prepared data set or of an export are in no order of time: neither holds times.
+        """
+
+    def rows(self, users: Sequence[Id], training_users: str) -> list[int | None]:
+        """The row of each user in the training matrix of a model; None for those that it was not trained on.
+
+        Args:
+            training_users: `Dataset.user_digest` of the model's training data.
+
+        Raises:
+            ValueError: the store does not know the rows of these training users.
+        """
+
+    def users(self, block: int = 4096) -> Iterator[list[Id]]:
+        """All users, each once, in a fixed order."""
+
+    def append(self, events: Iterable[Event]) -> int:
+        """Write events; returns how many of them made a history longer or moved an item to its end.
+
+        Raises:
+            ReadOnlyStoreError, ValueError: the store takes no events, or an id or a time is not valid.
+        """
+
+    def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:
+        """Write the rows of consecutive training users of a model; see `rows`."""
+
+    def forget(self, users: Sequence[Id]) -> int:
+        """Delete all that is known of users; returns how many were known."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def open_store(address: str, *, create: bool = False, id_types: IdTypes | None = None, view: str = "") -> HistoryStore:
+    """Open a store.
+
+    Args:
+        address: sqlite:///FILE (or the file itself), postgresql://..., redis://..., the folder of a prepared data set,
+            or an export that holds its users. The last two are read only.
+        create: make the SQLite file or the tables of PostgreSQL if they are not there.
+        id_types: of a new store; None for those of its first event.
+        view: of the data set (`Dataset.viewed`).
+
+    Raises:
+        ValueError: the address is not understood, or there is no such store.
+        StoreUnavailableError: the server does not answer.
+    """
+    scheme = address.split("://")[0].lower() if "://" in address else ""
+    if scheme == "sqlite":
+        return SqliteStore(Path(address.split("://", 1)[1].removeprefix("/")), create=create, id_types=id_types)
+    if scheme:
+        raise ValueError(f"--store is an address of {scheme!r}, {EXPECTED}")
+    folder = Path(address)
+    if (folder / "manifest.json").is_file():
+        return DatasetStore(folder, view)
+    if (folder / "export.json").is_file() or (folder / "export" / "export.json").is_file():
+        return ExportStore(folder)
+    if folder.is_file():
+        with folder.open("rb") as file:
+            if file.read(len(SQLITE_FILE)) == SQLITE_FILE:
+                return SqliteStore(folder, create=create, id_types=id_types)
+    what = "is no prepared data set and no database" if folder.exists() else "does not exist"
+    raise ValueError(f"--store: {address} {what}; {EXPECTED}")
