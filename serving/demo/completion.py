@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 END = "\n"
 """Separates titles in the searched text; no typed text holds it."""
+
+LOOKED_AT = 5_000
+"""Titles with the longest typed word in which the other words are looked for."""
 
 
 def folded(text: str) -> str:
@@ -36,25 +40,36 @@ class Completion:
         self._text = "".join(parts) + END
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
 
-    def _found(self, text: str) -> Iterator[int]:
-        """Indices of the items that hold a text, most users first; an item may come twice."""
-        place = self._text.find(text)
-        while place >= 0:
-            at = int(np.searchsorted(self._starts, place, side="right")) - 1
-            yield int(self._by_count[at])
-            place = self._text.find(text, int(self._starts[at + 1]))
+    def _places(self, text: str) -> Iterator[int]:
+        """Places, in the order of the searched text, of the titles that hold a text: most users first."""
+        found = self._text.find(text)
+        while found >= 0:
+            place = int(np.searchsorted(self._starts, found, side="right")) - 1
+            yield place
+            found = self._text.find(text, int(self._starts[place + 1]))
+
+    def _candidates(self, typed: str) -> Iterator[int]:
+        """Indices of the items that fit a text, the best first; an item may come twice."""
+        if typed.strip() in self._index_of:
+            yield self._index_of[typed.strip()]
+        words = folded(typed).split()
+        if not words:
+            return
+        text = " ".join(words)
+        for pattern in (f"{END} {text}", f" {text}", text):
+            yield from (int(self._by_count[place]) for place in self._places(pattern))
+        for place in islice(self._places(f" {max(words, key=len)}"), LOOKED_AT):
+            title = self._text[self._starts[place] : self._starts[place + 1]]
+            if all(f" {word}" in title for word in words):
+                yield int(self._by_count[place])
 
     def __call__(self, typed: str, count: int) -> list[int]:
-        """Indices of at most `count` items: that with this id, those whose title begins with the text, those with a word
-        that does, the others that hold it.
+        """Indices of at most `count` items: that with this id, those whose title begins with the text, those that hold it
+        at the beginning of a word, those that hold it, and those that hold the beginning of each word.
         """
         found: dict[int, None] = {}
-        if typed.strip() in self._index_of:
-            found[self._index_of[typed.strip()]] = None
-        text = folded(typed)
-        for pattern in (f"{END} {text}", f" {text}", text) if text else ():
-            for item in self._found(pattern):
-                if len(found) == count:
-                    return list(found)
-                found[item] = None
+        for item in self._candidates(typed):
+            found[item] = None
+            if len(found) == count:
+                break
         return list(found)

@@ -42,6 +42,12 @@ class SimilarItems:
         """Whether the model itself is run."""
         return self._method == WEIGHTS
 
+    @property
+    def largest_k(self) -> int:
+        """Largest number of similar items that are found."""
+        others = max(self._export.n_items - 1, 1)
+        return min(others, self._export.top_k) if self.needs_engine else others
+
     @cached_property
     def _engine(self) -> Engine:
         return self._open_engine()
@@ -64,19 +70,17 @@ class SimilarItems:
         Raises:
             ValueError: `k` is out of range.
         """
+        if not 1 <= k <= self.largest_k:
+            exported = ", the exported top-k" if self.needs_engine else ""
+            raise ValueError(f"k is {k}, expected a whole number from 1 to {self.largest_k}{exported}")
         if self._vectors is None:
             return self._by_weights(item, k)
-        most = self._export.n_items - 1
-        if not 1 <= k <= max(most, 1):
-            raise ValueError(f"k is {k}, expected a whole number from 1 to {max(most, 1)}")
         similar = self._vectors @ self._vectors[item] / (self._lengths * self._lengths[item])
         similar[item] = -np.inf
-        order = np.argsort(-similar, kind="stable")[: min(k, most)].astype(np.int32)
+        order = np.argsort(-similar, kind="stable")[: min(k, self._export.n_items - 1)].astype(np.int32)
         return order, similar[order].astype(np.float32)
 
     def _by_weights(self, item: int, k: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        if not 1 <= k <= self._export.top_k:
-            raise ValueError(f"k is {k}, expected a whole number from 1 to {self._export.top_k}, the exported top-k")
         answer = self._engine({"item_ids": np.array([[item]], np.int32)})
         items, scores = answer["items"][0][:k], answer["scores"][0][:k]
         return items[items >= 0], scores[items >= 0]

@@ -1,0 +1,126 @@
+"""Serve a page, on this machine only, that shows what a model recommends: type what you like, get recommendations with
+reasons, move the sliders for their number and novelty, compare two models, and look at similar items.
+
+python -m serving demo --export runs/first
+python -m serving demo --export runs/first --export runs/second --store sqlite:///histories.db
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from serving import targets
+from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
+from serving.demo.served_model import ServedModel
+from serving.engines import providers
+from serving.export_folder import ExportFolder, open_export
+from serving.histories.store import HistoryStore, open_store
+from serving.recommend.command import open_model
+
+HOST = "127.0.0.1"
+MOST_MODELS = 2
+PACKAGES = ("starlette", "uvicorn")
+PREFERRED = "onnx-fp32"
+"""The converted model that is taken if it is there and verified: it loads faster than TensorFlow."""
+
+
+def add_arguments(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("--export", metavar="RUN", type=Path, action="append", required=True, help=f"{EXPORT_HELP}; twice to compare")
+    add("--port", type=int, default=8080, help="port of 127.0.0.1 (default: %(default)s; 0: any that is free)")
+    add("--store", metavar="ADDRESS", help="store of histories: the page can then show the items of a user")
+    add("--data", metavar="D", type=Path, help="the same with the prepared data set as the store")
+    parser.add_rare("--model", help="a verified converted model of each export (default: onnx-fp32 if it is verified)")
+    parser.add_rare("--models", type=Path, help=MODELS_HELP)
+    parser.add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=providers.HELP)
+
+
+def require_packages() -> None:
+    """Raise ValueError with the command that installs what the page needs, if it is missing."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} not installed; install with: pip install 'recsys-scale[demo]'")
+
+
+def listening_socket(port: int) -> socket.socket:
+    """A socket of this machine only.
+
+    Raises:
+        ValueError: the port is out of range or in use.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"--port is {port}, expected 0 to 65535")
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((HOST, port))
+        opened.listen(128)
+    except OSError as error:
+        opened.close()
+        raise ValueError(f"port {port} cannot be used ({error.strerror}); take another one with --port") from None
+    return opened
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Short names of runs: the folder's, with as many of its parents as tell them apart."""
+    paths = [folder.absolute().parts[: -1 if folder.name == "export" else None] for folder in folders]
+    for length in range(1, max(map(len, paths)) + 1):
+        names = ["/".join(path[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({number})" for number, name in enumerate(names, 1)]
+
+
+def _store(args: argparse.Namespace, exports: Sequence[ExportFolder]) -> HistoryStore | None:
+    if args.store and args.data:
+        raise ValueError("--store and --data both name where histories are; give one of them")
+    if args.store or args.data:
+        return open_store(args.store or str(args.data))
+    first = exports[0]
+    return open_store(str(first.folder)) if first.holds_users else None
+
+
+def _model_name(export: ExportFolder, models: Path | None, name: str | None) -> str | None:
+    """The name of the converted model to load; None for the exported model."""
+    if name is not None:
+        return name
+    preferred = targets.artifact(models or targets.default_folder(export.folder), PREFERRED)
+    return PREFERRED if preferred.unusable_reason(export.identity) is None else None
+
+
+def _load(args: argparse.Namespace, exports: Sequence[ExportFolder], store: HistoryStore | None) -> list[ServedModel]:
+    found = []
+    for name, export in zip(_names(args.export), exports, strict=True):
+        chosen = _model_name(export, args.models, args.model)
+        engine, limit = open_model(export, args.models, chosen, args.provider)
+        found.append(ServedModel(name, export, engine, history_limit=limit, store=store))
+    return found
+
+
+def main(args: argparse.Namespace) -> int:
+    """Serves until Ctrl-C; 0."""
+    require_packages()
+    if len(args.export) > MOST_MODELS:
+        raise ValueError(f"--export is given {len(args.export)} times, expected once or twice")
+    exports = [open_export(folder) for folder in args.export]
+    store = _store(args, exports)
+    with listening_socket(args.port) as opened:
+        models = _load(args, exports, store)
+        _serve(models, store, opened)
+    return 0
+
+
+def _serve(models: Sequence[ServedModel], store: HistoryStore | None, opened: socket.socket) -> None:
+    import uvicorn
+
+    from serving.demo.api import Api
+    from serving.demo.app import application
+
+    app = application(Api(models, store))
+    config = uvicorn.Config(app, log_level="warning", server_header=False, limit_concurrency=64, lifespan="off")
+    print(f"open http://{HOST}:{opened.getsockname()[1]} in a browser (stop the page with Ctrl-C)", flush=True)
+    uvicorn.Server(config).run(sockets=[opened])
