@@ -68,12 +68,13 @@ class NcfModule(tf.Module):
             user_ids: int32 [B] rows of the training matrix (users.parquet of the data set).
 
         Returns:
-            items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K] logits, best first.
+            items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K] logits, best first;
+            all_scores float32 [B, I] logits by item, minus infinity for the items that the user has.
         """
         seen = self._seen(user_ids)
         scores = topk.exclude(self._model.catalogue(user_ids), seen.values, seen.row_splits)
         best, items = topk.top_k(scores, self.top_k)
-        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
+        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best, "all_scores": scores}
 
     @tf.function(input_signature=[USERS], autograph=False)
     def recommend_compiled(self, user_ids: tf.Tensor) -> dict[str, tf.Tensor]:

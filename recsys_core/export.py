@@ -1,12 +1,12 @@
 """The export folder: a SavedModel with TopK in its graph, what is needed to use it, and golden requests that prove it.
 
-saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores float32 [B, K]: `recommend` (VAE-CF from
-                 item_ids [B, L], NCF from user_ids [B]), the same for inference engines as `serving` and
-                 `serving_no_scatter` (NCF: with the seen items as item_ids), compiled by XLA for GPUs as
+saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores [B, K] and all_scores [B, I] float32:
+                 `recommend` (VAE-CF from item_ids [B, L], NCF from user_ids [B]), the same for inference engines as
+                 `serving` and `serving_no_scatter` (NCF: with the seen items as item_ids), compiled by XLA for GPUs as
                  `recommend_compiled` (NCF: and `serving_compiled`), and for NCF `rank` (from user_ids and
-                 candidate_items [B, C])
+                 candidate_items [B, C]; without all_scores)
 export.json      signatures with their shapes, K, padding, item map, data set, metrics
-golden.npz       SIGNATURE/NAME of every input and output: real requests and the answers of the trained model
+golden.npz       SIGNATURE/NAME of every input, of items and of scores: real requests and the trained model's answers
 items.parquet    index, item_id, title, count; and the files of `user_histories` and `item_vectors`
 """
 
@@ -26,7 +26,7 @@ from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
-from recsys_core.rankings import SCORE_TOLERANCE, answers_agree
+from recsys_core.rankings import SCORE_TOLERANCE, all_scores_agree, answers_agree
 from recsys_core.signatures import answers_of
 
 EXPORT_VERSION = 3
@@ -39,6 +39,13 @@ def _described(function: Any) -> dict[str, Any]:
         return {name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()} for name, spec in specs.items()}
 
     return {"inputs": about(function.structured_input_signature[1]), "outputs": about(function.structured_outputs)}
+
+
+def _same_answers(expected: Mapping[str, npt.NDArray], got: Mapping[str, npt.NDArray]) -> bool:
+    """Whether the ranked items agree, and the scores of all items where both have them."""
+    if not answers_agree(expected, got):
+        return False
+    return "all_scores" not in got or "all_scores" not in expected or all_scores_agree(expected["all_scores"], got)
 
 
 def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int, result: Mapping[str, Any]) -> None:
@@ -58,7 +65,7 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
     signatures = exported.signatures
     expected = {name: answers_of(s.function, s.requests) for name, s in signatures.items()}
     for name, signature in signatures.items():
-        if signature.reference is not None and not answers_agree(
+        if signature.reference is not None and not _same_answers(
             answers_of(signature.reference, signature.requests), expected[name]
         ):
             raise ValueError(f"{name} does not give the reference's answers; nothing was exported")
@@ -74,9 +81,10 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
         golden: dict[str, npt.NDArray] = {}
         for name, signature in signatures.items():
             requests = signature.requests
-            if not answers_agree(expected[name], answers_of(loaded[name], requests)):
+            if not _same_answers(expected[name], answers_of(loaded[name], requests)):
                 raise ValueError("the exported model does not give the trained model's answers; nothing was exported")
-            golden |= {f"{name}/{part}": array for part, array in {**requests, **expected[name]}.items()}
+            stored = {part: array for part, array in expected[name].items() if part != "all_scores"}  # large
+            golden |= {f"{name}/{part}": array for part, array in {**requests, **stored}.items()}
         np.savez(working / "golden.npz", **golden)
         storable(data.items, "item_id").to_parquet(working / "items.parquet", index=False)
         user_histories.write(working, data)

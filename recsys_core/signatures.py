@@ -35,7 +35,9 @@ class Signature:
     """One way to ask an exported model."""
 
     function: Answer
-    """A tf.function with an input signature that gives items int32 [B, K] and scores float32 [B, K], best first."""
+    """A tf.function with an input signature that gives items int32 [B, K] and scores float32 [B, K], best first, and
+    all_scores float32 [B, I] by item (except where it ranks given candidates); what these hold for the items of the
+    request is not said."""
     requests: Requests
     """Golden requests, by the names of its inputs."""
     reference: Answer | None = None
@@ -103,7 +105,8 @@ class HistoryModule(tf.Module):
     """A model that scores histories, as it is exported. All methods give the same answers.
 
     Arguments of all: item_ids int32 [B, L] distinct item indices, padded with the item count I anywhere in a row.
-    Answers of all: items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K], best first.
+    Answers of all: items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K], best first;
+    all_scores float32 [B, I] by item (of the items in item_ids: minus infinity, or what the model says).
     """
 
     def __init__(self, model: ScoresHistories, top_k: int) -> None:
@@ -122,7 +125,7 @@ class HistoryModule(tf.Module):
         histories = histories_of_padded(item_ids, self._model.n_items)
         scores = topk.exclude(self._model.scores(histories), histories.item_ids, histories.row_splits)
         best, items = topk.top_k(scores, self.top_k)
-        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
+        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best, "all_scores": scores}
 
     @tf.function(input_signature=[HISTORIES], autograph=False)
     def recommend_compiled(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:

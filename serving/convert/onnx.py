@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serving.convert.casts import without_needless_casts
 from serving.convert.options import Options
+from serving.engines.outputs import ALL_SCORES, RANKED
 from serving.export_folder import SERVING, Arrays, ExportFolder
 from serving.progress import step
 from serving.targets import Target
@@ -35,26 +37,28 @@ def convert_to_fp32(export: ExportFolder, path: Path, opset: int) -> None:
     names = sorted(signature.structured_input_signature[1])
     specs = [signature.structured_input_signature[1][n] for n in names]
 
+    outputs = [name for name in sorted((*RANKED, ALL_SCORES)) if name in signature.structured_outputs]
     inputs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in zip(names, specs, strict=True)]
 
     @tf.function(input_signature=inputs, autograph=False)
     def serving(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = signature(**dict(zip(names, tensors, strict=True)))
-        return {name: tf.identity(answer[name], name=name) for name in ("items", "scores")}
+        return {name: tf.identity(answer[name], name=name) for name in outputs}
 
     model, _ = tf2onnx.convert.from_function(serving, input_signature=inputs, opset=opset)
-    _rename_inputs_and_outputs(model)
+    _rename_inputs_and_outputs(model, outputs)
     _check_and_save(model, path)
 
 
-def _rename_inputs_and_outputs(model: Any) -> None:
-    """Give the inputs and outputs of an ONNX model the names that they have in the signature."""
-    import onnx
+def _rename_inputs_and_outputs(model: Any, outputs: Sequence[str]) -> None:
+    """Give the inputs and outputs of an ONNX model the names that they have in the signature.
 
+    Args:
+        outputs: in the order of the model's.
+    """
     graph = model.graph
     names = {value.name: value.name.split(":")[0] for value in graph.input}
-    output_names = {onnx.TensorProto.INT32: "items", onnx.TensorProto.FLOAT: "scores"}
-    names |= {value.name: output_names[value.type.tensor_type.elem_type] for value in graph.output}
+    names |= {value.name: name for value, name in zip(graph.output, outputs, strict=True)}
     inner_names = {n for node in graph.node for n in (*node.input, *node.output)} - set(names)
     assert not inner_names & set(names.values()), "an inner tensor has the name of an input or output"
     for node in graph.node:
@@ -72,12 +76,13 @@ def _check_and_save(model: Any, path: Path) -> None:
 
 
 def convert_to_fp16(source: Path, path: Path) -> None:
-    """Convert a float32 model: weights and products in float16; inputs, outputs and TopK stay in float32."""
+    """Convert a float32 model: weights and products in float16; inputs, outputs, masking and TopK stay in float32."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(str(source))
-    onnx.save(convert_float_to_float16(model, keep_io_types=True, op_block_list=["TopK", "ScatterND"]), str(path))
+    half = convert_float_to_float16(model, keep_io_types=True, op_block_list=["TopK", "ScatterND", "Concat"])
+    onnx.save(without_needless_casts(half), str(path))
 
 
 class CalibrationReader:

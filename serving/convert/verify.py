@@ -4,7 +4,8 @@ A converted model passes if all of this holds; a NaN fails every check:
 - golden requests: equal items, except where scores tie within the tolerance of the precision (fp32, fp16, bf16);
 - test users: NDCG and Recall lose at most the allowed loss of the precision plus one standard error of the difference
   (with few users, one user can change a metric by more than the allowed loss);
-- every answer has its full length, no item twice, and no item of the request's history.
+- every answer has its full length, no item twice, and no item of the request's history;
+- golden requests: the answers are the best of the scores of all items, where the model gives those.
 
 python -m serving verify --export runs/first --model onnx-fp16
 """
@@ -26,6 +27,7 @@ from serving.convert.options import VERIFY_HELP
 from serving.engines import providers
 from serving.engines.blocks import in_blocks
 from serving.engines.engine import Engine, open_engine, reference_engine
+from serving.engines.outputs import ALL_SCORES, RANKED
 from serving.export_folder import Arrays, ExportFolder, Rows, digest, open_export
 from serving.progress import step
 from serving.targets import PROVIDERS, Artifact
@@ -148,18 +150,31 @@ def _test_requests(export: ExportFolder, history_limit: int | None, users: int) 
     return held_out.requests(rows, export.n_items), Rows(indptr=indptr, item_ids=np.concatenate(relevant))
 
 
+def _ranks_all(answers: Arrays, n_items: int) -> bool:
+    """Whether the items and scores [B, K] of an engine are the best of its own all_scores [B, I]."""
+    from recsys_core.rankings import all_scores_agree
+
+    scores, ranked = answers[ALL_SCORES], answers["scores"]
+    if scores.shape != (len(ranked), n_items) or not all_scores_agree(scores, answers):
+        return False
+    return bool((-np.sort(-scores, axis=1)[:, : ranked.shape[1]] == ranked).all())
+
+
 def _verify_golden(
     export: ExportFolder, signature: str, engine: Engine, tolerance: float | None
 ) -> tuple[str | None, dict[str, Any]]:
     """Why the golden answers fail (None if they pass), and the comparison."""
     requests, expected = export.golden(signature)
-    answers = engine(requests)
+    has_all = ALL_SCORES in engine.outputs
+    answers = engine(requests, (*RANKED, ALL_SCORES) if has_all else RANKED)
     if (reason := malformed_reason(requests, answers, export.n_items, export.top_k)) is not None:
         return reason, {}
     compared = compare_answers(expected, answers, tolerance)
     if tolerance is not None and compared["rows_equal_but_for_ties"] < compared["rows"]:
         count = compared["rows"] - compared["rows_equal_but_for_ties"]
         return f"{count} of {compared['rows']} golden answers differ by more than {tolerance:g}", compared
+    if has_all and not _ranks_all(answers, export.n_items):
+        return "its scores of all items are not those of its answers", compared
     return None, compared
 
 

@@ -15,10 +15,12 @@ import numpy.typing as npt
 
 from serving.demo.parameters import BadRequest
 from serving.engines.engine import Engine
+from serving.engines.outputs import ALL_SCORES
 from serving.export_folder import ExportFolder
 from serving.histories.store import HistoryStore
 from serving.ids import Id
-from serving.reasons.explainer import ALL_SCORES, Explainer, why_not
+from serving.reasons.explainer import Explainer, why_not
+from serving.recommend import ranking
 from serving.recommend.recommender import MODEL, POPULAR, Recommender
 from serving.recommend.requests import RequestError, check_request
 from serving.similar.finder import SimilarItems
@@ -123,7 +125,8 @@ class ServedModel:
         check()
         source, scores, note = self._scores(history, user)
         notes += [note] if note else []
-        items = _best(self._with_novelty(scores, novelty), k)
+        items = ranking.top_k(self._with_novelty(scores, novelty)[None, :], k)[0][0]
+        items = items[items >= 0]
         found: Sequence[Sequence[tuple[int, float]]] = [[] for _ in items]
         if reasons and source == MODEL and self._explainer is not None:
             all_reasons = self._explainer.explain(history, items, check)
@@ -204,9 +207,3 @@ class ServedModel:
         """The page of the model card; None if the export has none."""
         path = self.export.folder / CARD
         return path.read_bytes() if path.is_file() else None
-
-
-def _best(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int32]:
-    """Indices of the best items, of equals the lower index first; fewer than k if fewer are allowed."""
-    order = np.argsort(-scores, kind="stable")[:k]
-    return order[np.isfinite(scores[order])].astype(np.int32)

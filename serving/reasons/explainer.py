@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.engines.engine import Engine
+from serving.engines.outputs import ALL_SCORES
 from serving.export_folder import ExportFolder
 from serving.reasons.linear import is_linear
 
-ALL_SCORES = "all_scores"
 MOST = 200
 """Largest number of items of a history that are left out, one at a time: the latest."""
 BLOCK_BYTES = 1 << 26
