@@ -29,6 +29,8 @@ Check = Callable[[], None]
 """Raises an exception when a request has taken too long."""
 REASONS = 3
 """Largest number of items of the history that are named with a recommended item."""
+RANKED_ANEW = 200
+"""Number of the model's best items that novelty ranks anew."""
 CARD = "MODEL_CARD.html"
 
 
@@ -116,7 +118,7 @@ class ServedModel:
         Args:
             ids: of the items, as text, the latest last.
             user: for a model that ranks items for its own users.
-            novelty: from 0 to 1, see `_with_novelty`.
+            novelty: from 0 to 1, see `_ranked`.
             reasons: whether to find the reasons too.
             check: called before each call of the engine.
         """
@@ -125,8 +127,7 @@ class ServedModel:
         check()
         source, scores, note = self._scores(history, user)
         notes += [note] if note else []
-        items = ranking.top_k(self._with_novelty(scores, novelty)[None, :], k)[0][0]
-        items = items[items >= 0]
+        items = self._ranked(scores, k, novelty)
         found: Sequence[Sequence[tuple[int, float]]] = [[] for _ in items]
         if reasons and source == MODEL and self._explainer is not None:
             all_reasons = self._explainer.explain(history, items, check)
@@ -176,17 +177,23 @@ class ServedModel:
         every[items[items >= 0]] = scores[items >= 0]
         return every
 
-    def _with_novelty(self, scores: npt.NDArray[np.float32], weight: float) -> npt.NDArray[np.float32]:
-        """Scores [I] plus the weight times the self-information of each item, both in standard deviations.
+    def _ranked(self, scores: npt.NDArray[np.float32], k: int, novelty: float) -> npt.NDArray[np.int32]:
+        """Indices of the k best items. With novelty, the model's best items are ranked anew by score + weight · information.
 
-        The scale of a model's scores is its own, so they are not added as they are: with the weight 1, one standard
-        deviation of self-information counts as much as one of the scores.
+        Both are taken in standard deviations among these items, since every model has a scale of its own: with the
+        weight 1, one standard deviation of self-information counts as much as one of the scores.
+
+        Args:
+            novelty: the weight.
         """
-        allowed = np.isfinite(scores)
-        if weight == 0 or not allowed.any():
-            return scores
-        spread, of_information = scores[allowed].std(), self.information[allowed].std()
-        return scores + weight * spread / of_information * self.information if of_information > 0 else scores
+        best, own = (found[0] for found in ranking.top_k(scores[None, :], max(k, RANKED_ANEW) if novelty else k))
+        best, own = best[best >= 0], own[best >= 0]
+        if not novelty or not len(best):
+            return best[:k]
+        information = self.information[best]
+        spread, of_information = own.std(), information.std()
+        weight = novelty * spread / of_information if of_information > 0 else 0.0
+        return best[np.argsort(-(own + weight * information), kind="stable")[:k]]
 
     def similar(self, item: int, k: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """The most similar items to one, and their similarities.

@@ -92,8 +92,7 @@ async function recommend() {
     const answers = await Promise.all(numbers.map((number) => ask("recommend", question(number), signal)));
     const ranks = answers.map((answer) => new Map(answer.items.map((item) => [item.id, item.rank])));
     results.replaceChildren(...answers.map((answer, place) => column(about.models[numbers[place]], answer, {
-      compared: chosen.compare,
-      others: chosen.compare ? ranks[1 - place] : null,
+      other: chosen.compare ? { name: about.models[numbers[1 - place]].name, ranks: ranks[1 - place] } : null,
       similar: (item) => showSimilar(numbers[place], item),
       add,
       card: () => showCard(numbers[place]),

@@ -19,6 +19,9 @@ export function titled(item) {
   return found ? [found[1], element("span", { className: "year" }, ` ${found[2]}`)] : [nameOf(item)];
 }
 
+// A title without its year and without other titles in parentheses, for little room.
+const shortName = (item) => nameOf(item).replace(/\s*\([^()]*\)/g, "").replace(/, (the|a|an)$/i, "").trim() || nameOf(item);
+
 const whole = new Intl.NumberFormat("en");
 const signed = (value) => value.toFixed(Math.abs(value) < 0.1 ? 3 : 2);
 
@@ -39,28 +42,35 @@ export function option(into, item) {
 
 function reasons(found, strongest) {
   if (!found.length) return null;
-  const list = element("ul", { className: "reasons", "aria-label": "Would score lower without" });
-  for (const reason of found) {
-    const pill = element("li", {}, element("span", { className: "because" }, ...titled(reason)),
+  return element("ul", { className: "reasons", "aria-label": "Would score lower without" }, ...found.map((reason) => {
+    const pill = element("li", { className: "reason", title: nameOf(reason) },
+      element("span", { className: "because" }, shortName(reason)),
       element("span", { className: "by" }, `−${signed(reason.lower_by)}`));
     pill.style.setProperty("--share", `${Math.round(100 * reason.lower_by / strongest)}%`);
-    list.append(pill);
-  }
-  return element("div", { className: "why" },
-    element("span", { className: "why-label", "aria-hidden": "true" }, "would score lower without"), list);
+    return pill;
+  }));
 }
 
-function row(item, scale, answer, { others, similar, add }) {
+// Explains the reasons by the first one of the list.
+function legend(answer) {
+  const item = answer.items.find((other) => other.reasons.length);
+  if (!item) return null;
+  const [reason] = item.reasons;
+  return element("p", { className: "hint legend" }, `Below an item: what it would score lower without. ${shortName(item)} would score ` +
+    `${signed(reason.lower_by)} lower without ${shortName(reason)}.`);
+}
+
+function row(item, scale, answer, { other, similar, add }) {
   const title = element("button", { type: "button", className: "title", title: "Similar items" }, ...titled(item));
   title.addEventListener("click", () => similar(item));
   const plus = element("button", { type: "button", className: "icon add", "aria-label": `I like ${nameOf(item)} too` }, "+");
   plus.addEventListener("click", () => add(item));
   const score = answer.source === "model" ? `score ${signed(item.score)}` : null;
   const facts = element("p", { className: "facts" }, [score, users(item.users)].filter(Boolean).join(" · "));
-  if (others) {
-    const rank = others.get(item.id);
+  if (other) {
+    const rank = other.ranks.get(item.id);
     facts.append(element("span", { className: rank ? "tag both" : "tag only" },
-      rank ? `no. ${rank} of the other` : "only here"));
+      rank ? `no. ${rank} in ${other.name}` : `not in ${other.name}`));
   }
   const bar = element("div", { className: "bar", "aria-hidden": "true" });
   bar.style.setProperty("--share", `${Math.round(100 * scale.share(item.score))}%`);
@@ -76,9 +86,9 @@ function scaleOf(items) {
   return { strongest, share: (score) => (high > low ? (score - low) / (high - low) : 1) };
 }
 
-// The recommendations of one model. `others`: ids -> ranks in the other model's list, if two are shown.
-export function column(about, answer, { compared, others, similar, add, card }) {
-  const head = element("div", { className: "column-head" }, element("h2", {}, compared ? about.name : "For you"));
+// The recommendations of one model. `other`: the name of the other model and its ranks (ids -> ranks), if two are shown.
+export function column(about, answer, { other, similar, add, card }) {
+  const head = element("div", { className: "column-head" }, element("h2", {}, other ? about.name : "For you"));
   const cardButton = element("button", { type: "button", className: "plain card" }, "About the model");
   cardButton.addEventListener("click", card);
   head.append(cardButton);
@@ -88,8 +98,8 @@ export function column(about, answer, { compared, others, similar, add, card }) 
   }
   for (const note of answer.notes) made.append(element("p", { className: "message" }, note));
   const scale = scaleOf(answer.items);
-  made.append(element("ol", { className: "items" },
-    ...answer.items.map((item) => row(item, scale, answer, { others, similar, add }))));
+  made.append(legend(answer) ?? "", element("ol", { className: "items" },
+    ...answer.items.map((item) => row(item, scale, answer, { other, similar, add }))));
   if (!answer.items.length) made.append(element("p", { className: "message" }, "No item is left to recommend."));
   made.append(element("p", { className: "took" }, `${about.family} · ${whole.format(about.items)} items · answered in ${answer.ms} ms`));
   return made;
