@@ -7,7 +7,8 @@ saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores 
                  candidate_items [B, C]; without all_scores)
 export.json      signatures with their shapes, K, padding, item map, data set, metrics
 golden.npz       SIGNATURE/NAME of every input, of items and of scores: real requests and the trained model's answers
-items.parquet    index, item_id, title, count; and the files of `user_histories` and `item_vectors`
+items.parquet    index, item_id, title, count, and the attributes of the items; and the files of `user_histories` and
+                 `item_vectors`
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from recsys_core import item_vectors, user_histories
 from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
+from recsys_core.item_attributes import with_attributes
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
 from recsys_core.rankings import SCORE_TOLERANCE, all_scores_agree, answers_agree
@@ -86,7 +88,7 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
             stored = {part: array for part, array in expected[name].items() if part != "all_scores"}  # large
             golden |= {f"{name}/{part}": array for part, array in {**requests, **stored}.items()}
         np.savez(working / "golden.npz", **golden)
-        storable(data.items, "item_id").to_parquet(working / "items.parquet", index=False)
+        storable(with_attributes(data), "item_id").to_parquet(working / "items.parquet", index=False)
         user_histories.write(working, data)
         content = {
             "format_version": EXPORT_VERSION,

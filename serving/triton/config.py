@@ -74,6 +74,7 @@ def recommender_config(name: str, versions: Sequence[int], service: Service, id_
         ("k", pb.TYPE_INT32, [1]),
         ("deny", item_type, [-1]),
         ("allow", item_type, [-1]),
+        ("where", pb.TYPE_STRING, [1]),
     ):
         config.input.append(
             pb.ModelInput(name=input_name, data_type=dtype, dims=dims, optional=True, allow_ragged_batch=dims == [-1])
