@@ -21,7 +21,8 @@ from serving.histories.store import HistoryStore
 from serving.ids import Id
 from serving.reasons.explainer import Explainer, why_not
 from serving.recommend import ranking
-from serving.recommend.recommender import MODEL, POPULAR, Recommender
+from serving.recommend.answers import ERROR, MODEL, POPULAR
+from serving.recommend.recommender import Recommender
 from serving.recommend.requests import RequestError, check_request
 from serving.similar.finder import SimilarItems
 
@@ -161,8 +162,9 @@ class ServedModel:
         except RequestError as error:
             raise BadRequest(str(error)) from None
         (found,) = self._recommender.recommend([request])
-        items, _ = self.known([str(i) for i in found.item_ids.tolist()])
-        scores = self._filled(items, found.scores)
+        if found.source == ERROR:
+            raise BadRequest(found.note)
+        scores = self._filled(found.indices, found.scores)
         scores[history] = -np.inf
         return found.source, scores, found.note
 

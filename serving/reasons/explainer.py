@@ -49,10 +49,19 @@ class Reasons:
         return [(int(self.items[k]), float(lower_by[k])) for k in order if lower_by[k] > 0]
 
 
+NOT_FROM_HISTORIES = "this model ranks items for the users that it was trained on, not from histories: it has no reasons"
+
+
+def require_histories(export: ExportFolder) -> None:
+    """Raise ValueError if the model does not score histories."""
+    if export.knows_users:
+        raise ValueError(NOT_FROM_HISTORIES)
+
+
 def why_not(export: ExportFolder, engine: Engine) -> str | None:
     """Why there are no reasons with this model, in one line; None if there are."""
     if export.knows_users:
-        return "this model ranks items for the users that it was trained on, not from histories: it has no reasons"
+        return NOT_FROM_HISTORIES
     if ALL_SCORES not in engine.outputs:
         return "this model was made before reasons were added: it gives only its best items; train and convert again"
     return None

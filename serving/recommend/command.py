@@ -24,6 +24,7 @@ from serving.engines import providers
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, Id, open_export
 from serving.progress import step
+from serving.reasons.explainer import Explainer, require_histories
 from serving.recommend.answers import ERROR
 from serving.recommend.item_table import item_table
 from serving.recommend.recommender import Recommender
@@ -32,6 +33,7 @@ from serving.recommend.requests import Request, RequestError, check_request, par
 from serving.recommend.table import print_answer
 from serving.recommend.titles import TitleIndex
 from serving.recommend.where import ItemFilter
+from serving.recommend.why import NO_CSV, reasons_of
 
 LISTED = 10
 """Largest number of unknown ids that are named."""
@@ -61,6 +63,7 @@ def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     add_request_flags(parser, "each in quotes; may be repeated")
+    add("--why", action="store_true", help="name the items of the history that carry each recommendation")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
     parser.add_rare(
         "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for --where"
@@ -159,7 +162,11 @@ def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
     form = format_of(args)
+    if args.why and form == "csv":
+        raise ValueError(NO_CSV)
     export = open_export(args.export)
+    if args.why:
+        require_histories(export)
     request = _request_of(args, export)
     item_filter = None
     if request.where:
@@ -170,6 +177,7 @@ def main(args: argparse.Namespace) -> int:
     (answer,) = recommender.recommend([request])
     if answer.source == ERROR:
         raise RequestError(answer.note)
+    reasons = reasons_of(answer, Explainer(export, engine, history_limit), export) if args.why else None
     items, scores = answer.item_ids.tolist(), answer.scores.tolist()
-    print_answer(answer.titles, items, scores, answer.source, answer.note, form)
+    print_answer(answer.titles, items, scores, answer.source, answer.note, form, reasons)
     return 0

@@ -18,7 +18,7 @@ from serving.engines import providers
 from serving.engines.engine import Engine
 from serving.export_folder import ExportFolder, open_export
 from serving.recommend.command import open_model
-from serving.recommend.recommender import MODEL
+from serving.recommend.answers import MODEL
 from serving.recommend.requests import RequestError, parse_ids
 from serving.recommend.table import format_json, format_table
 from serving.recommend.titles import TitleIndex

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ncf_tf.model import NeuMf
 from recsys_core.baselines.ease import Ease
 from recsys_core.dataset import Dataset
 from recsys_core.export import write_export
@@ -58,6 +59,15 @@ def folders(
         items["title"] = [*TITLES, *[None] * (len(items) - len(TITLES))]
         items.to_parquet(table, index=False)
     return runs
+
+
+@pytest.fixture(scope="session")
+def ncf_folder(tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the run of a NeuMF, which ranks items for its own users."""
+    data, run = Dataset.open(tiny_pairs), tmp_path_factory.mktemp("ncf")
+    result = {"validation": {}, "test": {"metrics": {}}}
+    write_export(run / "export", NeuMf(data, seed=3), data, top_k=TOP_K, result=result)
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy.typing as npt
 import pytest
 
 from recsys_core.model import Recommender
+from serving.__main__ import main
 from serving.engines.engine import Engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, open_export
 from serving.reasons import explainer
 from serving.reasons.explainer import Explainer
+from tests.serving.demo.conftest import TITLES
 
 HISTORY = np.array([5, 250, 17, 3, 88, 120], np.int32)
 RECOMMENDED = np.array([1, 90, 4, 299], np.int32)
@@ -88,3 +91,36 @@ def test_a_model_that_gives_only_its_best_items_has_no_reasons(opened: Any) -> N
     export, _ = opened["vae"]
     with pytest.raises(ValueError, match="made before reasons were added"):
         Explainer(export, Earlier())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["ease", "vae"])
+def test_recommend_names_the_reasons(
+    name: str, folders: Mapping[str, Path], fitted: Mapping[str, Recommender], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = open_export(folders[name]).item_ids
+    items = ",".join(str(ids[k]) for k in HISTORY)
+    words = ["recommend", "--export", str(folders[name]), "--items", items, "-k", "4", "--why"]
+    assert main([*words, "--json"]) == 0
+    for row in json.loads(capsys.readouterr().out)["items"]:
+        found = {reason["id"]: reason["lower_by"] for reason in row["reasons"]}
+        assert list(found) and set(found) == set(ids[HISTORY].tolist())
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        full, index = _scores(fitted[name], HISTORY), int(np.flatnonzero(ids == row["id"])[0])
+        for item in HISTORY:
+            without = _scores(fitted[name], HISTORY[HISTORY != item])
+            assert found[ids[item]] == pytest.approx(float((full - without)[index]), abs=2e-5)
+    assert main(words) == 0
+    table = capsys.readouterr().out
+    assert "would score lower without" in table and TITLES[3] in table  # an item of the history, by its title
+    assert main([*words, "--format", "csv"]) == 2
+    assert "--why needs --format table or json" in capsys.readouterr().err
+
+
+def test_popular_items_have_no_reasons(folders: Mapping[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", "--export", str(folders["ease"]), "-k", "2", "--why"]) == 0
+    assert "would score" not in capsys.readouterr().out
+
+
+def test_a_model_of_users_has_no_reasons(ncf_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", "--export", str(ncf_folder), "--user", "1", "--why"]) == 2
+    assert "not from histories: it has no reasons" in capsys.readouterr().err
