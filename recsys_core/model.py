@@ -55,6 +55,8 @@ class Recommender(tf.Module):
     is_linear: ClassVar[bool] = False
     """Whether the scores of a history are the sum of the scores of its items, each as a history of its own, and those
     are the item's `item_similarities`."""
+    exports_users: bool = False
+    """Whether its export may hold what users have (`--export-users`); set before `exported` is called."""
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """

@@ -1,4 +1,4 @@
-"""Command line: ``python -m serving convert|check|verify|recommend|infer|triton|client|publish``."""
+"""Command line: ``python -m serving convert|check|verify|histories|recommend|infer|triton|client|publish``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ACTIONS = {
     "convert": ("serving.convert.command", "convert to ONNX, TensorRT, TF-TRT or SavedModel, and verify each result"),
     "verify": ("serving.convert.verify", "compare a converted model with the exported one"),
     "check": ("serving.convert.check", "list the operators that TF-TRT and TensorRT do not support"),
+    "histories": ("serving.histories.command", "fill, change and read a store of the items that users have"),
     "recommend": ("serving.recommend.command", "recommend items for a user, for items or for titles"),
     "similar": ("serving.similar.command", "list the items that are most similar to one"),
     "demo": ("serving.demo.command", "open a page in the browser: recommendations with reasons, two models side by side"),

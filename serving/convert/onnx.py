@@ -90,6 +90,7 @@ class CalibrationReader:
 
     def __init__(self, export: ExportFolder, users: int) -> None:
         held_out = export.held_out_users("calibration")
+        self.source, self.users = held_out.source, min(users, len(held_out.fold_in))
         rows = np.arange(min(users, len(held_out.fold_in)))
         rows = rows[np.argsort(held_out.fold_in.lengths[rows], kind="stable")]
         batches = [rows[k : k + CALIBRATION_BATCH] for k in range(0, len(rows), CALIBRATION_BATCH)]
@@ -107,12 +108,8 @@ def _products_without_weights(model: Any) -> list[str]:
     return [n.name for n in model.graph.node if n.op_type == "MatMul" and not weights & set(n.input)]
 
 
-def convert_to_int8(source: Path, path: Path, export: ExportFolder, users: int) -> None:
-    """Convert a float32 model: products with weights in int8, static, one scale per output channel.
-
-    Args:
-        users: number of calibration users.
-    """
+def convert_to_int8(source: Path, path: Path, requests: CalibrationReader) -> None:
+    """Convert a float32 model: products with weights in int8, static, one scale per output channel."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -123,7 +120,7 @@ def convert_to_int8(source: Path, path: Path, export: ExportFolder, users: int) 
         quantize_static(
             str(prepared),
             str(path),
-            CalibrationReader(export, users),
+            requests,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=_products_without_weights(onnx.load(str(prepared))),
@@ -144,12 +141,13 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
     source = path.with_name("fp32.onnx")
     try:
         convert_to_fp32(export, source, options.opset)
-        calibrating = ", calibrating with validation users" if target.precision == "int8" else ""
-        step(f"{target.name}: converting from fp32 to {target.precision}{calibrating}")
         if target.precision == "fp16":
+            step(f"{target.name}: converting from fp32 to fp16")
             convert_to_fp16(source, path)
             return {"opset": str(options.opset)}
-        convert_to_int8(source, path, export, CALIBRATION_USERS)
-        return {"opset": str(options.opset), "calibration": f"{CALIBRATION_USERS} validation users"}
+        requests = CalibrationReader(export, CALIBRATION_USERS)
+        step(f"{target.name}: converting from fp32 to int8, calibrating with {requests.source}")
+        convert_to_int8(source, path, requests)
+        return {"opset": str(options.opset), "calibration": f"{requests.users} {requests.source}"}
     finally:
         source.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from serving.demo.completion import Completion
 from serving.demo.parameters import MAX_HISTORY, MAX_ID, MAX_K, MAX_TEXT, BadRequest, Parameters, shortened
 from serving.demo.served_model import Check, ServedModel
 from serving.histories.store import HistoryStore
-from serving.ids import Id
+from serving.ids import Id, IdTypes
 
 COMPLETIONS = 10
 POPULAR = 12
@@ -98,9 +98,9 @@ class Api:
         first = self.models[0]
         return {"items": [first.described(k) for k in first.known(parameters.ids("item"))[0].tolist()]}
 
-    def _user(self, text: str) -> Id:
-        """The id of a user, in the type of the store's or the models' ids."""
-        types = self._store.id_types if self._store is not None else None
+    @staticmethod
+    def _user(text: str, types: IdTypes | None) -> Id:
+        """The id of a user, in its own type."""
         if types is None or types.user is str:
             return text
         digits = text.removeprefix("-")
@@ -112,7 +112,7 @@ class Api:
         if self._store is None:
             raise BadRequest("this page knows no users; start it with --store or --data")
         check()
-        user = self._user(parameters.text("user", MAX_ID))
+        user = self._user(parameters.text("user", MAX_ID), self._store.id_types)
         (found,) = self._store.histories([user])
         if found is None:
             raise BadRequest(f"user {shortened(str(user))} is not known")
@@ -128,7 +128,7 @@ class Api:
             raise BadRequest(f"why is {shortened(why)}, expected 0 or 1")
         answer = model.recommend(
             parameters.ids("item"),
-            self._user(user) if user else None,
+            self._user(user, model.user_types) if user else None,
             k=parameters.whole("k", 1, MAX_K, 10),
             novelty=parameters.share("novelty"),
             reasons=FLAGS[why],

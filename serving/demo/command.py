@@ -15,11 +15,14 @@ from pathlib import Path
 
 from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
+from serving.data_set import DATA_HELP
 from serving.demo.served_model import ServedModel
 from serving.engines import providers
 from serving.export_folder import ExportFolder, open_export
-from serving.histories.store import HistoryStore, open_store
+from serving.histories.command import STORE_HELP
+from serving.histories.store import HistoryStore
 from serving.recommend.command import open_model
+from serving.recommend.known_users import find_store
 
 HOST = "127.0.0.1"
 MOST_MODELS = 2
@@ -32,8 +35,8 @@ def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, action="append", required=True, help=f"{EXPORT_HELP}; twice to compare")
     add("--port", type=int, default=8080, help="port of 127.0.0.1 (default: %(default)s; 0: any that is free)")
-    add("--store", metavar="ADDRESS", help="store of histories: the page can then show the items of a user")
-    add("--data", metavar="D", type=Path, help="the same with the prepared data set as the store")
+    add("--store", metavar="ADDRESS", help=f"where the items of users are: {STORE_HELP} (default: the data set)")
+    add("--data", metavar="D", type=Path, help=f"{DATA_HELP} (of the first export)")
     parser.add_rare("--model", help="a verified converted model of each export (default: onnx-fp32 if it is verified)")
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
     parser.add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=providers.HELP)
@@ -75,15 +78,6 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [f"{name} ({number})" for number, name in enumerate(names, 1)]
 
 
-def _store(args: argparse.Namespace, exports: Sequence[ExportFolder]) -> HistoryStore | None:
-    if args.store and args.data:
-        raise ValueError("--store and --data both name where histories are; give one of them")
-    if args.store or args.data:
-        return open_store(args.store or str(args.data))
-    first = exports[0]
-    return open_store(str(first.folder)) if first.holds_users else None
-
-
 def _model_name(export: ExportFolder, models: Path | None, name: str | None) -> str | None:
     """The name of the converted model to load; None for the exported model."""
     if name is not None:
@@ -92,9 +86,11 @@ def _model_name(export: ExportFolder, models: Path | None, name: str | None) -> 
     return PREFERRED if preferred.unusable_reason(export.identity) is None else None
 
 
-def _load(args: argparse.Namespace, exports: Sequence[ExportFolder], store: HistoryStore | None) -> list[ServedModel]:
+def _load(
+    args: argparse.Namespace, exports: Sequence[ExportFolder], stores: Sequence[HistoryStore | None]
+) -> list[ServedModel]:
     found = []
-    for name, export in zip(_names(args.export), exports, strict=True):
+    for name, export, store in zip(_names(args.export), exports, stores, strict=True):
         chosen = _model_name(export, args.models, args.model)
         engine, limit = open_model(export, args.models, chosen, args.provider)
         found.append(ServedModel(name, export, engine, history_limit=limit, store=store))
@@ -106,11 +102,11 @@ def main(args: argparse.Namespace) -> int:
     require_packages()
     if len(args.export) > MOST_MODELS:
         raise ValueError(f"--export is given {len(args.export)} times, expected once or twice")
-    exports = [open_export(folder) for folder in args.export]
-    store = _store(args, exports)
+    exports = [open_export(folder, None if place else args.data) for place, folder in enumerate(args.export)]
+    stores = [find_store(export, args.store) for export in exports]
     with listening_socket(args.port) as opened:
-        models = _load(args, exports, store)
-        _serve(models, store, opened)
+        models = _load(args, exports, stores)
+        _serve(models, next((store for store in stores if store is not None), None), opened)
     return 0
 
 

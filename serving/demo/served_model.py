@@ -18,10 +18,11 @@ from serving.engines.engine import Engine
 from serving.engines.outputs import ALL_SCORES
 from serving.export_folder import ExportFolder
 from serving.histories.store import HistoryStore
-from serving.ids import Id
+from serving.ids import Id, IdTypes
 from serving.reasons.explainer import Explainer, why_not
 from serving.recommend import ranking
 from serving.recommend.answers import ERROR, MODEL, POPULAR
+from serving.recommend.known_users import types_of_users
 from serving.recommend.recommender import Recommender
 from serving.recommend.requests import RequestError, check_request
 from serving.similar.finder import SimilarItems
@@ -66,7 +67,7 @@ class ServedModel:
         Args:
             name: shown to people.
             history_limit: largest number of items that the engine takes.
-            store: of the histories; None if the page knows no users.
+            store: of the histories of this model's users; None if they are not known.
         """
         self.name, self.export = name, export
         self._engine, self._limit, self._store = engine, history_limit, store
@@ -95,7 +96,12 @@ class ServedModel:
 
     @cached_property
     def _recommender(self) -> Recommender:
-        return Recommender(self.export, self._engine, self._limit)
+        return Recommender(self.export, self._engine, self._limit, self._store)
+
+    @property
+    def user_types(self) -> IdTypes:
+        """The types of the ids of users and items."""
+        return types_of_users(self.export, self._store)
 
     @cached_property
     def information(self) -> npt.NDArray[np.float32]:
@@ -156,9 +162,8 @@ class ServedModel:
         if user is None:
             return POPULAR, self._popular(history), "this model ranks items for its own users: choose a user"
         try:
-            request = check_request(
-                user_id=user, k=self.export.top_k, top_k=self.export.top_k, id_types=self.export.id_types
-            )
+            k = min(self._recommender.largest_k, RANKED_ANEW)
+            request = check_request(user_id=user, k=k, top_k=k, id_types=self.user_types)
         except RequestError as error:
             raise BadRequest(str(error)) from None
         (found,) = self._recommender.recommend([request])

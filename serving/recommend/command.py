@@ -20,13 +20,17 @@ from pathlib import Path
 
 from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
+from serving.data_set import DATA_HELP
 from serving.engines import providers
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, Id, open_export
+from serving.histories.command import STORE_HELP
+from serving.histories.store import HistoryStore
 from serving.progress import step
 from serving.reasons.explainer import Explainer, require_histories
 from serving.recommend.answers import ERROR
 from serving.recommend.item_table import item_table
+from serving.recommend.known_users import require_store, types_of_users
 from serving.recommend.recommender import Recommender
 from serving.recommend.request_flags import add_request_flags, format_of
 from serving.recommend.requests import Request, RequestError, check_request, parse_ids, parse_user
@@ -65,6 +69,8 @@ def add_arguments(parser: CommandParser) -> None:
     add_request_flags(parser, "each in quotes; may be repeated")
     add("--why", action="store_true", help="name the items of the history that carry each recommendation")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
+    add("--store", metavar="ADDRESS", help=f"where the items of --user are: {STORE_HELP} (default: the data set)")
+    parser.add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     parser.add_rare(
         "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for --where"
     )
@@ -94,7 +100,9 @@ def _with_titles(request: Request, values: list[str], export: ExportFolder) -> t
     return replace(request, item_ids=tuple(dict.fromkeys((*request.item_ids, *ids)))), unknown
 
 
-def _report_unknown(request: Request, unknown_titles: list[str], export: ExportFolder) -> None:
+def _report_unknown(
+    request: Request, unknown_titles: list[str], export: ExportFolder, store: HistoryStore | None
+) -> None:
     """Say which items are not known.
 
     Raises:
@@ -105,13 +113,17 @@ def _report_unknown(request: Request, unknown_titles: list[str], export: ExportF
     lines = [*unknown_titles, *(f"no item has the id {i}" for i in unknown[:LISTED])]
     if len(unknown) > LISTED:
         lines.append(f"{len(unknown) - LISTED:,} more ids are not known")
-    if lines and len(unknown) == len(request.item_ids) and request.user_id not in set(export.user_ids.tolist()):
+    if lines and len(unknown) == len(request.item_ids) and not _is_known(request.user_id, store):
         example = ", ".join(str(i) for i in export.item_ids[:3])
         if unknown:
             lines.append(f"this data set has ids such as {example}")
         raise RequestError("; ".join(lines) if len(lines) < 3 else "\n  ".join(["nothing is known:", *lines]))
     for line in lines:
         print(f"ignored: {line}", file=sys.stderr)
+
+
+def _is_known(user: Id | None, store: HistoryStore | None) -> bool:
+    return user is not None and store is not None and store.histories([user]) != [None]
 
 
 def _item_ids(values: list[str], flag: str, export: ExportFolder) -> list[Id]:
@@ -136,9 +148,9 @@ def _divided(text: str, with_commas: set[str]) -> Iterator[str]:
         start = end
 
 
-def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
+def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistoryStore | None) -> Request:
     """The request of the flags. It is checked before a model is loaded, which takes seconds."""
-    types = export.id_types
+    types = types_of_users(export, store)
     request = check_request(
         user_id=parse_user(args.user, types.user),
         item_ids=_item_ids(args.items, "--items", export),
@@ -155,7 +167,7 @@ def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
     if titles:
         request, unknown_titles = _with_titles(request, titles, export)
     if request.item_ids or unknown_titles:
-        _report_unknown(request, unknown_titles, export)
+        _report_unknown(request, unknown_titles, export, store)
     return request
 
 
@@ -164,16 +176,18 @@ def main(args: argparse.Namespace) -> int:
     form = format_of(args)
     if args.why and form == "csv":
         raise ValueError(NO_CSV)
-    export = open_export(args.export)
+    export = open_export(args.export, args.data)
     if args.why:
         require_histories(export)
-    request = _request_of(args, export)
+    asks_store = args.user is not None or args.store is not None
+    store = require_store(export, args.store) if asks_store else None
+    request = _request_of(args, export, store)
     item_filter = None
     if request.where:
         item_filter = ItemFilter(item_table(export, args.items_table))
         item_filter.mask(request.where)  # what is wrong with it is said before the model is loaded
     engine, history_limit = open_model(export, args.models, args.model, args.provider)
-    recommender = Recommender(export, engine, history_limit, item_filter=item_filter)
+    recommender = Recommender(export, engine, history_limit, store, item_filter=item_filter)
     (answer,) = recommender.recommend([request])
     if answer.source == ERROR:
         raise RequestError(answer.note)

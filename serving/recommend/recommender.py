@@ -20,8 +20,10 @@ import numpy.typing as npt
 from serving.engines.engine import Engine
 from serving.engines.outputs import ALL_SCORES, RANKED
 from serving.export_folder import Arrays, ExportFolder, Id
+from serving.histories.store import HistoryStore
 from serving.recommend.answers import ERROR, MODEL, POPULAR, Recommendation, shortfall_note
 from serving.recommend.item_table import item_table
+from serving.recommend.known_users import NOBODY, KnownUser, KnownUsers, find_store
 from serving.recommend.ranking import top_k
 from serving.recommend.requests import Request, RequestError
 from serving.recommend.where import ItemFilter
@@ -57,28 +59,32 @@ class _Resolved:
 
 
 class Recommender:
-    """Answers requests with an engine and the items, titles and histories of an export."""
+    """Answers requests with an engine, the items and titles of an export, and the histories of a store."""
 
     def __init__(
         self,
         export: ExportFolder,
         engine: Engine,
         history_limit: int | None = None,
+        store: HistoryStore | None = None,
         *,
+        popular_if_down: bool = False,
         item_filter: ItemFilter | None = None,
     ) -> None:
         """
         Args:
             engine: runs the signature `serving` or one with the same inputs.
             history_limit: largest number of items that the engine takes; it gets the latest ones of a longer history.
+            store: the histories of users; None for the users of the export or those of its data set, if it has any.
+            popular_if_down: answer requests that name a user with popular items while the store is down.
             item_filter: evaluates `Request.where`; None for one of the columns of the export's items.
         """
         self._export, self._engine, self._limit = export, engine, history_limit
-        items, users, self._histories = export.items, export.users, export.histories
+        items, store = export.items, store if store is not None else find_store(export, None)
+        self._users = KnownUsers(export, store, popular_if_down=popular_if_down)
         self._item_ids, self._titles = export.item_ids, export.titles
         self._counts = items["count"].to_numpy(np.float32)
         self._index: dict[Id, int] = {original: k for k, original in enumerate(self._item_ids.tolist())}
-        self._row: dict[Id, int] = dict(zip(export.user_ids.tolist(), users["row"].astype(int), strict=True))
         self._given_filter = item_filter
 
     @property
@@ -99,39 +105,29 @@ class Recommender:
         """Indices of the known ones of these items."""
         return np.array([self._index[i] for i in ids if i in self._index], np.int32)
 
-    def _known_user(self, user_id: Id) -> tuple[int, npt.NDArray[np.int32]] | None:
-        """Row and history of a user; None if it is not known."""
-        row = self._row.get(user_id)
-        return None if row is None else (row, self._histories.row(row))
-
-    def _resolve(self, request: Request) -> _Resolved:
+    def _resolve(self, request: Request, user: KnownUser = NOBODY) -> _Resolved:
         """
+        Args:
+            user: what is known of the user of the request.
+
         Raises:
             RequestError: the filter is none, or k is above what this model can give.
         """
         if request.k > self.largest_k:
             raise RequestError(f"k is {request.k}, expected a whole number from 1 to {self.largest_k}: {OLD_MODEL}")
         unknown = [*request.unknown_titles, *(i for i in request.item_ids if i not in self._index)]
-        row, stored = None, np.zeros(0, np.int32)
-        notes: tuple[str, ...] = ()
-        if request.user_id is not None:
-            user = self._known_user(request.user_id)
-            if user is None:
-                notes = (f"user {request.user_id} is not known",)
-            else:
-                row, stored = user
-        history = [*stored.tolist(), *self._indices(request.item_ids).tolist()]
+        history = self._indices((*user.items, *request.item_ids)).tolist()
         latest_first = dict.fromkeys(reversed(history))  # an item counts where it stands last
         denied = self._indices(request.deny)
         return _Resolved(
             request=request,
-            row=row,
+            row=user.row,
             history=np.array([*reversed(latest_first)], np.int32),
             allowed=self._allowed(request, denied),
             denied=len(denied),
             chooses=request.allow is not None or bool(request.where),
             unknown=tuple(unknown),
-            notes=notes,
+            notes=(user.note,) if user.note else (),
         )
 
     def _allowed(self, request: Request, denied: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_] | None:
@@ -208,14 +204,18 @@ class Recommender:
 
         A request that cannot be answered gets ERROR and takes nothing from the others. A RequestError stands for one
         that could not be read.
+
+        Raises:
+            StoreUnavailableError: a request names a user, and the store is down.
         """
+        users = self._users.find([r.user_id if isinstance(r, Request) else None for r in requests])
         answers: dict[int, Recommendation] = {}
         groups: dict[str, list[tuple[int, _Resolved]]] = {"graph": [], "all": [], POPULAR: []}
-        for k, request in enumerate(requests):
+        for k, (request, user) in enumerate(zip(requests, users, strict=True)):
             try:
                 if isinstance(request, RequestError):
                     raise request
-                resolved = self._resolve(request)
+                resolved = self._resolve(request, user)
             except RequestError as error:
                 answers[k] = self._error(error)
                 continue

@@ -20,23 +20,27 @@ from serving.engines.blocks import SHORT, EngineInBlocks
 from serving.engines.engine import open_engine
 from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import WHOLE_NUMBERS, IdTypes, open_export, padding_id
+from serving.histories.events import StoreUnavailableError
+from serving.recommend.known_users import DOWN
 from serving.recommend.recommender import ERROR, Recommendation, Recommender
 from serving.recommend.requests import Request, RequestError, check_length, check_request
 from serving.recommend.titles import TitleIndex
 from serving.targets import PROVIDERS
-from serving.triton import repository
+from serving.triton import repository, store_settings
+from serving.triton.fields import check_fields
+from serving.triton.monitoring import Counters
 
 DEFAULT_K = 10
 INPUTS = ("user_id", "item_ids", "titles", "k", "deny", "allow", "where")
 
 
-def _input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
+def input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
     """An input of one of Triton's requests; None if the request does not have it."""
     found = utils.get_input_tensor_by_name(request, name)
     return None if found is None else found.as_numpy()
 
 
-def _row_values(name: str, row: npt.NDArray, below_zero: bool, n_items: int) -> list[Any]:
+def row_values(name: str, row: npt.NDArray, below_zero: bool, n_items: int) -> list[Any]:
     """A row of an input as Python values, without the padding of id lists (see `padding_id`)."""
     check_length(row, name, n_items)  # before a long array becomes a list of Python numbers
     if name == "k":
@@ -74,7 +78,7 @@ def read_requests(
     empty = {name for name, values in present.items() if values.shape[1] == 0}
 
     def read(k: int) -> Request:
-        row = {name: _row_values(name, v[k], id_types.below_zero, n_items) for name, v in present.items()}
+        row = {name: row_values(name, v[k], id_types.below_zero, n_items) for name, v in present.items()}
         user, count, allow, where = (row.get(name) for name in ("user_id", "k", "allow", "where"))
         items, texts = row.get("item_ids", []), row.get("titles", [])
         unknown: tuple[str, ...] = ()
@@ -143,12 +147,14 @@ class TritonPythonModel:
         import triton_python_backend_utils as utils
 
         self._utils = utils
+        self._counters = Counters(utils, args["model_name"], args["model_version"])
         folder = Path(args["model_repository"]) / args["model_version"]
         name = repository.read_published(folder.parent, int(folder.name))["model"]
         artifact = targets.artifact(folder, name)
         repository.verify_integrity(folder.parent, int(args["model_version"]))
         export = open_export(folder / "export")
-        self._n_items, self._id_types = export.n_items, export.id_types
+        self._n_items, self._id_types = export.n_items, store_settings.id_types(folder.parent, export)
+        settings = store_settings.read(folder.parent)
         self._title_index = TitleIndex(export.titles, export.item_ids.tolist())
         config = json.loads(args["model_config"])
         instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
@@ -165,6 +171,8 @@ class TritonPythonModel:
             export,
             EngineInBlocks(engine, padding, block),
             export.history_limit(artifact.target.signature),
+            store=settings.open() if settings is not None else None,
+            popular_if_down=settings is not None and settings.if_down == store_settings.POPULAR,
         )
 
     def execute(self, batch: list[Any]) -> list[Any]:
@@ -175,20 +183,28 @@ class TritonPythonModel:
         ranges: list[tuple[int, int, int]] = []  # position in the batch, first row, end of its rows
         for k, triton_request in enumerate(batch):
             try:
-                arrays = {name: _input_array(triton_request, name, utils) for name in INPUTS}
+                check_fields(triton_request, INPUTS)
+                arrays = {name: input_array(triton_request, name, utils) for name in INPUTS}
                 largest = self._recommender.largest_k
                 rows = read_requests(arrays, largest, self._id_types, self._title_index, self._n_items)
             except RequestError as error:
+                self._counters.refused()
                 responses[k] = self._error_response(" ".join(str(error).split()), utils.TritonError.INVALID_ARG)
                 continue
             ranges.append((k, len(requests), len(requests) + len(rows)))
             requests += rows
         try:
-            answers = self._recommender.recommend(requests) if requests else []
+            try:
+                answers = self._recommender.recommend(requests) if requests else []
+            except StoreUnavailableError as error:  # requests that name no user do not need the store
+                requests, ranges = self._refuse_users(requests, ranges, responses, error)
+                answers = self._recommender.recommend(requests) if requests else []
         except Exception as error:  # any error of an engine; the model stays loaded and answers the next batch
+            self._counters.failed(len(ranges))
             for k, _, _ in ranges:
                 responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
+        self._counters.answered(requests, answers)
         for k, start, end in ranges:
             if end > start and all(answer.source == ERROR for answer in answers[start:end]):  # a filter that is none
                 responses[k] = self._error_response(answers[start].note, utils.TritonError.INVALID_ARG)
@@ -196,6 +212,26 @@ class TritonPythonModel:
             outputs = to_arrays(answers[start:end], self._id_types)
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])
         return responses
+
+    def _refuse_users(
+        self,
+        requests: list[Request],
+        ranges: list[tuple[int, int, int]],
+        responses: list[Any],
+        error: StoreUnavailableError,
+    ) -> tuple[list[Request], list[tuple[int, int, int]]]:
+        """Answer the requests that name a user with an error; returns the rows of the others, and their places."""
+        self._utils.Logger.log_error(str(error))  # with the address, which clients are not told
+        kept: list[Request] = []
+        places: list[tuple[int, int, int]] = []
+        for k, start, end in ranges:
+            rows = requests[start:end]
+            if any(isinstance(row, Request) and row.user_id is not None for row in rows):
+                responses[k] = self._error_response(DOWN, self._utils.TritonError.UNAVAILABLE)
+                continue
+            places.append((k, len(kept), len(kept) + len(rows)))
+            kept += rows
+        return kept, places
 
     def _error_response(self, message: str, code: Any) -> Any:
         return self._utils.InferenceResponse(error=self._utils.TritonError(message, code))
