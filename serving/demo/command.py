@@ -75,7 +75,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
         names = ["/".join(path[-length:]) for path in paths]
         if len(set(names)) == len(names):
             return names
-    return [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    return [f"{path[-1]} ({number})" for number, path in enumerate(paths, 1)]
 
 
 def _model_name(export: ExportFolder, models: Path | None, name: str | None) -> str | None:
