@@ -64,8 +64,8 @@ class Completion:
                 yield int(self._by_count[place])
 
     def __call__(self, typed: str, count: int) -> list[int]:
-        """Indices of at most `count` items: that with this id, those whose title begins with the text, those that hold it
-        at the beginning of a word, those that hold it, and those that hold the beginning of each word.
+        """Indices of at most `count` items: that with this id, those whose title begins with the text, those that hold
+        it at the beginning of a word, those that hold it, and those that hold the beginning of each word.
         """
         found: dict[int, None] = {}
         for item in self._candidates(typed):

@@ -158,7 +158,9 @@ class ServedModel:
         scores[history] = -np.inf
         return MODEL, scores, ""
 
-    def _scores_of_user(self, history: npt.NDArray[np.int32], user: Id | None) -> tuple[str, npt.NDArray[np.float32], str]:
+    def _scores_of_user(
+        self, history: npt.NDArray[np.int32], user: Id | None
+    ) -> tuple[str, npt.NDArray[np.float32], str]:
         if user is None:
             return POPULAR, self._popular(history), "this model ranks items for its own users: choose a user"
         try:
@@ -185,7 +187,7 @@ class ServedModel:
         return every
 
     def _ranked(self, scores: npt.NDArray[np.float32], k: int, novelty: float) -> npt.NDArray[np.int32]:
-        """Indices of the k best items. With novelty, the model's best items are ranked anew by score + weight · information.
+        """Indices of the k best items. With novelty, the model's best are ranked anew by score + weight · information.
 
         Both are taken in standard deviations among these items, since every model has a scale of its own: with the
         weight 1, one standard deviation of self-information counts as much as one of the scores.

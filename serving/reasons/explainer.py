@@ -49,7 +49,9 @@ class Reasons:
         return [(int(self.items[k]), float(lower_by[k])) for k in order if lower_by[k] > 0]
 
 
-NOT_FROM_HISTORIES = "this model ranks items for the users that it was trained on, not from histories: it has no reasons"
+NOT_FROM_HISTORIES = (
+    "this model ranks items for the users that it was trained on, not from histories: it has no reasons"
+)
 
 
 def require_histories(export: ExportFolder) -> None:

@@ -1,4 +1,4 @@
-"""Whether an exported model is linear: a sum of weights of the history's items, which are the scores of one item each."""
+"""Whether an exported model is linear: a score is a sum of weights, which are the scores of histories of one item."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def reasons_of(answer: Recommendation, explainer: Explainer, export: ExportFolde
     ids = export.item_ids.tolist()
     named = [(ids[k], export.titles[k]) for k in found.items.tolist()]
     return [
-        [Reason(*named[k], round(float(lower_by[k]), 6)) for k in np.argsort(-lower_by, kind="stable")]
+        [Reason(*named[k], lower_by=round(float(lower_by[k]), 6)) for k in np.argsort(-lower_by, kind="stable")]
         for lower_by in found.lower_by
     ]
 

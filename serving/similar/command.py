@@ -1,7 +1,7 @@
 """Print the items that are most similar to one.
 
-Models with item vectors (VAE-CF, NCF, iALS, BPR) compare them by their cosine, without loading the model. EASE, EDLAE and
-ItemKNN give the weight by which the item adds to the score of another. A title must mean one item.
+Models with item vectors (VAE-CF, NCF, iALS, BPR) compare them by their cosine, without loading the model. EASE, EDLAE
+and ItemKNN give the weight by which the item adds to the score of another. A title must mean one item.
 
 python -m serving similar --export runs/first --title "Toy Story" -k 5
 python -m serving similar --export runs/first --item 318 --json
@@ -17,8 +17,8 @@ from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.engines import providers
 from serving.engines.engine import Engine
 from serving.export_folder import ExportFolder, open_export
-from serving.recommend.command import open_model
 from serving.recommend.answers import MODEL
+from serving.recommend.command import open_model
 from serving.recommend.requests import RequestError, parse_ids
 from serving.recommend.table import format_json, format_table
 from serving.recommend.titles import TitleIndex

@@ -1,4 +1,4 @@
-"""How an export tells which items are similar, and its item vectors; those of earlier exports come from the SavedModel."""
+"""How an export tells which items are similar, and its item vectors; earlier ones have them in the SavedModel only."""
 
 from __future__ import annotations
 

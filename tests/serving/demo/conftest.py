@@ -24,8 +24,8 @@ from vaecf.model import MultVae
 
 TOP_K = 50
 TITLES = (
-    "Toy Story (1995)", "Toy Story 2 (1999)", '<img src=x onerror="document.title=1"> & "quotes" (2001)', "Amélie (2001)",
-    "Shawshank Redemption, The (1994)", "Matrix, The (1999)", "Zwölf Stühle; ein Film",
+    "Toy Story (1995)", "Toy Story 2 (1999)", '<img src=x onerror="document.title=1"> & "quotes" (2001)',
+    "Amélie (2001)", "Shawshank Redemption, The (1994)", "Matrix, The (1999)", "Zwölf Stühle; ein Film",
 )  # fmt: skip
 """Titles of the first items; the others have none."""
 

@@ -1,4 +1,4 @@
-"""Models that the page shows besides the usual ones: of users (NCF), and of earlier versions; and the command's errors."""
+"""Models of users (NCF) and of earlier versions on the page, and the errors of the command."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_a_model_of_users(ncf_folder: Path, tiny_pairs: Path) -> None:
     assert not {row["id"] for row in found["items"]} & set(items)
     assert "not from histories" in found["notes"][-1] and found["items"][0]["reasons"] == []
     alone = _ask(api, "recommend", ("model", 0), *(("item", i) for i in items[:3]))
-    assert alone["source"] == "popular" and alone["notes"] == ["this model ranks items for its own users: choose a user"]
+    assert alone["source"] == "popular"
+    assert alone["notes"] == ["this model ranks items for its own users: choose a user"]
     unknown = _ask(api, "recommend", ("model", 0), ("user", 10**15))
     assert unknown["source"] == "popular" and "is not known" in unknown["notes"][0]
 

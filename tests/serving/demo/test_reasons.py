@@ -34,6 +34,10 @@ def _scores(model: Recommender, history: npt.NDArray[np.int32]) -> npt.NDArray[n
     return model.padded_scores(history[None, :]).numpy()[0]
 
 
+def _without(item: int) -> npt.NDArray[np.int32]:
+    return np.array([other for other in HISTORY if other != item], np.int32)
+
+
 def test_those_of_a_linear_model_are_its_weights(opened: Any, fitted: Mapping[str, Recommender]) -> None:
     model: Any = fitted["ease"]
     found = Explainer(*opened["ease"]).explain(HISTORY, RECOMMENDED)
@@ -42,7 +46,7 @@ def test_those_of_a_linear_model_are_its_weights(opened: Any, fitted: Mapping[st
     full = _scores(model, HISTORY)
     np.testing.assert_allclose(found.lower_by.sum(axis=1), full[RECOMMENDED], rtol=1e-5)
     for place, item in enumerate(HISTORY):  # leaving an item out says the same
-        without = full - _scores(model, HISTORY[HISTORY != item])
+        without = full - _scores(model, _without(item))
         np.testing.assert_allclose(found.lower_by[:, place], without[RECOMMENDED], atol=1e-5)
 
 
@@ -55,7 +59,7 @@ def test_those_of_an_autoencoder_are_scores_without_each_item(
     found = Explainer(*opened["vae"]).explain(HISTORY, RECOMMENDED, lambda: blocks.append(1))
     assert len(blocks) == -(-(len(HISTORY) + 1) // block)
     full = _scores(fitted["vae"], HISTORY)
-    expected = [full - _scores(fitted["vae"], HISTORY[HISTORY != item]) for item in HISTORY]
+    expected = [full - _scores(fitted["vae"], _without(item)) for item in HISTORY]
     np.testing.assert_allclose(found.lower_by, np.array(expected)[:, RECOMMENDED].T, atol=1e-5)
     assert found.items.tolist() == HISTORY.tolist()
     best = found.strongest(0, 2)
@@ -107,7 +111,7 @@ def test_recommend_names_the_reasons(
         assert list(found.values()) == sorted(found.values(), reverse=True)
         full, index = _scores(fitted[name], HISTORY), int(np.flatnonzero(ids == row["id"])[0])
         for item in HISTORY:
-            without = _scores(fitted[name], HISTORY[HISTORY != item])
+            without = _scores(fitted[name], _without(item))
             assert found[ids[item]] == pytest.approx(float((full - without)[index]), abs=2e-5)
     assert main(words) == 0
     table = capsys.readouterr().out
