@@ -23,7 +23,7 @@ from serving.histories.store import HistoryStore
 from serving.ids import Id, IdTypes
 
 COMPLETIONS = 10
-POPULAR = 12
+POPULAR = 10
 """Number of popular items to start with."""
 Method = Callable[[Parameters, Check], dict[str, Any]]
 FLAGS = {"0": False, "1": True}

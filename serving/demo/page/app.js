@@ -1,7 +1,7 @@
 // The page: what is chosen, the requests to the API, and what is shown. It loads nothing from any other host.
 
 import { Combobox } from "./combobox.js";
-import { chip, column, element, metrics, nameOf, option, problem, similarList } from "./view.js";
+import { chip, column, element, metrics, nameOf, option, problem, shortName, similarList } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const chosen = { items: [], user: "", k: 10, novelty: 0, why: true, compare: false };
@@ -191,7 +191,7 @@ async function start() {
   at("compare-label").hidden = about.models.length < 2;
   at("user-form").hidden = !about.users;
   at("popular").replaceChildren(...about.popular.map((item) => {
-    const button = element("button", { type: "button", className: "pill" }, nameOf(item));
+    const button = element("button", { type: "button", className: "pill", title: nameOf(item) }, shortName(item));
     button.addEventListener("click", () => { add(item); at("search").focus(); });
     return button;
   }));

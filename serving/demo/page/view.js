@@ -20,7 +20,7 @@ export function titled(item) {
 }
 
 // A title without its year and without other titles in parentheses, for little room.
-const shortName = (item) => nameOf(item).replace(/\s*\([^()]*\)/g, "").replace(/, (the|a|an)$/i, "").trim() || nameOf(item);
+export const shortName = (item) => nameOf(item).replace(/\s*\([^()]*\)/g, "").replace(/, (the|a|an)$/i, "").trim() || nameOf(item);
 
 const whole = new Intl.NumberFormat("en");
 const signed = (value) => value.toFixed(Math.abs(value) < 0.1 ? 3 : 2);
@@ -67,7 +67,7 @@ function row(item, scale, answer, { other, similar, add }) {
   plus.addEventListener("click", () => add(item));
   const score = answer.source === "model" ? `score ${signed(item.score)}` : null;
   const facts = element("p", { className: "facts" }, [score, users(item.users)].filter(Boolean).join(" · "));
-  if (other) {
+  if (other && answer.source === "model") {
     const rank = other.ranks.get(item.id);
     facts.append(element("span", { className: rank ? "tag both" : "tag only" },
       rank ? `no. ${rank} in ${other.name}` : `not in ${other.name}`));
