@@ -60,7 +60,9 @@ def open_model(
     provider = providers.choose(artifact, provider)
     artifact.require_verified(export.identity, provider)
     step(f"loading {name}")
-    return open_engine(artifact, provider=provider), export.history_limit(artifact.target.signature)
+    return open_engine(artifact, provider=provider), artifact.history_limit(
+        export.history_limit(artifact.target.signature)
+    )
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -69,11 +71,11 @@ def add_arguments(parser: CommandParser) -> None:
     add_request_flags(parser, "each in quotes; may be repeated")
     add("--why", action="store_true", help="name the items of the history that carry each recommendation")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
-    add("--store", metavar="ADDRESS", help=f"where the items of --user are: {STORE_HELP} (default: the data set)")
-    parser.add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     parser.add_rare(
         "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for --where"
     )
+    add("--store", metavar="ADDRESS", help=f"where the items of --user are: {STORE_HELP} (default: the data set)")
+    parser.add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
     parser.add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=providers.HELP)
 

@@ -55,7 +55,7 @@ class _Resolved:
     chooses: bool
     """Whether the request names the items that it allows, or a filter."""
     unknown: tuple[Id, ...]
-    notes: tuple[str, ...]
+    note: str
 
 
 class Recommender:
@@ -127,7 +127,7 @@ class Recommender:
             denied=len(denied),
             chooses=request.allow is not None or bool(request.where),
             unknown=tuple(unknown),
-            notes=(user.note,) if user.note else (),
+            note=user.note,
         )
 
     def _allowed(self, request: Request, denied: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_] | None:
@@ -208,9 +208,9 @@ class Recommender:
         Raises:
             StoreUnavailableError: a request names a user, and the store is down.
         """
-        users = self._users.find([r.user_id if isinstance(r, Request) else None for r in requests])
         answers: dict[int, Recommendation] = {}
         groups: dict[str, list[tuple[int, _Resolved]]] = {"graph": [], "all": [], POPULAR: []}
+        users = self._users.find([r.user_id if isinstance(r, Request) else None for r in requests])
         for k, (request, user) in enumerate(zip(requests, users, strict=True)):
             try:
                 if isinstance(request, RequestError):
@@ -236,7 +236,7 @@ class Recommender:
 
     def _answer(self, resolved: _Resolved, source: str, ranked: Ranked) -> Recommendation:
         items, scores = ranked
-        notes = (*resolved.notes, *self._notes(resolved, source, len(items)))
+        notes = (resolved.note, *self._notes(resolved, source, len(items)))
         return Recommendation(
             source=source,
             item_ids=self._item_ids[items],

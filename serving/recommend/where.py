@@ -33,6 +33,18 @@ COMPARISONS = {
     "LTE": "less_equal",
 }
 """sqlglot's node -> pyarrow's function."""
+PAIR = {"this", "expression"}
+ARGUMENTS: dict[str, set[str]] = {
+    **{kind: PAIR for kind in (*COMPARISONS, "And", "Or", "Is")},
+    **{kind: {*PAIR, "negate"} for kind in ("Like", "ILike")},
+    **{kind: {"this"} for kind in ("Paren", "Not", "Neg", "Column", "Boolean")},
+    "Between": {"this", "low", "high"},
+    "In": {"this", "expressions"},
+    "Literal": {"this", "is_string"},
+    "Identifier": {"this", "quoted"},
+    "Null": set(),
+}
+"""The nodes of a condition, and all that may be said in them: what is not known here must not be overlooked."""
 MIRRORED = {"greater": "less", "greater_equal": "less_equal", "less": "greater", "less_equal": "greater_equal"}
 EXPECTED = "expected comparisons of columns with values (=, <>, <, in, between, like, is null), and, or, not"
 
@@ -51,9 +63,14 @@ def _parsed(text: str) -> Any:
     except ImportError:
         raise RequestError(INSTALL) from None
     try:
-        return sqlglot.parse_one(text, into=sqlglot.exp.Condition)
+        tree = sqlglot.parse_one(text, into=sqlglot.exp.Condition)
     except (sqlglot.errors.SqlglotError, RecursionError, ValueError):
         raise RequestError(f"where is {shorten(text)!r}, {EXPECTED}") from None
+    for node in tree.walk():
+        said = {name for name, value in node.args.items() if value}
+        if not said <= ARGUMENTS.get(type(node).__name__, set()):
+            raise _refused(node)
+    return tree
 
 
 class ItemFilter:
@@ -94,7 +111,7 @@ class ItemFilter:
             return self._flag(node)
         if kind in COMPARISONS:
             return self._comparison(COMPARISONS[kind], node.this, node.expression)
-        if kind == "Between" and not node.args.get("symmetric"):
+        if kind == "Between":
             bounds = (("greater_equal", node.args["low"]), ("less_equal", node.args["high"]))
             low, high = (self._comparison(name, node.this, bound) for name, bound in bounds)
             return pc.and_kleene(low, high)
@@ -107,12 +124,13 @@ class ItemFilter:
             pattern, column = _value(node.expression), self._column(node.this)
             if not isinstance(pattern, str):
                 raise RequestError(f"where compares {node.this.name} with {node.expression}, expected text after like")
-            return self._any(column, lambda values: pc.match_like(values, pattern, ignore_case=kind == "ILike"))
+            fits = self._any(column, lambda values: pc.match_like(values, pattern, ignore_case=kind == "ILike"))
+            return pc.invert(fits) if node.args.get("negate") else fits
         raise _refused(node)
 
     def _column(self, node: Any) -> Mask:
         """[I] a column."""
-        if type(node).__name__ != "Column" or node.table:
+        if type(node).__name__ != "Column":
             raise _refused(node)
         name = node.name if node.name in self._table.column_names else self._names.get(node.name.lower())
         if name is None:

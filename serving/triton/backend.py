@@ -139,6 +139,10 @@ def to_arrays(answers: list[Recommendation], id_types: IdTypes = WHOLE_NUMBERS) 
     }
 
 
+Place = tuple[int, int, int]
+"""Position of a request in the batch, its first row among the rows of all requests, and the end of its rows."""
+
+
 class TritonPythonModel:
     """The class that the Python backend looks for in model.py."""
 
@@ -162,15 +166,17 @@ class TritonPythonModel:
         provider = providers.choose(artifact) if on_gpu else PROVIDERS[artifact.target.format][0]
         threads = max(1, len(os.sched_getaffinity(0)) // instances)
         engine = open_engine(artifact, threads=threads, provider=provider)
-        engine(export.golden(artifact.target.signature)[0])  # warm-up
-        padding, block = export.n_items, int(config["max_batch_size"])
+        padding, block = export.n_items, artifact.largest_batch(int(config["max_batch_size"]))
+        history_limit = artifact.history_limit(export.history_limit(artifact.target.signature))
+        golden = export.golden(artifact.target.signature)[0]  # warm-up
+        engine({n: v[:block, :history_limit] if n == "item_ids" else v[:block] for n, v in golden.items()})
         if provider == "xla":
             assert isinstance(engine, SavedModelEngine)
             engine.warm_up(block, SHORT, padding)
         self._recommender = Recommender(
             export,
             EngineInBlocks(engine, padding, block),
-            export.history_limit(artifact.target.signature),
+            history_limit,
             store=settings.open() if settings is not None else None,
             popular_if_down=settings is not None and settings.if_down == store_settings.POPULAR,
         )
@@ -215,15 +221,15 @@ class TritonPythonModel:
 
     def _refuse_users(
         self,
-        requests: list[Request],
-        ranges: list[tuple[int, int, int]],
+        requests: list[Request | RequestError],
+        ranges: list[Place],
         responses: list[Any],
         error: StoreUnavailableError,
-    ) -> tuple[list[Request], list[tuple[int, int, int]]]:
+    ) -> tuple[list[Request | RequestError], list[Place]]:
         """Answer the requests that name a user with an error; returns the rows of the others, and their places."""
         self._utils.Logger.log_error(str(error))  # with the address, which clients are not told
-        kept: list[Request] = []
-        places: list[tuple[int, int, int]] = []
+        kept: list[Request | RequestError] = []
+        places: list[Place] = []
         for k, start, end in ranges:
             rows = requests[start:end]
             if any(isinstance(row, Request) and row.user_id is not None for row in rows):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,10 +20,9 @@ import numpy.typing as npt
 
 from serving.command_help import CommandParser
 from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes
-from serving.recommend.recommender import POPULAR
-from serving.recommend.request_flags import add_request_flags
+from serving.recommend.request_flags import add_request_flags, format_of
 from serving.recommend.requests import parse_ids, parse_user
-from serving.recommend.table import format_json, format_table
+from serving.recommend.table import print_answer
 from serving.triton.config import BELOW_ZERO, EVENTS
 from serving.triton.connection import Access, Connection, ServerBusyError, ServerError, first_line, split_url
 from serving.triton.retries import Limits, RetryBudget, Unanswered, call_with_retries
@@ -36,7 +34,7 @@ KEY_HEADER = "recsys-key"
 TOKEN_VARIABLE = "RECSYS_TOKEN"
 """Environment variable with the key for a proxy in front of the server."""
 TYPES = {"user_id": "INT64", "item_ids": "INT64", "titles": "BYTES", "k": "INT32", "deny": "INT64", "allow": "INT64",
-         "time": "INT64"}  # fmt: skip
+         "where": "BYTES", "time": "INT64"}  # fmt: skip
 """Input -> its type; BYTES for ids that are text."""
 
 
@@ -215,14 +213,19 @@ class Client:
         k: int = 10,
         deny: Sequence[Id] = (),
         allow: Sequence[Id] | None = None,
+        where: str = "",
     ) -> Answer:
-        """Recommendations for one user, or for a user who has these items (original ids, or titles)."""
+        """Recommendations for one user, or for a user who has these items (original ids, or titles).
+
+        Args:
+            where: a filter on the columns of the items, as "genre = 'Drama' and year > 1990".
+        """
         self._check_ids(model, {"user": [] if user is None else [user], "items": items, "deny": deny, "allow": allow})
         if allow is not None and not allow:
             raise ValueError("allow is empty: nothing could be recommended")
         arrays: dict[str, npt.NDArray] = {"k": np.array([[k]], np.int32)}
         lists = {"user_id": [] if user is None else [user], "item_ids": items, "titles": titles, "deny": deny}
-        for name, values in {**lists, "allow": allow or ()}.items():
+        for name, values in {**lists, "allow": allow or (), "where": [where] if where else []}.items():
             if len(values):
                 arrays[name] = _one_row(values)
         return self.infer(model, arrays)[0]
@@ -296,6 +299,7 @@ def _ask(client: Client, args: argparse.Namespace) -> Answer:
         k=args.k,
         deny=parse_ids(args.deny, "--deny", types.item),
         allow=parse_ids(args.allow, "--allow", types.item) if args.allow else None,
+        where=args.where,
     )
 
 
@@ -315,6 +319,7 @@ def _append(client: Client, args: argparse.Namespace) -> int:
 
 def main(args: argparse.Namespace) -> int:
     """0 answered or ready, 1 not ready."""
+    form = format_of(args)
     url = args.url or ("127.0.0.1:8000" if args.protocol == "http" else "127.0.0.1:8001")
     limits = {"timeout": args.timeout, "retries": args.retries, "deadline": args.deadline}
     with Client(url, protocol=args.protocol, access=_access(args), **limits) as client:
@@ -325,13 +330,5 @@ def main(args: argparse.Namespace) -> int:
         if args.bought:
             return _append(client, args)
         answer = _ask(client, args)
-    if answer.note:
-        print(f"note: {answer.note}", file=sys.stderr)
-    shown = (answer.titles, answer.items, answer.scores, answer.source)
-    if args.json:
-        print(format_json(*shown, answer.note))
-        return 0
-    if answer.source == POPULAR:
-        print("no known user or item: the most popular items")
-    print(format_table(*shown))
+    print_answer(answer.titles, answer.items, answer.scores, answer.source, answer.note, form)
     return 0
