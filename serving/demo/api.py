@@ -82,7 +82,7 @@ class Api:
             "no_reasons": model.no_reasons,
             "largest_k": MAX_K if model.gives_all_scores else min(MAX_K, model.export.top_k),
             "metrics": {
-                name: {"mean": value.get("mean"), "standard_error": value.get("standard_error")}
+                name: {part: value.get(part) for part in ("mean", "standard_error")}
                 for name, value in model.export.test_metrics.items()
             },
             "card": model.card is not None,

@@ -51,7 +51,10 @@ def folders(
     runs = {}
     for name, model in fitted.items():
         runs[name] = tmp_path_factory.mktemp(name)
-        metrics = {"ndcg@100": {"mean": 0.25, "standard_error": 0.01}}
+        metrics = {
+            "ndcg@100": {"mean": 0.25, "standard_error": 0.01},
+            "novelty@5": {"mean": None, "standard_error": None},
+        }
         result = {"validation": {}, "test": {"metrics": metrics}}
         write_export(runs[name] / "export", model, small_data, top_k=TOP_K, result=result)
         table = runs[name] / "export" / "items.parquet"

@@ -107,7 +107,10 @@ def test_similar_completion_items_and_users(page: str, fitted: dict[str, Recomme
     assert history["all"] == 3 and [row["title"] for row in history["items"]] == list(TITLES[:2])
     about = _ask(page, "models")
     assert [model["name"] for model in about["models"]] == ["vae", "ease"] and about["users"]
-    assert about["models"][0]["metrics"] == {"ndcg@100": {"mean": 0.25, "standard_error": 0.01}}
+    assert about["models"][0]["metrics"] == {
+        "ndcg@100": {"mean": 0.25, "standard_error": 0.01},
+        "novelty@5": {"mean": None, "standard_error": None},
+    }
 
 
 @pytest.mark.parametrize(

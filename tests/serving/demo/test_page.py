@@ -239,3 +239,30 @@ def test_text_ids_and_no_titles(
         tab.wait_for_selector("#liked .chip")
         assert tab.locator("#liked .chip").count() == 3 and not tab.is_visible("#user-form")
         context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_rules_of_accessibility(browser: Any, page: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    context = browser.new_context(
+        viewport=WIDE, color_scheme=scheme, bypass_csp=True
+    )  # the rules are put into the page
+    tab = context.new_page()
+    tab.goto(page)
+    tab.wait_for_selector(".item")
+    _choose(tab, "toy")
+    _require_none(axe, tab)
+    tab.focus("#search")
+    tab.keyboard.type("toy")
+    tab.wait_for_selector("#options [role=option]")
+    _require_none(axe, tab)
+    tab.keyboard.press("Escape")
+    tab.click("button.title >> nth=0")
+    tab.wait_for_selector("dialog[open] .item")
+    _require_none(axe, tab)
+    context.close()
+
+
+def _require_none(axe: Any, tab: Any) -> None:
+    violations = axe.Axe().run(tab).response["violations"]
+    assert not violations, [(rule["id"], rule["nodes"][0]["html"]) for rule in violations]
