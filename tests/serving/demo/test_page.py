@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -239,6 +240,23 @@ def test_text_ids_and_no_titles(
         tab.wait_for_selector("#liked .chip")
         assert tab.locator("#liked .chip").count() == 3 and not tab.is_visible("#user-form")
         context.close()
+
+
+def test_a_model_card_is_shown_and_runs_nothing(browser: Any, page: str, folders: dict[str, Path]) -> None:
+    card = folders["vae"] / "export" / "MODEL_CARD.html"
+    card.write_text("<style>h1{color:rgb(1, 2, 3)}</style><h1>A card</h1><script>document.title = 'ran'</script>")
+    try:
+        tab = browser.new_context(viewport=WIDE).new_page()
+        tab.goto(page)
+        tab.wait_for_selector(".item")
+        tab.locator("button.card").first.click()
+        heading = tab.frame_locator("dialog iframe").locator("h1")
+        assert heading.inner_text() == "A card"
+        assert heading.evaluate("e => getComputedStyle(e).color") == "rgb(1, 2, 3)"
+        assert heading.evaluate("e => e.ownerDocument.title") == ""
+        tab.context.close()
+    finally:
+        card.unlink()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
