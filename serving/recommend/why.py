@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from serving.export_folder import ExportFolder, Id
 from serving.reasons.explainer import Explainer
 from serving.recommend.answers import MODEL, Recommendation
@@ -33,11 +31,16 @@ def reasons_of(answer: Recommendation, explainer: Explainer, export: ExportFolde
         return []
     found = explainer.explain(answer.history, answer.indices)
     ids = export.item_ids.tolist()
-    named = [(ids[k], export.titles[k]) for k in found.items.tolist()]
+    history = found.items.tolist()
     return [
-        [Reason(*named[k], lower_by=round(float(lower_by[k]), 6)) for k in np.argsort(-lower_by, kind="stable")]
+        [Reason(ids[i], export.titles[i], round(by, 6)) for i, by in _strongest_first(history, lower_by.tolist())]
         for lower_by in found.lower_by
     ]
+
+
+def _strongest_first(items: list[int], lower_by: list[float]) -> list[tuple[int, float]]:
+    """Pairs of an item and how much lower the score would be without it, the largest first."""
+    return sorted(zip(items, lower_by, strict=True), key=lambda pair: -pair[1])
 
 
 def format_reasons(reasons: Sequence[Sequence[Reason]]) -> str:
