@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +65,8 @@ class SqliteStore:
         """Make the file if it shall be made; raise ValueError if there is no file, or another one."""
         if self._create:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # a new file is its owner's alone
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
             with self._lock:
                 self._connect(create=True)
         elif not self._path.is_file():

@@ -12,7 +12,7 @@ import pytest
 from serving.histories.events import RETRY_AFTER_S, Event, StoreUnavailableError
 from serving.histories.store import open_store
 from tests.data_prep.read.postgresql_server import free_port
-from tests.serving.histories.conftest import empty_redis
+from tests.serving.histories.conftest import empty_postgresql, empty_redis
 from tests.serving.histories.servers import RedisServer
 
 ITEMS = 60
@@ -80,6 +80,21 @@ def test_a_redis_that_was_killed_and_started_again(redis_server: RedisServer, mo
     assert store.histories([1]) == [(1, 2)]
     assert store.append([Event(1, 1, 7)]) == 1
     assert store.histories([1]) == [(2, 1)]
+
+
+def test_a_connection_that_postgresql_ended(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    store = open_store(empty_postgresql(postgresql, monkeypatch), create=True)
+    store.append([Event(1, 1)])
+    with psycopg.connect(f"postgresql://me@{postgresql}", autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    assert store.histories([1]) == [(1,)]
+    assert store.append([Event(1, 2)]) == 1
+
+
+def test_a_new_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
+    open_store(f"sqlite:///{tmp_path / 'new' / 'h.db'}", create=True).append([Event(1, 1)])
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "new").iterdir()} == {0o600}
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "redis"])
