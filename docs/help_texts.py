@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "histories show",
         "histories forget",
         "recommend",
+        "similar",
+        "demo",
         "infer",
         "triton build",
         "triton serve",

@@ -7,7 +7,7 @@ saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores 
                  candidate_items [B, C]; without all_scores)
 export.json      signatures with their shapes, K, padding, item map, types of the ids, data set, metrics
 golden.npz       SIGNATURE/NAME of every input, of items and of scores: made-up requests, the trained model's answers
-items.parquet    index, item_id, title, count, and the attributes of the items
+items.parquet    index, item_id, title, count, and the attributes of the items; and the file of `item_vectors`
 
 It holds no user's id and no history. With `export_users` it holds the files of `user_histories` too, and NCF's
 `recommend` takes user_ids alone, with the training matrix in the SavedModel.
@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from recsys_core import user_histories
+from recsys_core import item_vectors, user_histories
 from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
@@ -140,6 +140,7 @@ def write_export(
             "validation": measured["validation"],
             "test": measured["test"],
             **({"judged_run": judged["run"]} if judged else {}),
+            "similar_items": item_vectors.write(working, model),
         }
         write_json(working / "export.json", content)
 

@@ -52,6 +52,9 @@ class Recommender(tf.Module):
     """Whether `solve` computes the parameters, without training steps."""
     needs_known_users: ClassVar[bool] = False
     """Whether it can score only users that it was trained on."""
+    is_linear: ClassVar[bool] = False
+    """Whether the scores of a history are the sum of the scores of its items, each as a history of its own, and those
+    are the item's `item_similarities`."""
     exports_users: bool = False
     """Whether its export may hold what users have (`--export-users`); set before `exported` is called."""
 

@@ -16,7 +16,10 @@ A module imports only modules of its own folder and of the folders and modules t
     engines/        run a model: TensorFlow, ONNX Runtime, TensorRT
     convert/        convert to other formats, check the operators, verify the results
     infer/          run the same requests in several processes at once
+    reasons/        which items of a history carry a recommendation
     recommend/      requests with original ids, and their recommendations
+    similar/        similar items
+    demo/           a page in the browser for people who try a model
     triton/         Triton's model repository, server and client
     release         publish a new version of a model, or roll back to an earlier one
 """

@@ -13,6 +13,8 @@ ACTIONS = {
     "check": ("serving.convert.check", "list the operators that TF-TRT and TensorRT do not support"),
     "histories": ("serving.histories.command", "fill, change and read a store of the items that users have"),
     "recommend": ("serving.recommend.command", "recommend items for a user, for items or for titles"),
+    "similar": ("serving.similar.command", "list the items that are most similar to one"),
+    "demo": ("serving.demo.command", "serve a page that shows recommendations with reasons, of one model or of two"),
     "infer": ("serving.infer.command", "run several processes on one device, as NVIDIA's sampleMovieLensMPS"),
     "triton": ("serving.triton.commands", "build a model repository, or serve it"),
     "client": ("serving.triton.client", "send a request to a Triton server over HTTP or gRPC"),

@@ -43,6 +43,7 @@ class ItemKnn(Baseline):
 
     family = "itemknn"
     configs = {"model": ItemKnnConfig}
+    is_linear = True
     grid = {"similarity": SIMILARITIES, "neighbours": (20, 50, 100, 200, 500)}
 
     def allocate(self) -> None:

@@ -18,6 +18,8 @@ from recsys_core.sparse_products import sparse_product
 class LinearItemModel(Baseline):
     """Weights [I, I] in closed form; a model says by `penalty` how they are regularised."""
 
+    is_linear = True
+
     def penalty(self, totals: npt.NDArray[np.float64]) -> gram.Penalty:
         """What is added to the diagonal of XᵀWX, from that diagonal [I]: the users of each item, or their weights."""
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,10 @@ class Recommendation:
     """[k] scores of the model; for POPULAR, the number of users who have the item."""
     unknown: tuple[Id, ...] = ()
     """Original ids and titles of the request that are not known."""
+    indices: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """[k] indices of the items."""
+    history: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Indices of the user's items and of the items in the request, the latest last."""
     note: str = ""
     """Why the answer is short, or why the model was not used; for ERROR, what is wrong."""
 

@@ -3,7 +3,8 @@
 A title may be given without its year, with its article first or last, in any case, or by its beginning. It must mean
 one item: if several match, the command lists them with their ids and ends with status 2. A title or an id that is not
 known is reported and left out; if none of them is known, the command ends with status 2 and names similar titles.
---allow, --deny and --where choose among all items: the answer has as many as are left, up to -k.
+A filter (--where) and lists of allowed and denied items choose among all items: the answer has as many as are left,
+up to -k.
 
 python -m serving recommend --export runs/first --user 42
 python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" --titles Heat -k 5
@@ -27,6 +28,7 @@ from serving.export_folder import SERVING, ExportFolder, Id, open_export
 from serving.histories.command import STORE_HELP
 from serving.histories.store import HistoryStore
 from serving.progress import step
+from serving.reasons.explainer import Explainer, require_histories
 from serving.recommend.answers import ERROR
 from serving.recommend.item_table import item_table
 from serving.recommend.known_users import require_store, types_of_users
@@ -36,6 +38,7 @@ from serving.recommend.requests import Request, RequestError, check_request, par
 from serving.recommend.table import print_answer
 from serving.recommend.titles import TitleIndex
 from serving.recommend.where import ItemFilter
+from serving.recommend.why import NO_CSV, reasons_of
 
 LISTED = 10
 """Largest number of unknown ids that are named."""
@@ -67,6 +70,7 @@ def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     add_request_flags(parser, "each in quotes; may be repeated")
+    add("--why", action="store_true", help="name the items of the history that carry each recommendation")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
     parser.add_rare(
         "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for --where"
@@ -173,7 +177,11 @@ def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistorySt
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
     form = format_of(args)
+    if args.why and form == "csv":
+        raise ValueError(NO_CSV)
     export = open_export(args.export, args.data)
+    if args.why:
+        require_histories(export)
     asks_store = args.user is not None or args.store is not None
     store = require_store(export, args.store) if asks_store else None
     request = _request_of(args, export, store)
@@ -186,6 +194,7 @@ def main(args: argparse.Namespace) -> int:
     (answer,) = recommender.recommend([request])
     if answer.source == ERROR:
         raise RequestError(answer.note)
+    reasons = reasons_of(answer, Explainer(export, engine, history_limit), export) if args.why else None
     items, scores = answer.item_ids.tolist(), answer.scores.tolist()
-    print_answer(answer.titles, items, scores, answer.source, answer.note, form)
+    print_answer(answer.titles, items, scores, answer.source, answer.note, form, reasons)
     return 0

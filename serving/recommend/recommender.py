@@ -243,6 +243,8 @@ class Recommender:
             titles=tuple(self._titles[k] for k in items),
             scores=scores.astype(np.float32),
             unknown=resolved.unknown,
+            indices=items,
+            history=resolved.history,
             note="; ".join(n for n in notes if n),
         )
 

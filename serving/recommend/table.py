@@ -7,9 +7,11 @@ import io
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from serving.export_folder import Id
 from serving.recommend.answers import POPULAR
+from serving.recommend.why import Reason, format_reasons
 
 
 def format_table(titles: Sequence[str], item_ids: Sequence[Id], scores: Sequence[float], source: str) -> str:
@@ -33,12 +35,21 @@ def format_table(titles: Sequence[str], item_ids: Sequence[Id], scores: Sequence
     return tabulate(rows, headers=headers, disable_numparse=True, colalign=alignment)
 
 
-def format_json(titles: Sequence[str], item_ids: Sequence[Id], scores: Sequence[float], source: str, note: str) -> str:
+def format_json(
+    titles: Sequence[str],
+    item_ids: Sequence[Id],
+    scores: Sequence[float],
+    source: str,
+    note: str,
+    reasons: Sequence[Sequence[Reason]] | None = None,
+) -> str:
     """The same as one line of JSON; `source` is "model" or "popular"."""
-    items = [
+    items: list[dict[str, Any]] = [
         {"rank": rank, "id": item, "title": title, "score": round(score, 6)}
         for rank, (title, item, score) in enumerate(zip(titles, item_ids, scores, strict=True), 1)
     ]
+    for item, found in zip(items, reasons or (), strict=False):
+        item["reasons"] = [reason._asdict() for reason in found]
     return json.dumps({"source": source, "note": note, "items": items}, ensure_ascii=False)
 
 
@@ -53,14 +64,22 @@ def format_csv(titles: Sequence[str], item_ids: Sequence[Id], scores: Sequence[f
 
 
 def print_answer(
-    titles: Sequence[str], item_ids: Sequence[Id], scores: Sequence[float], source: str, note: str, form: str
+    titles: Sequence[str],
+    item_ids: Sequence[Id],
+    scores: Sequence[float],
+    source: str,
+    note: str,
+    form: str,
+    reasons: Sequence[Sequence[Reason]] | None = None,
 ) -> None:
-    """Print an answer as "table", "json" or "csv", and its note to standard error."""
+    """Print an answer as "table", "json" or "csv", and its note to standard error; CSV holds no reasons."""
     if note:
         print(f"note: {note}", file=sys.stderr)
     if form == "json":
-        print(format_json(titles, item_ids, scores, source, note))
+        print(format_json(titles, item_ids, scores, source, note, reasons))
         return
     if source == POPULAR:
         print("no known user or item: the most popular items", file=sys.stderr if form == "csv" else sys.stdout)
     print(format_csv(titles, item_ids, scores) if form == "csv" else format_table(titles, item_ids, scores, source))
+    if reasons and form == "table":
+        print("\n" + format_reasons(reasons))

@@ -23,6 +23,8 @@ COMMANDS = {
     "triton build": ("--repository", "--queue-size"),
     "triton serve": ("--http-port", "--grpc-port"),
     "client": ("--titles", "--retries"),
+    "similar": ("--title", "--provider"),
+    "demo": ("--port", "--models"),
     "publish": ("--rollback", "--allowed-loss"),
 }
 """Command -> a common and a rare option of it."""

@@ -1,0 +1,1 @@
+"""Which items of a history carry a recommendation."""

@@ -1,0 +1,1 @@
+"""Similar items: by item vectors, or by the weights of a linear model."""
