@@ -49,9 +49,7 @@ def recipe(trt: Any, precision: str, dla_core: int = -1) -> Recipe:
     if _strong_flag(trt) is not None and (dla_core < 0 or missing):
         return Recipe(strongly_typed=True)
     if missing:
-        raise ValueError(
-            f"TensorRT {trt.__version__} has no {precision}; take TensorRT 10 or later, or another precision"
-        )
+        raise ValueError(f"TensorRT {trt.__version__} has no {precision}: take TensorRT 10 or 11, or another precision")
     return Recipe(strongly_typed=False, flags=FLAGS[precision])
 
 
