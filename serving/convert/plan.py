@@ -149,7 +149,9 @@ class PlanBuilder:
             self.config.set_timing_cache(self.config.create_timing_cache(b""), ignore_mismatch=False)
         plan = self.builder.build_serialized_network(self.network, self.config)
         if plan is None:
-            raise RuntimeError(f"TensorRT builds no engine: {_one_line(self.logger.errors)}")
+            reasons = _one_line(self.logger.errors)
+            hint = " (a smaller --max-batch or --max-history needs less memory)" if "OutOfMemory" in reasons else ""
+            raise RuntimeError(f"TensorRT builds no engine: {reasons}{hint}")
         if (measured := self.config.get_timing_cache()) is not None:
             timing_cache.write_bytes(bytes(measured.serialize()))
         return bytes(plan)
