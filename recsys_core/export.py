@@ -1,13 +1,16 @@
 """The export folder: a SavedModel with TopK in its graph, what is needed to use it, and golden requests that prove it.
 
 saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores [B, K] and all_scores [B, I] float32:
-                 `recommend` (VAE-CF from item_ids [B, L], NCF from user_ids [B]), the same for inference engines as
-                 `serving` and `serving_no_scatter` (NCF: with the seen items as item_ids), compiled by XLA for GPUs as
-                 `recommend_compiled` (NCF: and `serving_compiled`), and for NCF `rank` (from user_ids and
+                 `recommend` (VAE-CF from item_ids [B, L], NCF from user_ids [B] and the seen items as item_ids), the
+                 same for inference engines as `serving` and `serving_no_scatter`, compiled by XLA for GPUs as
+                 `recommend_compiled` (NCF: `serving_compiled`), and for NCF `rank` (from user_ids and
                  candidate_items [B, C]; without all_scores)
-export.json      signatures with their shapes, K, padding, item map, data set, metrics
-golden.npz       SIGNATURE/NAME of every input, of items and of scores: real requests and the trained model's answers
-items.parquet    index, item_id, title, count; and the files of `user_histories`
+export.json      signatures with their shapes, K, padding, item map, types of the ids, data set, metrics
+golden.npz       SIGNATURE/NAME of every input, of items and of scores: made-up requests, the trained model's answers
+items.parquet    index, item_id, title, count, and the attributes of the items
+
+It holds no user's id and no history. With `export_users` it holds the files of `user_histories` too, and NCF's
+`recommend` takes user_ids alone, with the training matrix in the SavedModel.
 """
 
 from __future__ import annotations
@@ -18,18 +21,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from recsys_core import user_histories
 from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
+from recsys_core.item_attributes import with_attributes
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
 from recsys_core.rankings import SCORE_TOLERANCE, all_scores_agree, answers_agree
 from recsys_core.signatures import answers_of
 
-EXPORT_VERSION = 3
+EXPORT_VERSION = 4
 
 
 def _described(function: Any) -> dict[str, Any]:
@@ -41,6 +48,25 @@ def _described(function: Any) -> dict[str, Any]:
     return {"inputs": about(function.structured_input_signature[1]), "outputs": about(function.structured_outputs)}
 
 
+def _id_kind(table: pd.DataFrame, column: str) -> tuple[str, bool]:
+    """The type of ids as they are stored, int64 or text, and whether some are whole numbers below 0."""
+    ids = pa.array(storable(table, column)[column], from_pandas=True)
+    if not pa.types.is_integer(ids.type) or pa.types.is_uint64(ids.type):  # int64 cannot hold all of uint64
+        return "text", False
+    smallest = pc.min(ids).as_py()
+    return "int64", smallest is not None and smallest < 0
+
+
+def _about_users(data: Dataset, export_users: bool) -> dict[str, Any]:
+    """The fields of export.json that tell which users a model was trained on, without naming one."""
+    (user, users_below), (item, items_below) = _id_kind(data.users, "user_id"), _id_kind(data.items, "item_id")
+    return {
+        "ids": {"user": user, "item": item, "below_zero": users_below or items_below},
+        "users": {"training_users": data.n_users, "digest": data.user_digest, "exported": export_users},
+        "view": data.view,
+    }
+
+
 def _same_answers(expected: Mapping[str, npt.NDArray], got: Mapping[str, npt.NDArray]) -> bool:
     """Whether the ranked items agree, and the scores of all items where both have them."""
     if not answers_agree(expected, got):
@@ -48,16 +74,26 @@ def _same_answers(expected: Mapping[str, npt.NDArray], got: Mapping[str, npt.NDA
     return "all_scores" not in got or "all_scores" not in expected or all_scores_agree(expected["all_scores"], got)
 
 
-def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int, result: Mapping[str, Any]) -> None:
+def write_export(
+    folder: Path,
+    model: Recommender,
+    data: Dataset,
+    *,
+    top_k: int,
+    result: Mapping[str, Any],
+    export_users: bool = False,
+) -> None:
     """Save, reload, replay: the folder appears only if the reloaded model gives the trained model's answers.
 
     Args:
         top_k: items an answer holds, at most.
         result: the content of `result.json`.
+        export_users: export ids and histories of all users too.
 
     Raises:
         ValueError: the reloaded model answers differently, or the disk is full.
     """
+    model.exports_users = export_users
     exported = model.exported(data, top_k)
     judged = result.get("judged_run", {})
     measured = judged or result
@@ -86,8 +122,9 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
             stored = {part: array for part, array in expected[name].items() if part != "all_scores"}  # large
             golden |= {f"{name}/{part}": array for part, array in {**requests, **stored}.items()}
         np.savez(working / "golden.npz", **golden)
-        storable(data.items, "item_id").to_parquet(working / "items.parquet", index=False)
-        user_histories.write(working, data)
+        storable(with_attributes(data), "item_id").to_parquet(working / "items.parquet", index=False)
+        if export_users:
+            user_histories.write(working, data)
         content = {
             "format_version": EXPORT_VERSION,
             "model": {"package": model.family, **settings},
@@ -98,6 +135,7 @@ def write_export(folder: Path, model: Recommender, data: Dataset, *, top_k: int,
             "n_items": data.n_items,
             "item_map": "items.parquet: index -> item_id, title",
             "data_set": data.fingerprint,
+            **_about_users(data, export_users),
             "score_tolerance": SCORE_TOLERANCE,
             "validation": measured["validation"],
             "test": measured["test"],

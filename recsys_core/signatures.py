@@ -17,8 +17,8 @@ import tensorflow as tf
 from recsys_core import topk
 from recsys_core.compiled import compiled_top_k
 from recsys_core.dataset import Dataset
+from recsys_core.golden_requests import made_up_histories
 from recsys_core.input.batches import Histories
-from recsys_core.matrices import HeldOut
 from recsys_core.rankings import answers_agree
 
 GOLDEN_REQUESTS = 64
@@ -55,16 +55,6 @@ class Exported:
     signatures: Mapping[str, Signature]
     top_k: int
     """Items an answer holds."""
-
-
-def padded_requests(held_out: HeldOut, count: int) -> npt.NDArray[np.int32]:
-    """int32 [B, L] the histories of the first users that have one, padded with the item count I."""
-    users = np.flatnonzero(np.diff(held_out.fold_in.indptr) > 0)[:count]
-    item_ids, splits = held_out.fold_in.rows(users)
-    lengths = np.diff(splits)
-    requests = np.full((len(users), max(int(lengths.max(initial=1)), 1)), held_out.fold_in.n_items, np.int32)
-    requests[np.arange(requests.shape[1])[None, :] < lengths[:, None]] = item_ids
-    return requests
 
 
 def requests_within(requests: Requests, padding: int, limit: int | None) -> Requests:
@@ -173,9 +163,9 @@ def compiled_signature(name: str, function: Answer, requests: Requests, referenc
 
 
 def history_signatures(model: ScoresHistories, data: Dataset, top_k: int) -> Exported:
-    """The signatures of a model that scores histories, with requests of validation users."""
+    """The signatures of a model that scores histories, with made-up requests."""
     module = HistoryModule(model, top_k)
-    requests = {"item_ids": padded_requests(data.held_out("valid"), GOLDEN_REQUESTS)}
+    requests = {"item_ids": made_up_histories(data, GOLDEN_REQUESTS)}
     limit = module.history_limit
     signatures = {
         "recommend": Signature(function=module.recommend, requests=requests),

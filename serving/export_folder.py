@@ -1,6 +1,7 @@
-"""Reads an export folder: signatures, golden requests, items, known users and held-out users.
+"""Reads an export folder: signatures, golden requests, items; held-out users from its data set.
 
-Versions 2 and 3 are read. They differ in the name of one signature, see `stored_signature`.
+Versions 2 to 4 are read. Version 2 has another name of one signature, see `stored_signature`. Versions 2 and 3 hold
+the users of the data set with their histories; version 4 does so only if it was made with --export-users.
 """
 
 from __future__ import annotations
@@ -17,10 +18,40 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from serving.data_set import MissingDataError, open_data_set
+from serving.held_out import Arrays, HeldOutUsers, Rows
+from serving.ids import (
+    LOWEST_PADDING,
+    PADDING,
+    WHOLE_NUMBERS,
+    Id,
+    IdType,
+    IdTypes,
+    id_type_of,
+    original_ids,
+    padding_id,
+    type_named,
+)
+
 if TYPE_CHECKING:
     import pandas as pd
 
-EXPORT_VERSIONS = (2, 3)
+    from recsys_core.dataset import Dataset
+
+__all__ = [
+    "LOWEST_PADDING",
+    "PADDING",
+    "WHOLE_NUMBERS",
+    "Arrays",
+    "HeldOutUsers",
+    "Id",
+    "IdType",
+    "IdTypes",
+    "Rows",
+    "padding_id",
+]
+
+EXPORT_VERSIONS = (2, 3, 4)
 SERVING = "serving"
 """The signature that ONNX, TensorRT and SavedModel are converted from."""
 NO_SCATTER = "serving_no_scatter"
@@ -30,116 +61,11 @@ COMPILED = ("recommend_compiled", "serving_compiled")
 FORMER_NAMES = {NO_SCATTER: "serving_pool"}
 """Signature -> its name in exports of version 2 and in the models that were converted from them."""
 
-Arrays = dict[str, npt.NDArray]
-Id = int | str
-IdType = type[int] | type[str]
-
 
 def stored_signature(signature: str, names: Collection[str]) -> str:
     """The name of a signature in a model that has signatures of these names."""
     former = FORMER_NAMES.get(signature, signature)
     return signature if signature in names or former not in names else former
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Lists of item indices in one array (CSR). U rows, E items in all rows together."""
-
-    indptr: npt.NDArray[np.int64]
-    """[U + 1]"""
-    item_ids: npt.NDArray[np.int32]
-    """[E]"""
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    def row(self, k: int) -> npt.NDArray[np.int32]:
-        return self.item_ids[self.indptr[k] : self.indptr[k + 1]]
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """[U]"""
-        return np.diff(self.indptr)
-
-    def padded(self, rows: npt.NDArray[np.int64], padding: int) -> npt.NDArray[np.int32]:
-        """int32 [B, L]: the given rows, filled up to the length L of the longest (at least 1)."""
-        lengths = self.lengths[rows]
-        block = np.full((len(rows), max(int(lengths.max(initial=1)), 1)), padding, np.int32)
-        for k, row in enumerate(rows):
-            block[k, : lengths[k]] = self.row(int(row))
-        return block
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOutUsers:
-    """Users that the model was not trained on, or training users some of whose items it was not trained on."""
-
-    fold_in: Rows
-    """The items that a request holds."""
-    fold_out: Rows | None
-    """The items that the model should find; None for the calibration users."""
-    user_ids: npt.NDArray[np.int32] | None
-    """[U] rows of `ExportFolder.users`; None where the model takes no users, or knows none of these."""
-
-    def requests(self, rows: npt.NDArray[np.int64], padding: int) -> Arrays:
-        """The inputs of `serving` for the users of these rows."""
-        inputs: Arrays = {"item_ids": self.fold_in.padded(rows, padding)}
-        return inputs if self.user_ids is None else {"user_ids": self.user_ids[rows], **inputs}
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdTypes:
-    """Types of the original ids of a data set: int, or str for all that are no whole numbers within int64."""
-
-    user: IdType = int
-    item: IdType = int
-    below_zero: bool = False
-    """Whether some ids are whole numbers below 0; then `padding_id` is another one."""
-
-    @property
-    def smallest(self) -> int:
-        """The smallest whole number that may be an id."""
-        return LOWEST_PADDING + 1 if self.below_zero else 0
-
-
-WHOLE_NUMBERS = IdTypes()
-PADDING, LOWEST_PADDING = -1, -(2**63)
-"""`padding_id` of whole numbers where all ids are from 0, and where some are below 0."""
-
-
-def padding_id(id_type: IdType, below_zero: bool = False) -> Id:
-    """The id that means "none" and fills up the rows of an array of original ids.
-
-    Args:
-        below_zero: see `IdTypes`.
-    """
-    return "" if id_type is str else LOWEST_PADDING if below_zero else PADDING
-
-
-def _id_type(table: Path, column: str) -> tuple[IdType, bool]:
-    """The type of the ids of a table, and whether some are below 0. Reads no other column, and text not at all."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    try:
-        kind = pq.read_schema(table).field(column).type
-        if not pa.types.is_integer(kind) or pa.types.is_uint64(kind):  # int64 cannot hold all of uint64
-            return str, False
-        smallest = pc.min(pq.read_table(table, columns=[column])[column]).as_py()
-        return int, smallest is not None and smallest < 0
-    except FileNotFoundError:
-        raise ValueError(f"{table.parent} is no complete export: {table.name} is missing; train again") from None
-    except (pa.ArrowException, KeyError) as error:
-        raise ValueError(f"{table} is damaged ({error}); train again") from None
-
-
-def _original_ids(values: pd.Series, id_type: IdType) -> npt.NDArray:
-    """int64, or an object array of str; a whole number that is stored as a float has no decimal point."""
-    if id_type is int:
-        return values.to_numpy(np.int64)
-    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values.tolist()]
-    return np.array(texts, object)
 
 
 def _read_arrays(path: Path) -> Arrays:
@@ -171,6 +97,8 @@ class ExportFolder:
     folder: Path
     content: dict[str, Any]
     """export.json"""
+    data: Path | None = None
+    """The data set of the run, if it was moved."""
 
     @property
     def n_items(self) -> int:
@@ -180,6 +108,11 @@ class ExportFolder:
     def top_k(self) -> int:
         """Number of items in an answer."""
         return int(self.content["top_k"])
+
+    @property
+    def holds_users(self) -> bool:
+        """Whether the export holds ids and histories of its users: earlier versions, and --export-users."""
+        return (self.folder / "users.parquet").is_file()
 
     @property
     def saved_model(self) -> Path:
@@ -238,26 +171,51 @@ class ExportFolder:
 
     @cached_property
     def users(self) -> pd.DataFrame:
-        """[U] row, user_id."""
+        """[U] row, user_id.
+
+        Raises:
+            ValueError: the export does not hold its users.
+        """
         import pandas as pd
 
+        self._require_users()
         return pd.read_parquet(self.folder / "users.parquet")
+
+    def _require_users(self) -> None:
+        if not self.holds_users:
+            raise ValueError(f"{self.folder} holds no users: name a store with --store, or the data set with --data")
+
+    @property
+    def training_users(self) -> str:
+        """`Dataset.user_digest` of the training users; "" in exports of earlier versions."""
+        return str(self.content.get("users", {}).get("digest", ""))
+
+    @cached_property
+    def data_set(self) -> Dataset:
+        """The data set in the view that the model was trained on.
+
+        Raises:
+            MissingDataError, ValueError: see `open_data_set`.
+        """
+        return open_data_set(self.folder, self.content, self.data)
 
     @cached_property
     def id_types(self) -> IdTypes:
-        user, users_below = _id_type(self.folder / "users.parquet", "user_id")
-        item, items_below = _id_type(self.folder / "items.parquet", "item_id")
+        if (ids := self.content.get("ids")) is not None:
+            return IdTypes(user=type_named(ids["user"]), item=type_named(ids["item"]), below_zero=ids["below_zero"])
+        user, users_below = id_type_of(self.folder / "users.parquet", "user_id")
+        item, items_below = id_type_of(self.folder / "items.parquet", "item_id")
         return IdTypes(user=user, item=item, below_zero=users_below or items_below)
 
     @cached_property
     def item_ids(self) -> npt.NDArray:
         """[I] original ids by index: int64, or str in an object array."""
-        return _original_ids(self.items["item_id"], self.id_types.item)
+        return original_ids(self.items["item_id"], self.id_types.item)
 
     @cached_property
     def user_ids(self) -> npt.NDArray:
         """[U] original ids in the order of `users`: int64, or str in an object array."""
-        return _original_ids(self.users["user_id"], self.id_types.user)
+        return original_ids(self.users["user_id"], self.id_types.user)
 
     @cached_property
     def titles(self) -> list[str]:
@@ -270,12 +228,29 @@ class ExportFolder:
         return Rows(**_read_arrays(self.folder / "histories.npz"))
 
     def held_out_users(self, name: str) -> HeldOutUsers:
-        """
+        """Users from the files of the export, else from its data set.
+
+        Calibration users of an export whose data set is not to be had are the golden requests; `source` says so.
+
         Args:
             name: "test" or "calibration".
-        """
-        arrays = _read_arrays(self.folder / f"{name}.npz")
 
+        Raises:
+            MissingDataError: the data set is not to be had, and test users are asked for.
+        """
+        from recsys_core import user_histories
+
+        path = self.folder / f"{name}.npz"
+        if path.is_file() or self.holds_users:
+            return self._as_held_out(_read_arrays(path))
+        try:
+            return self._as_held_out(user_histories.held_out_users(self.data_set, name))
+        except MissingDataError:
+            if name == "test":
+                raise
+            return self._golden_users()
+
+    def _as_held_out(self, arrays: Arrays) -> HeldOutUsers:
         def rows(part: str) -> Rows | None:
             if f"{part}.indptr" not in arrays:
                 return None
@@ -285,6 +260,15 @@ class ExportFolder:
         assert fold_in is not None
         user_ids = arrays.get("user_ids") if self.knows_users else None  # stored for VAE-CF too
         return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=user_ids)
+
+    def _golden_users(self) -> HeldOutUsers:
+        """The histories of the golden requests as those of calibration users."""
+        inputs, _ = self.golden(SERVING)
+        present = inputs["item_ids"] < self.n_items
+        indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
+        fold_in = Rows(indptr=indptr, item_ids=inputs["item_ids"][present])
+        source = "golden requests, because the data set is not there"
+        return HeldOutUsers(fold_in=fold_in, fold_out=None, user_ids=inputs.get("user_ids"), source=source)
 
 
 def _why_not_exported(run: Path) -> str | None:
@@ -326,11 +310,12 @@ def find_export(folder: Path) -> Path:
     raise ValueError(reason)
 
 
-def open_export(folder: Path) -> ExportFolder:
+def open_export(folder: Path, data: Path | None = None) -> ExportFolder:
     """Read the description of an export.
 
     Args:
         folder: the export, or the run that made it (see `find_export`).
+        data: the data set of the run, if it was moved.
 
     Raises:
         ValueError: there is no export, it is damaged, or its version is not known.
@@ -343,6 +328,6 @@ def open_export(folder: Path) -> ExportFolder:
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); train again") from None
     if version not in EXPORT_VERSIONS:
-        known = " and ".join(map(str, EXPORT_VERSIONS))
+        known = ", ".join(map(str, EXPORT_VERSIONS))
         raise ValueError(f"{folder} has export version {version}, this program reads {known}; train again")
-    return ExportFolder(folder=folder, content=content)
+    return ExportFolder(folder=folder, content=content, data=data)

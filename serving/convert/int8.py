@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from serving.export_folder import Arrays, ExportFolder
+from serving.progress import step
 
 CALIBRATION_USERS = 512
 CALIBRATION_BATCH = 32
 QUANTIZED = ["MatMul", "Gemm"]
-CALIBRATION = f"{CALIBRATION_USERS} validation users"
 
 
 class CalibrationReader:
@@ -26,6 +26,7 @@ class CalibrationReader:
 
     def __init__(self, export: ExportFolder, users: int) -> None:
         held_out = export.held_out_users("calibration")
+        self.description = f"{min(users, len(held_out.fold_in))} {held_out.source}"
         rows = np.arange(min(users, len(held_out.fold_in)))
         rows = rows[np.argsort(held_out.fold_in.lengths[rows], kind="stable")]
         batches = [rows[k : k + CALIBRATION_BATCH] for k in range(0, len(rows), CALIBRATION_BATCH)]
@@ -45,13 +46,16 @@ def _products_without_weights(model: Any) -> list[str]:
 
 def convert_to_int8(
     source: Path, path: Path, export: ExportFolder, users: int = CALIBRATION_USERS, *, symmetric: bool = False
-) -> None:
+) -> str:
     """Write a model whose products with weights are in int8, with fixed scales, one for each output channel.
 
     Args:
         source: the float32 model.
         users: number of calibration users.
         symmetric: every zero point is 0 and all that is quantized is int8, as TensorRT demands it.
+
+    Returns:
+        What it was calibrated with.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -61,13 +65,14 @@ def convert_to_int8(
     options: dict[str, Any] = {"OpTypesToExcludeOutputQuantization": QUANTIZED}
     if symmetric:  # a quantized bias is int32, which TensorRT's DequantizeLinear does not take
         options |= {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
-    prepared = path.with_name("prepared.onnx")
+    prepared, requests = path.with_name("prepared.onnx"), CalibrationReader(export, users)
+    step(f"converting from fp32 to int8, calibrating with {requests.description}")
     try:
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),
             str(path),
-            CalibrationReader(export, users),
+            requests,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=QUANTIZED,
             nodes_to_exclude=_products_without_weights(onnx.load(str(prepared))),
@@ -79,3 +84,4 @@ def convert_to_int8(
         )
     finally:
         prepared.unlink(missing_ok=True)
+    return requests.description

@@ -89,12 +89,11 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
     source = path.with_name("fp32.onnx")
     try:
         convert_to_fp32(export, source, options.opset)
-        calibrating = ", calibrating with validation users" if target.precision == "int8" else ""
-        step(f"{target.name}: converting from fp32 to {target.precision}{calibrating}")
         if target.precision == "fp16":
+            step(f"{target.name}: converting from fp32 to fp16")
             convert_to_fp16(source, path)
             return {"opset": str(options.opset)}
-        int8.convert_to_int8(source, path, export)
-        return {"opset": str(options.opset), "calibration": int8.CALIBRATION}
+        calibration = int8.convert_to_int8(source, path, export)
+        return {"opset": str(options.opset), "calibration": calibration}
     finally:
         source.unlink(missing_ok=True)

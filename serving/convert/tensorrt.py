@@ -48,11 +48,11 @@ def check_top_k(export: ExportFolder) -> None:
         )
 
 
-def write_source(export: ExportFolder, precision: str, path: Path, options: Options) -> None:
+def write_source(export: ExportFolder, precision: str, path: Path, options: Options) -> dict[str, str]:
     """Write the ONNX model that TensorRT reads: the type of each tensor is that of the precision."""
     if precision == "fp32":
         onnx.convert_to_fp32(export, path, options.opset)
-        return
+        return {}
     float32 = path.with_name("fp32.onnx")
     try:
         onnx.convert_to_fp32(export, float32, options.opset)
@@ -61,9 +61,10 @@ def write_source(export: ExportFolder, precision: str, path: Path, options: Opti
         elif precision == "bf16":
             bfloat16.convert_to_bfloat16(float32, path)
         else:
-            int8.convert_to_int8(float32, path, export, symmetric=True)
+            return {"calibration": int8.convert_to_int8(float32, path, export, symmetric=True)}
     finally:
         float32.unlink(missing_ok=True)
+    return {}
 
 
 def convert(export: ExportFolder, target: Target, path: Path, options: Options) -> dict[str, Any]:
@@ -78,12 +79,11 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
 
     builder = PlanBuilder(trt, target.precision, options)  # what this TensorRT cannot build ends here
     source = path.with_name("source.onnx")
-    write_source(export, target.precision, source, options)
+    calibration = write_source(export, target.precision, source, options)
     step(f"{target.name}: building the engine with TensorRT {trt.__version__}")
     builder.read(source)
     shapes = profile_shapes(export, options)
     builder.configure(shapes)
     path.write_bytes(builder.build(path.parent.parent.parent / f"tensorrt-{trt.__version__}.timing.cache"))
     note = {"tensorrt": str(trt.__version__), "strongly_typed": builder.recipe.strongly_typed, "profile": dict(shapes)}
-    calibration = {"calibration": int8.CALIBRATION} if target.precision == "int8" else {}
     return note | calibration | {"limits": {"batch": options.max_batch, "history": options.max_history}}

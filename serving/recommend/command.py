@@ -3,10 +3,11 @@
 A title may be given without its year, with its article first or last, in any case, or by its beginning. It must mean
 one item: if several match, the command lists them with their ids and ends with status 2. A title or an id that is not
 known is reported and left out; if none of them is known, the command ends with status 2 and names similar titles.
+--allow, --deny and --where choose among all items: the answer has as many as are left, up to -k.
 
 python -m serving recommend --export runs/first --user 42
-python -m serving recommend --export runs/first --titles "Toy Story,Heat" -k 5
-python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" Heat
+python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" --titles Heat -k 5
+python -m serving recommend --export runs/first --user 42 --where "genre = 'Drama' and year > 1990"
 """
 
 from __future__ import annotations
@@ -19,15 +20,25 @@ from pathlib import Path
 
 from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
+from serving.data_set import DATA_HELP
 from serving.engines import providers
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, Id, open_export
+from serving.histories.command import STORE_HELP
+from serving.histories.store import HistoryStore
 from serving.progress import step
-from serving.recommend.recommender import POPULAR, Recommender
-from serving.recommend.request_flags import add_request_flags
+from serving.recommend.answers import ERROR
+from serving.recommend.item_table import item_table
+from serving.recommend.known_users import require_store, types_of_users
+from serving.recommend.recommender import Recommender
+from serving.recommend.request_flags import add_request_flags, format_of
 from serving.recommend.requests import Request, RequestError, check_request, parse_ids, parse_user
-from serving.recommend.table import format_json, format_table
-from serving.recommend.titles import LISTED, TitleIndex
+from serving.recommend.table import print_answer
+from serving.recommend.titles import TitleIndex
+from serving.recommend.where import ItemFilter
+
+LISTED = 10
+"""Largest number of unknown ids that are named."""
 
 
 def open_model(
@@ -55,8 +66,13 @@ def open_model(
 def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
-    add_request_flags(parser, "separated by spaces (each in quotes), by commas or by ;")
+    add_request_flags(parser, "each in quotes; may be repeated")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
+    parser.add_rare(
+        "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for --where"
+    )
+    add("--store", metavar="ADDRESS", help=f"where the items of --user are: {STORE_HELP} (default: the data set)")
+    parser.add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
     parser.add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=providers.HELP)
 
@@ -78,11 +94,14 @@ def _with_titles(request: Request, values: list[str], export: ExportFolder) -> t
     unknown = []
     for title in unknown_titles:
         similar = " or ".join(f'"{t}"' for t in index.nearest(title))
-        unknown.append(f'no item has the title "{title}"' + (f"; do you mean {similar}?" if similar else ""))
+        several = "; several titles: repeat --titles" if "," in title or ";" in title else ""
+        unknown.append(f'no item has the title "{title}"' + (f"; do you mean {similar}?" if similar else "") + several)
     return replace(request, item_ids=tuple(dict.fromkeys((*request.item_ids, *ids)))), unknown
 
 
-def _report_unknown(request: Request, unknown_titles: list[str], export: ExportFolder) -> None:
+def _report_unknown(
+    request: Request, unknown_titles: list[str], export: ExportFolder, store: HistoryStore | None
+) -> None:
     """Say which items are not known.
 
     Raises:
@@ -93,13 +112,17 @@ def _report_unknown(request: Request, unknown_titles: list[str], export: ExportF
     lines = [*unknown_titles, *(f"no item has the id {i}" for i in unknown[:LISTED])]
     if len(unknown) > LISTED:
         lines.append(f"{len(unknown) - LISTED:,} more ids are not known")
-    if lines and len(unknown) == len(request.item_ids) and request.user_id not in set(export.user_ids.tolist()):
+    if lines and len(unknown) == len(request.item_ids) and not _is_known(request.user_id, store):
         example = ", ".join(str(i) for i in export.item_ids[:3])
         if unknown:
             lines.append(f"this data set has ids such as {example}")
         raise RequestError("; ".join(lines) if len(lines) < 3 else "\n  ".join(["nothing is known:", *lines]))
     for line in lines:
         print(f"ignored: {line}", file=sys.stderr)
+
+
+def _is_known(user: Id | None, store: HistoryStore | None) -> bool:
+    return user is not None and store is not None and store.histories([user]) != [None]
 
 
 def _item_ids(values: list[str], flag: str, export: ExportFolder) -> list[Id]:
@@ -124,16 +147,18 @@ def _divided(text: str, with_commas: set[str]) -> Iterator[str]:
         start = end
 
 
-def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
+def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistoryStore | None) -> Request:
     """The request of the flags. It is checked before a model is loaded, which takes seconds."""
-    types = export.id_types
+    types = types_of_users(export, store)
     request = check_request(
         user_id=parse_user(args.user, types.user),
         item_ids=_item_ids(args.items, "--items", export),
         k=args.k,
         deny=_item_ids([args.deny], "--deny", export),
         allow=_item_ids([args.allow], "--allow", export) if args.allow else None,
-        top_k=export.top_k,
+        where=args.where,
+        top_k=export.n_items,
+        n_items=export.n_items,
         id_types=types,
     )
     titles = [value for value in args.titles if value.strip(" ,;")]
@@ -141,23 +166,26 @@ def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
     if titles:
         request, unknown_titles = _with_titles(request, titles, export)
     if request.item_ids or unknown_titles:
-        _report_unknown(request, unknown_titles, export)
+        _report_unknown(request, unknown_titles, export, store)
     return request
 
 
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
-    export = open_export(args.export)
-    request = _request_of(args, export)
+    form = format_of(args)
+    export = open_export(args.export, args.data)
+    asks_store = args.user is not None or args.store is not None
+    store = require_store(export, args.store) if asks_store else None
+    request = _request_of(args, export, store)
+    item_filter = None
+    if request.where:
+        item_filter = ItemFilter(item_table(export, args.items_table))
+        item_filter.mask(request.where)  # what is wrong with it is said before the model is loaded
     engine, history_limit = open_model(export, args.models, args.model, args.provider)
-    (answer,) = Recommender(export, engine, history_limit).recommend([request])
-    if answer.note:
-        print(f"note: {answer.note}", file=sys.stderr)
-    shown = (answer.titles, answer.item_ids.tolist(), answer.scores.tolist(), answer.source)
-    if args.json:
-        print(format_json(*shown, answer.note))
-        return 0
-    if answer.source == POPULAR:
-        print("no known user or item: the most popular items")
-    print(format_table(*shown))
+    recommender = Recommender(export, engine, history_limit, store, item_filter=item_filter)
+    (answer,) = recommender.recommend([request])
+    if answer.source == ERROR:
+        raise RequestError(answer.note)
+    items, scores = answer.item_ids.tolist(), answer.scores.tolist()
+    print_answer(answer.titles, items, scores, answer.source, answer.note, form)
     return 0

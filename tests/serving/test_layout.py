@@ -13,8 +13,8 @@ import serving
 
 PACKAGE = Path(serving.__file__).parent
 ORDER = (
-    *("command_help", "progress", "export_folder", "targets"),
-    *("engines", "convert", "infer", "recommend", "triton", "release", "__main__"),
+    *("command_help", "progress", "ids", "held_out", "data_set", "export_folder", "targets"),
+    *("histories", "engines", "convert", "infer", "recommend", "triton", "release", "__main__"),
 )
 """As in the docstring of `serving`."""
 SLOW = ("tensorflow", "keras", "onnx", "onnxruntime", "pandas", "tritonclient", "google.protobuf", "tabulate")

@@ -45,7 +45,7 @@ def write(path: Path, top_k: int = TOP_K, items: int = ITEMS) -> Path:
 class Export:
     """What the conversions ask of an export: calibration users, the number of items, K, the inputs of a signature."""
 
-    n_items, top_k = ITEMS, TOP_K
+    n_items, top_k, source = ITEMS, TOP_K, "validation users"
 
     def __init__(self) -> None:
         random = np.random.default_rng(1)

@@ -1,0 +1,73 @@
+"""Histories of an export that holds its users: one of an earlier version, or made with --export-users. Read only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.export_folder import ExportFolder, open_export
+from serving.histories.events import Event, ReadOnlyStoreError
+from serving.ids import Id, IdTypes
+
+
+class ExportStore:
+    """The users of an export."""
+
+    read_only = True
+
+    def __init__(self, export: ExportFolder | Path) -> None:
+        """
+        Raises:
+            ValueError: there is no export, or it does not hold its users.
+        """
+        self._export = export if isinstance(export, ExportFolder) else open_export(export)
+        self.address = str(self._export.folder)
+        if not self._export.holds_users:
+            raise ValueError(f"{self.address} holds no users; name a store with --store, or the data set with --data")
+
+    @property
+    def id_types(self) -> IdTypes:
+        return self._export.id_types
+
+    @cached_property
+    def _rows(self) -> dict[Id, int]:
+        export = self._export
+        return dict(zip(export.user_ids.tolist(), export.users["row"].astype(int).tolist(), strict=True))
+
+    @cached_property
+    def _item_ids(self) -> npt.NDArray:
+        return self._export.item_ids
+
+    def histories(self, users: Sequence[Id]) -> list[tuple[Id, ...] | None]:
+        rows = [self._rows.get(user) for user in users]
+        stored = self._export.histories
+        return [None if row is None else tuple(self._item_ids[np.asarray(stored.row(row))].tolist()) for row in rows]
+
+    def rows(self, users: Sequence[Id], training_users: str) -> list[int | None]:
+        del training_users  # the users are those of this export
+        return [self._rows.get(user) for user in users]
+
+    def users(self, block: int = 4096) -> Iterator[list[Id]]:
+        ids = self._export.user_ids
+        for start in range(0, len(ids), block):
+            yield ids[start : start + block].tolist()
+
+    def append(self, events: Iterable[Event]) -> int:
+        raise self._refusal
+
+    def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:
+        raise self._refusal
+
+    def forget(self, users: Sequence[Id]) -> int:
+        raise self._refusal
+
+    @property
+    def _refusal(self) -> ReadOnlyStoreError:
+        return ReadOnlyStoreError(f"{self.address} is an export, which never changes; name a store with --store")
+
+    def close(self) -> None:
+        """Nothing is open."""
