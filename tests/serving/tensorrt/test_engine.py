@@ -123,7 +123,7 @@ def test_the_bindings_of_the_cuda_runtime(
         file.write_text("")
     for name in [m for m in sys.modules if m.split(".")[0] == "cuda"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *(p for p in sys.path if "site-packages" not in p)])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *(p for p in sys.path if not (Path(p) / "cuda").is_dir())])
     if expected is None:
         assert cuda.missing_requirements() == [cuda.MISSING]
         with pytest.raises(ValueError, match="package cuda-python is not installed"):
