@@ -91,7 +91,7 @@ class PlanBuilder:
         if options.dla_core >= max(0, self.builder.num_DLA_cores):
             raise ValueError(
                 f"--dla-core is {options.dla_core}, TensorRT {trt.__version__} finds {self.builder.num_DLA_cores} DLA "
-                "cores here (its versions 11.0 to 11.3 support none)"
+                "cores here (versions 10.8 to 11.3 support none)"
             )
         self.network = self.builder.create_network(self._creation_flags())
         self.parser = trt.OnnxParser(self.network, self.logger)

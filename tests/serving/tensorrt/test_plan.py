@@ -100,7 +100,7 @@ def test_a_dla_core(tmp_path: Path) -> None:
     assert recipe(_module("11.4"), "int8", 0) == Recipe(strongly_typed=True)
     with pytest.raises(ValueError, match="a DLA core takes fp16 and int8, not fp32"):
         recipe(_module("10.0"), "fp32", 0)
-    with pytest.raises(ValueError, match=r"--dla-core is 0, TensorRT 11.0.0.114 finds 0 DLA cores here \(its versions"):
+    with pytest.raises(ValueError, match=r"--dla-core is 0, TensorRT 11.0.0.114 finds 0 DLA cores here \(versions"):
         PlanBuilder(_module("11.0"), "fp16", Options(dla_core=0))
     builder = PlanBuilder(_module("10.0", dla_cores=2), "fp16", Options(dla_core=1))
     builder.configure(SHAPES)
