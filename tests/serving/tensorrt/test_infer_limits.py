@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serving.infer.command import check_fits
 from serving.targets import Artifact, Limits, artifact
+from tests.conftest import ROOT
+
+STORED = ROOT / "tests" / "format_1" / "vae"
 
 
 def _stored(folder: Path, **note: object) -> Artifact:
@@ -40,3 +44,11 @@ def test_the_limits_of_an_earlier_engine_are_its_options(tmp_path: Path) -> None
     onnx.folder.mkdir()
     (onnx.folder / "conversion.json").write_text(json.dumps({"options": options}))
     assert onnx.limits == Limits(), "ONNX models take any batch"
+
+
+def test_a_dla_core_without_tensorrt_is_refused(python: Any) -> None:
+    words = ("--export", STORED, "--format", "onnx", "--fp16", "--useDLACore", "0")
+    done = python("serving", "infer", *words)
+    assert done.returncode == 1 and done.stdout.splitlines()[-1] == "FAILED"
+    assert "error: --useDLACore is 0, but the engine is onnx-fp16: it needs TensorRT\n" in done.stderr
+    assert "Traceback" not in done.stderr
