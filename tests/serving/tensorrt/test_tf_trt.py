@@ -6,6 +6,7 @@ import ctypes
 import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from serving.convert import tf_trt, verify
 from serving.convert.options import Options
 from serving.engines import gpu
 from serving.engines.savedmodel import SavedModelEngine, require_engines
+from serving.export_folder import open_export
 from serving.targets import Target, artifact
 from tests.conftest import ROOT
 from tests.serving.tensorrt.models import ITEMS, Export
@@ -70,3 +72,30 @@ def test_a_request_that_no_engine_takes_is_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv(FORBID, raising=False)
     require_engines()
     assert os.environ[FORBID] == "False"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_converter_is_called_as_tensorflow_wants_it(
+    precision: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By the signatures of TensorFlow's own class, which refuses to be made without TensorRT."""
+    import tensorflow as tf
+    from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as trt
+    from tensorflow.python.compiler.tensorrt.trt_convert import TrtGraphConverterV2
+
+    made = create_autospec(TrtGraphConverterV2)
+    monkeypatch.setattr(tf.experimental.tensorrt, "Converter", made)
+    monkeypatch.setattr(trt, "get_loaded_tensorrt_version", lambda: (8, 6, 1))
+    export = open_export(STORED)
+    target, options = Target(format="tf-trt", precision=precision), Options(max_batch=8, optimal_batch=2)
+    note = tf_trt.convert(export, target, tmp_path / "model", options)
+    given = made.call_args.kwargs
+    assert given["allow_build_at_runtime"] is False and given["use_dynamic_shape"] is True
+    assert given["precision_mode"] == precision.upper() and given["use_calibration"] is (precision == "int8")
+    assert given["input_saved_model_signature_key"] == export.stored_signature("serving_no_scatter")
+    assert bool(made.return_value.convert.call_args.kwargs) is (precision == "int8")
+    shapes = [i["item_ids"].shape for i in made.return_value.build.call_args.kwargs["input_fn"]()]
+    longest = min(512, export.history_limit("serving_no_scatter") or 512)
+    assert shapes == [(1, 1), (2, min(128, longest)), (8, longest)]
+    made.return_value.save.assert_called_once_with(str(tmp_path / "model"), save_gpu_specific_engines=True)
+    assert (note["tensorrt"], note["limits"]) == ("8.6.1", {"batch": 8, "history": longest})
