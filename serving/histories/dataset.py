@@ -100,14 +100,23 @@ class DatasetStore:
             parts.append((held_out.fold_out, rows))
         return parts
 
-    def _items_of(self, place: int) -> npt.NDArray[np.int32]:
-        """Indices of the items of a user, ascending."""
-        found = [m.indices[m.indptr[r[place]] : m.indptr[r[place] + 1]] for m, r in self._parts if r[place] >= 0]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int32)
-
     def histories(self, users: Sequence[Id]) -> list[tuple[Id, ...] | None]:
         places = self.places(users)
-        return [None if p < 0 else tuple(self._item_ids[self._items_of(int(p))].tolist()) for p in places]
+        known = np.flatnonzero(places >= 0)
+        owners, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+        for matrix, rows in self._parts:
+            own = rows[places[known]]
+            found, splits = matrix.rows(own[own >= 0])
+            owners.append(np.repeat(known[own >= 0], np.diff(splits)))
+            items.append(np.asarray(found))
+        owner, item = np.concatenate(owners), np.concatenate(items)
+        order = np.lexsort((item, owner))
+        owner, item = owner[order], item[order]
+        is_first = np.ones(len(owner), bool)  # the training items of a view hold held-out ones too
+        is_first[1:] = (owner[1:] != owner[:-1]) | (item[1:] != item[:-1])
+        ids = self._item_ids[item[is_first]].tolist()
+        ends = np.searchsorted(owner[is_first], np.arange(len(users) + 1)).tolist()
+        return [None if places[k] < 0 else tuple(ids[ends[k] : ends[k + 1]]) for k in range(len(users))]
 
     def rows(self, users: Sequence[Id], training_users: str) -> list[int | None]:
         if training_users != self.data.user_digest:

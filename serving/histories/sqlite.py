@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from serving.histories.events import (
     StoreUnavailableError,
     checked,
     in_blocks,
+    no_rows,
     types_of,
 )
 from serving.ids import Id, IdTypes, type_name, type_named
@@ -63,6 +65,8 @@ class SqliteStore:
         """Make the file if it shall be made; raise ValueError if there is no file, or another one."""
         if self._create:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # a new file is its owner's alone
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
             with self._lock:
                 self._connect(create=True)
         elif not self._path.is_file():
@@ -82,6 +86,7 @@ class SqliteStore:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(SCHEMA)
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA secure_delete=ON")  # what `forget` deletes is overwritten
             connection.execute("SELECT 1 FROM recsys_events LIMIT 1").fetchone()
             self._inode = self._path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
@@ -95,7 +100,7 @@ class SqliteStore:
         """The connection to the file that is there now."""
         with self._lock:
             try:
-                if self._connection is None or self._path.stat().st_ino != self._inode:
+                if self._path.stat().st_ino != self._inode or self._connection is None:
                     self.close()
                     self._connect()
             except FileNotFoundError:
@@ -155,7 +160,7 @@ class SqliteStore:
         with self._opened() as connection:
             known = connection.execute("SELECT 1 FROM recsys_rows WHERE training_users = ? LIMIT 1", (training_users,))
             if known.fetchone() is None:
-                raise ValueError(f"{self.address} does not hold the users that the model was trained on")
+                raise no_rows(self.address)
             found = dict(connection.execute(query, (training_users, json.dumps(list(users)))).fetchall())
         return [found.get(user) for user in users]
 

@@ -3,7 +3,8 @@
 A title may be given without its year, with its article first or last, in any case, or by its beginning. It must mean
 one item: if several match, the command lists them with their ids and ends with status 2. A title or an id that is not
 known is reported and left out; if none of them is known, the command ends with status 2 and names similar titles.
---allow, --deny and --where choose among all items: the answer has as many as are left, up to -k.
+A filter (--where) and lists of allowed and denied items choose among all items: the answer has as many as are left,
+up to -k.
 
 python -m serving recommend --export runs/first --user 42
 python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" --titles Heat -k 5

@@ -107,6 +107,9 @@ class Recommender:
 
     def _resolve(self, request: Request, user: KnownUser = NOBODY) -> _Resolved:
         """
+        Args:
+            user: what is known of the user of the request.
+
         Raises:
             RequestError: the filter is none, or k is above what this model can give.
         """
@@ -201,6 +204,9 @@ class Recommender:
 
         A request that cannot be answered gets ERROR and takes nothing from the others. A RequestError stands for one
         that could not be read.
+
+        Raises:
+            StoreUnavailableError: a request names a user, and the store is down.
         """
         answers: dict[int, Recommendation] = {}
         groups: dict[str, list[tuple[int, _Resolved]]] = {"graph": [], "all": [], POPULAR: []}

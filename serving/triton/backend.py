@@ -40,7 +40,7 @@ def input_array(request: Any, name: str, utils: Any) -> npt.NDArray | None:
     return None if found is None else found.as_numpy()
 
 
-def row_values(name: str, row: npt.NDArray, below_zero: bool, n_items: int = 0) -> list[Any]:
+def row_values(name: str, row: npt.NDArray, below_zero: bool, n_items: int) -> list[Any]:
     """A row of an input as Python values, without the padding of id lists (see `padding_id`)."""
     check_length(row, name, n_items)  # before a long array becomes a list of Python numbers
     if name == "k":
@@ -139,6 +139,10 @@ def to_arrays(answers: list[Recommendation], id_types: IdTypes = WHOLE_NUMBERS) 
     }
 
 
+Place = tuple[int, int, int]
+"""Position of a request in the batch, its first row among the rows of all requests, and the end of its rows."""
+
+
 class TritonPythonModel:
     """The class that the Python backend looks for in model.py."""
 
@@ -218,14 +222,14 @@ class TritonPythonModel:
     def _refuse_users(
         self,
         requests: list[Request | RequestError],
-        ranges: list[tuple[int, int, int]],
+        ranges: list[Place],
         responses: list[Any],
         error: StoreUnavailableError,
-    ) -> tuple[list[Request | RequestError], list[tuple[int, int, int]]]:
+    ) -> tuple[list[Request | RequestError], list[Place]]:
         """Answer the requests that name a user with an error; returns the rows of the others, and their places."""
         self._utils.Logger.log_error(str(error))  # with the address, which clients are not told
         kept: list[Request | RequestError] = []
-        places: list[tuple[int, int, int]] = []
+        places: list[Place] = []
         for k, start, end in ranges:
             rows = requests[start:end]
             if any(isinstance(row, Request) and row.user_id is not None for row in rows):

@@ -19,6 +19,7 @@ from serving.export_folder import ExportFolder, open_export
 from serving.histories.command import STORE_HELP
 from serving.histories.store import has_password
 from serving.progress import step
+from serving.recommend.known_users import find_store
 from serving.triton import deploy, repository, server, store_settings
 from serving.triton.config import Service
 from serving.triton.example import example_command, http_url
@@ -102,8 +103,10 @@ def _set_store(args: argparse.Namespace, export: ExportFolder) -> None:
         kept = store_settings.read(model)
         if kept is not None:
             print(f"store, as before: {kept.address}")
-        elif not export.holds_users:
+        elif (store := find_store(export, None)) is None:
             print("users are not known to this model: it answers requests that hold items; --store names a store")
+        elif not export.holds_users:
+            print(f"users come from the data set {store.address}, read only; --store names another place")
         return
     settings = store_settings.check_and_describe(export, args.store, args.store_down, takes_events=args.accept_events)
     store_settings.write(model, settings)

@@ -15,7 +15,7 @@ import numpy as np
 from serving.histories.events import Event, StoreUnavailableError
 from serving.histories.store import HistoryStore
 from serving.recommend.known_users import DOWN
-from serving.recommend.requests import RequestError
+from serving.recommend.requests import MAX_IDS, RequestError
 from serving.triton import store_settings
 from serving.triton.backend import input_array, row_values
 from serving.triton.config import BELOW_ZERO
@@ -36,7 +36,7 @@ def read_events(arrays: dict[str, Any], below_zero: bool) -> list[list[Event]]:
         raise RequestError("the inputs have different numbers of rows")
     found = []
     for k in range(len(users)):
-        user, taken = (row_values(name, arrays[name][k], below_zero) for name in ("user_id", "item_ids"))
+        user, taken = (row_values(name, arrays[name][k], below_zero, MAX_IDS) for name in ("user_id", "item_ids"))
         if len(user) != 1 or not taken:
             raise RequestError(f"row {k} holds {len(user)} users and {len(taken)} items, expected one user and an item")
         when = int(times[k][0]) if times is not None and times[k][0] else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from serving.export_folder import ExportFolder, Id, open_export
 from serving.histories.events import StoreUnavailableError
+from serving.recommend.known_users import find_store
 from serving.triton import repository, store_settings
 from serving.triton.store_settings import StoreSettings
 
@@ -28,11 +29,10 @@ def id_tensor(name: str, ids: list[Id]) -> dict[str, Any]:
 
 
 def _first_users(export: ExportFolder, settings: StoreSettings | None) -> list[Id]:
-    """The first user of the store, or of an export that holds its users; nobody while the store is down."""
-    if settings is None:
-        return export.user_ids[:1].tolist() if export.holds_users else []
+    """The first user of the store, or else of the export or its data set; nobody while the store is down."""
     with contextlib.suppress(ValueError, StoreUnavailableError):
-        return next(settings.open().users(block=1), [])
+        store = find_store(export, None) if settings is None else settings.open()
+        return [] if store is None else next(store.users(block=1), [])
     return []
 
 

@@ -6,6 +6,7 @@ REPOSITORY/NAME/config.pbtxt             the configuration
 REPOSITORY/NAME/N/model.py               imports the class that Triton's Python backend runs
 REPOSITORY/NAME/N/export/                the files of the export that the recommender reads (without the SavedModel)
 REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified converted model
+REPOSITORY/NAME/N/run.json               where its data set is; the users come from there if the model has no store
 REPOSITORY/NAME/N/published.json         its export, its metrics, the time, and the version that was served before
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import targets
+from serving.data_set import write_place
 from serving.export_folder import ExportFolder, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
@@ -145,6 +147,7 @@ def add_version(repository: Path, name: str, export: ExportFolder, artifact: Art
         (temporary / "model.py").write_text(MODEL_PY)
         _copy_export(export, temporary / "export")
         shutil.copytree(artifact.folder, temporary / artifact.folder.name)
+        write_place(export.folder, export.data, temporary / "run.json")
         about = {
             "model": artifact.target.name,
             "before": served_version(model),

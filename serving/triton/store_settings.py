@@ -79,20 +79,11 @@ def check_and_describe(export: ExportFolder, address: str, if_down: str, *, take
         if takes_events and store.read_only:
             raise ValueError(f"--accept-events: {store.address} is read only; take an SQLite file, PostgreSQL or Redis")
         if export.knows_users:
-            _check_rows(export, store)
+            store.rows([], export.training_users)  # raises ValueError if it does not know them
         user = types_of_users(export, store).user
     finally:
         store.close()
     return StoreSettings(address=lasting_address(address), user_type=type_name(user), if_down=if_down, view=view)
-
-
-def _check_rows(export: ExportFolder, store: HistoryStore) -> None:
-    """Raise ValueError unless the store knows the rows of the users that the model was trained on."""
-    try:
-        store.rows([], export.training_users)
-    except ValueError as error:
-        load = f"python -m serving histories load --data D --store {store.address}"
-        raise ValueError(f"{error}; load them from its data set: {load}") from None
 
 
 def id_types(model: Path, export: ExportFolder) -> IdTypes:

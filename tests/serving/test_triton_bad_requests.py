@@ -29,7 +29,7 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray], str]] = {
     "k -2": ({"k": _column(-2, np.int32)}, "k is '-2'"),
     "k 301": ({"k": _column(301, np.int32)}, "k is '301'"),
     "k far too big": ({"k": _column(2**31 - 1, np.int32)}, "expected a whole number from 1 to 300"),
-    "k wrong in one row": ({"k": np.array([[3], [0]], np.int32)}, "k is '0'"),
+    "k wrong in every row": ({"k": np.array([[0], [0]], np.int32)}, "k is '0'"),
     "user": ({"user_id": _column(-7)}, "user holds -7"),
     "item": ({"item_ids": np.array([[3, -(2**63)]])}, "items holds -9223372036854775808"),
     "deny": ({"deny": np.array([[3, -2]])}, "deny holds -2"),
