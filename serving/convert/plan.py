@@ -49,9 +49,7 @@ def recipe(trt: Any, precision: str, dla_core: int = -1) -> Recipe:
     if _strong_flag(trt) is not None and (dla_core < 0 or missing):
         return Recipe(strongly_typed=True)
     if missing:
-        raise ValueError(
-            f"TensorRT {trt.__version__} has no {precision}; take TensorRT 10 or later, or another precision"
-        )
+        raise ValueError(f"TensorRT {trt.__version__} has no {precision}: take TensorRT 10 or 11, or another precision")
     return Recipe(strongly_typed=False, flags=FLAGS[precision])
 
 
@@ -93,7 +91,7 @@ class PlanBuilder:
         if options.dla_core >= max(0, self.builder.num_DLA_cores):
             raise ValueError(
                 f"--dla-core is {options.dla_core}, TensorRT {trt.__version__} finds {self.builder.num_DLA_cores} DLA "
-                "cores here (its versions 11.0 to 11.3 support none)"
+                "cores here (versions 10.8 to 11.3 support none)"
             )
         self.network = self.builder.create_network(self._creation_flags())
         self.parser = trt.OnnxParser(self.network, self.logger)
@@ -151,7 +149,9 @@ class PlanBuilder:
             self.config.set_timing_cache(self.config.create_timing_cache(b""), ignore_mismatch=False)
         plan = self.builder.build_serialized_network(self.network, self.config)
         if plan is None:
-            raise RuntimeError(f"TensorRT builds no engine: {_one_line(self.logger.errors)}")
+            reasons = _one_line(self.logger.errors)
+            hint = " (a smaller --max-batch or --max-history needs less memory)" if "OutOfMemory" in reasons else ""
+            raise RuntimeError(f"TensorRT builds no engine: {reasons}{hint}")
         if (measured := self.config.get_timing_cache()) is not None:
             timing_cache.write_bytes(bytes(measured.serialize()))
         return bytes(plan)

@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,7 @@ def add_native(repository: Path, name: str, export: ExportFolder, artifact: Arti
         temporary.rename(model / str(version))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    service = replace(service, max_batch=artifact.largest_batch(service.max_batch))
     config = configuration.native_config(native_name, export, artifact.target, [version], service)
     _write_whole(model / "config.pbtxt", configuration.to_text(config))
     return native_name

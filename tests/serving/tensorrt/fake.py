@@ -1,7 +1,7 @@
 """In place of TensorRT and CUDA on machines without them: the API of a real version, ONNX Runtime as what computes.
 
-TensorRT's rules that matter here are kept: types and flags, zero points, K, the profile, addresses of all tensors, plans
-of one version only. `strict` refuses attributes and arguments that the version does not have.
+TensorRT's rules that matter here are kept: types and flags, zero points, K, the profile, addresses of all tensors,
+plans of one version only. `strict` refuses attributes and arguments that the version does not have.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import pickle
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ WEAK = ("FP16", "BF16", "INT8")
 
 
 def cuda() -> SimpleNamespace:
-    """A module in place of `cuda.bindings.runtime`; the GPU's memory is this process's. `live` holds the allocations."""
+    """A module in place of `cuda.bindings.runtime`; the memory is this process's. `live` holds the allocations."""
     live: dict[int, Any] = {}
     error = SimpleNamespace(cudaSuccess=0, cudaErrorInvalidValue=1)
 
@@ -77,7 +77,7 @@ def _unbuildable(network: Any, config: Any) -> str | None:
     return None if config._profiles else "the network has dynamic inputs and no profile"
 
 
-def _builder_behaviours(trt: SimpleNamespace, cores: int) -> strict.Behaviour:
+def _builder_behaviours(trt: Any, cores: int) -> strict.Behaviour:
     def create_network(self: Any, flags: int = 0) -> Any:
         made = trt.INetworkDefinition()
         strong = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -123,7 +123,7 @@ def _builder_behaviours(trt: SimpleNamespace, cores: int) -> strict.Behaviour:
     }
 
 
-def _config_behaviours(trt: SimpleNamespace) -> strict.Behaviour:
+def _config_behaviours(trt: Any) -> strict.Behaviour:
     def parts(self: Any) -> Any:
         if not hasattr(self, "_flags"):
             self._flags, self._profiles = {"TF32"}, []
@@ -156,7 +156,7 @@ def _config_behaviours(trt: SimpleNamespace) -> strict.Behaviour:
     }
 
 
-def _engine_behaviours(trt: SimpleNamespace, gpu: SimpleNamespace) -> strict.Behaviour:
+def _engine_behaviours(trt: Any, gpu: SimpleNamespace) -> strict.Behaviour:
     def deserialize(self: Any, serialized_engine: bytes) -> Any:
         import onnxruntime as ort
 
@@ -223,7 +223,7 @@ def _engine_behaviours(trt: SimpleNamespace, gpu: SimpleNamespace) -> strict.Beh
     }
 
 
-def tensorrt(version: str, gpu: SimpleNamespace, dla_cores: int = 0) -> SimpleNamespace:
+def tensorrt(version: str, gpu: SimpleNamespace, dla_cores: int = 0) -> ModuleType:
     """A module in place of `tensorrt`.
 
     Args:
@@ -231,7 +231,7 @@ def tensorrt(version: str, gpu: SimpleNamespace, dla_cores: int = 0) -> SimpleNa
         gpu: of `cuda`.
         dla_cores: number of DLA cores that the builder finds.
     """
-    trt = SimpleNamespace()
+    trt: Any = ModuleType("tensorrt")
     behaviours = _builder_behaviours(trt, dla_cores) | _config_behaviours(trt) | _engine_behaviours(trt, gpu)
     vars(trt).update(vars(strict.module(version, behaviours)))
     trt.nptype = {trt.DataType.INT32: np.int32, trt.DataType.FLOAT: np.float32}.__getitem__

@@ -72,7 +72,7 @@ def main(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         zipfile.ZipFile(wheel).extractall(folder)
         write_empty_libraries(next(Path(folder).rglob("tensorrt.so")), Path(folder))
-        found = os.pathsep.join((folder, os.getcwd()))
+        found = os.pathsep.join((folder, str(Path.cwd())))
         environment = os.environ | {"LD_LIBRARY_PATH": folder, "PYTHONPATH": found}
         subprocess.run([sys.executable, "-c", READ, out], check=True, env=environment)
 

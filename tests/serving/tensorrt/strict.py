@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 API = Path(__file__).parent / "api"
@@ -23,10 +23,12 @@ Behaviour = dict[str, Callable[..., Any]]
 def _signature(text: str) -> inspect.Signature:
     """Names and defaults of a line such as `parse(self: OnnxParser, model: Buffer, path: str = None) -> bool`."""
     inside = re.sub(r"<[^>]*>", "None", text[text.index("(") + 1 : text.rindex(")")])
-    parameters = []
+    parameters: list[inspect.Parameter] = []
+    optional = False
     for part in filter(None, re.split(r",\s*(?![^\[]*\])", inside)):
         name, _, default = part.partition("=")
-        value = None if default else inspect.Parameter.empty
+        optional = optional or bool(default)
+        value = None if optional else inspect.Parameter.empty
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters.append(inspect.Parameter(name.split(":")[0].strip(), kind, default=value))
     return inspect.Signature(parameters)
@@ -64,12 +66,12 @@ def _class(name: str, members: dict[str, list[str] | None], behaviours: Behaviou
         behaviour = behaviours.get(f"{name}.{member}")
         if lines is not None:
             body[member] = _method(f"{name}.{member}", lines, behaviour)
-        elif behaviour is not None:
-            body[member] = property(behaviour)
+        elif member != "__init__":
+            body[member] = None if behaviour is None else property(behaviour)
     return type(name, (), body)
 
 
-def module(version: str, behaviours: Behaviour) -> SimpleNamespace:
+def module(version: str, behaviours: Behaviour) -> ModuleType:
     """A module in place of `tensorrt`: the classes and enums of a version.
 
     Args:
@@ -78,7 +80,8 @@ def module(version: str, behaviours: Behaviour) -> SimpleNamespace:
     recorded = json.loads((API / f"{version}.json").read_text())
     unknown = {key for key in behaviours if key.split(".")[0] not in recorded["classes"]}
     assert not unknown, f"no class of TensorRT {version}: {unknown}"
-    made = SimpleNamespace(__version__=recorded["version"])
+    made: Any = ModuleType("tensorrt")
+    made.__version__ = recorded["version"]
     for name, members in recorded["enums"].items():
         setattr(made, name, enum.IntEnum(name, members))
     for name, members in recorded["classes"].items():
