@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from serving import targets
 from serving.__main__ import main
-from serving.export_folder import ExportFolder
+from serving.engines.engine import open_engine
+from serving.export_folder import ExportFolder, open_export
 from serving.histories.events import RETRY_AFTER_S
+from serving.recommend.recommender import Recommender
+from serving.recommend.requests import check_request
 from serving.triton import repository, server
 from serving.triton.client import Client, ServerError
 from tests.serving.histories.servers import RedisServer, running_redis
@@ -114,3 +118,19 @@ def test_a_new_version_keeps_the_store(run: Path, tiny_data: Path, tmp_path: Pat
     assert main(["triton", "build", "--export", str(run), "--repository", str(folder), "--name", "films"]) == 0
     assert repository.served_version(folder / "films") == 2
     assert json.loads((folder / "films" / "store.json").read_text()) == settings
+
+
+def test_without_a_store_users_come_from_the_data_set(
+    run: Path, vae: ExportFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "models"
+    assert main(["triton", "build", "--export", str(run), "--repository", str(folder), "--name", "films"]) == 0
+    assert "users come from the data set" in capsys.readouterr().out
+    version = folder / "films" / "1"
+    recommender = Recommender(open_export(version / "export"), open_engine(targets.artifact(version, "onnx-fp32")))
+    (answer,) = recommender.recommend([check_request(user_id=int(vae.user_ids[3]), k=5, top_k=5)])
+    assert (answer.source, answer.note) == ("model", "")
+    (version / "run.json").unlink()
+    recommender = Recommender(open_export(version / "export"), open_engine(targets.artifact(version, "onnx-fp32")))
+    (answer,) = recommender.recommend([check_request(user_id=int(vae.user_ids[3]), k=5, top_k=5)])
+    assert answer.source == "popular" and "no store was named" in answer.note
