@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "recommend",
         "infer",
         "triton build",
+        "triton template",
         "triton serve",
         "client",
         "publish",

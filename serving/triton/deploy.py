@@ -21,6 +21,8 @@ from serving.triton.repository import check_name
 
 KINDS = ("proxy", "compose", "kubernetes")
 CLIENTS, KEY, CONF = "clients.conf", "client.key", "nginx.conf"
+NOT_ROOT = 10001
+"""User of containers whose files root writes."""
 PROXY_IMAGE = "nginxinc/nginx-unprivileged:1.28-alpine"
 MEMORY = re.compile(r"[1-9][0-9]*[MG]")
 BODY = re.compile(r"[1-9][0-9]*[km]")
@@ -92,11 +94,16 @@ def write_first_key(folder: Path) -> bool:
     return True
 
 
+def container_user() -> str:
+    """USER:GROUP of the containers: who runs this command, so that they can read its files; never root."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{NOT_ROOT}:{NOT_ROOT}"
+
+
 def compose_yaml(args: argparse.Namespace) -> str:
     fields = {
         "image": args.image,
         "project": str(Path(__file__).resolve().parents[2]),
-        "user": f"{os.getuid()}:{os.getgid()}",
+        "user": container_user(),
         "repository": str(args.repository.absolute()),
         "folder": str(args.out.absolute()),
         "cpus": f"{args.cpus:g}",
@@ -182,6 +189,8 @@ def main(args: argparse.Namespace) -> int:
         print(f"{args.out / CLIENTS}: {'the key of a first client, which is in ' + KEY if made else 'kept'}")
     else:
         print(f"needed: {args.out / 'clients-ca.crt'}, which signs the certificates of clients")
+    if args.kind == "compose" and container_user().startswith(str(NOT_ROOT)):
+        print(f"the containers do not run as root: chown -R {NOT_ROOT} {args.out} {args.repository}")
     if not (args.out / "tls.crt").is_file():
         print(f"needed: {args.out / 'tls.crt'} and tls.key, the certificate of the proxy")
     return 0

@@ -1,11 +1,12 @@
 """A reader who types the blocks of a page: a folder that looks like the project's, and bash.
 
 Three things differ from what a reader types, because tests share a machine and have no network: `--download` is
-`--raw FOLDER`, `make setup` is not run again, and servers listen on free ports instead of 8000 to 8002.
+`--raw FOLDER`, `make setup` is not run again, and servers listen on free ports instead of 8000 to 8002 and 8443.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ TIMEOUT = 300
 """Seconds that a command may take."""
 NOT_LINKED = {".git", ".venv", "data", "runs", "models", "build", ".hypothesis"}
 SERVER = re.compile(r"\bserving triton serve\b")
+PROXY = re.compile(r"\bserving triton template proxy\b")
 READY = "ready:"
 """What a server prints when it answers."""
 SCRIPT = """
@@ -39,12 +41,14 @@ exit $status
 class Reader:
     """Runs commands one after another; the folder and the exported variables stay from one to the next."""
 
-    def __init__(self, folder: Path, raw: Callable[[str], Path], ports: tuple[int, int, int], titles: bool) -> None:
+    def __init__(
+        self, folder: Path, raw: Callable[[str], Path], ports: tuple[int, int, int, int], titles: bool
+    ) -> None:
         """
         Args:
             folder: an empty folder.
             raw: name of a data set -> the folder that is read instead of a download.
-            ports: HTTP, gRPC and metrics port of a server.
+            ports: HTTP, gRPC and metrics port of a server, and the port of a proxy in front of it.
             titles: whether titles of films are those that the pages show.
         """
         self.folder, self.raw, self.ports, self.titles = folder, raw, ports, titles
@@ -64,16 +68,18 @@ class Reader:
 
     def prepared(self, command: str) -> str:
         """A command of a page as it is run here."""
-        http, grpc, metrics = (str(port) for port in self.ports)
+        http, grpc, metrics, proxy = (str(port) for port in self.ports)
         found = re.search(r"data_prep (\S+)", command)
         if found and "--download" in command:
             command = command.replace("--download", f"--raw '{self.raw(found[1])}'")
-        command = re.sub(r"\b(127\.0\.0\.1|localhost):8000\b", rf"\1:{http}", command)
-        command = re.sub(r"\b(127\.0\.0\.1|localhost):8001\b", rf"\1:{grpc}", command)
-        if SERVER.search(command):
-            for flag, port in (("--http-port", http), ("--grpc-port", grpc), ("--metrics-port", metrics)):
+        for shown, port in (("8000", http), ("8001", grpc), ("8002", metrics), ("8443", proxy)):
+            command = re.sub(rf"\b(127\.0\.0\.1|localhost):{shown}\b", rf"\1:{port}", command)
+        flags = [("--http-port", http), ("--grpc-port", grpc), ("--metrics-port", metrics)]
+        if SERVER.search(command) or PROXY.search(command):
+            listens = SERVER if SERVER.search(command) else PROXY
+            for flag, port in flags if listens is SERVER else [*flags, ("--port", proxy)]:
                 command = re.sub(rf"\s{flag}[ =]\d+", "", command)
-                command = SERVER.sub(rf"\g<0> {flag} {port}", command)
+                command = listens.sub(rf"\g<0> {flag} {port}", command)
         elif "serving client" in command and "--url" not in command:
             port = grpc if "--protocol grpc" in command else http
             command = command.replace("serving client", f"serving client --url 127.0.0.1:{port}")
@@ -135,7 +141,10 @@ class Reader:
         )
 
     def close(self) -> None:
-        """Stop the servers."""
+        """Stop the servers, and a proxy that a failed block has left."""
+        for file in self.home.glob("*/nginx.pid"):
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int(file.read_text()), signal.SIGTERM)
         for server in self._servers:
             _end(server)
 
