@@ -25,6 +25,8 @@ TIMEOUT = 300
 NOT_LINKED = {".git", ".venv", "data", "runs", "models", "build", ".hypothesis"}
 SERVER = re.compile(r"\bserving triton serve\b")
 PROXY = re.compile(r"\bserving triton template proxy\b")
+LINES_AFTER_READY = 30.0
+"""Longest time, in seconds, until a server has printed the lines that follow the one that says it is ready."""
 READY = "ready:"
 """What a server prints when it answers."""
 SCRIPT = """
@@ -94,15 +96,18 @@ class Reader:
         for step in steps_of(block):
             command = self.prepared(step.command)
             serves = SERVER.search(command) and block.status == 0 and "--help" not in command
-            status, printed = self._serve(command) if serves else self._run(command)
+            status, printed = self._serve(command, step, block.exact) if serves else self._run(command)
             where = f"{block.place}: {step.command}"
             assert status == block.status, f"{where}\nended with status {status}:\n{printed[-3000:]}"
             self._compare(block, step, printed, where)
 
+    def _differs(self, step: Step, printed: str, exact: bool) -> str:
+        """How the output differs from what the page shows; "" if it does not, or if the page shows none."""
+        return "" if step.output is None else difference(step.output, printed.splitlines(), exact, self.titles)
+
     def _compare(self, block: Block, step: Step, printed: str, where: str) -> None:
-        if step.output is not None:
-            wrong = difference(step.output, printed.splitlines(), block.exact, self.titles)
-            assert not wrong, f"{where}\n{wrong}"
+        wrong = self._differs(step, printed, block.exact)
+        assert not wrong, f"{where}\n{wrong}"
 
     def _run(self, command: str) -> tuple[int, str]:
         log = self.folder / "printed"
@@ -115,8 +120,11 @@ class Reader:
                 return -1, f"no end after {TIMEOUT} s\n{log.read_text(errors='replace')}"
         return status, log.read_text(errors="replace")
 
-    def _serve(self, command: str) -> tuple[int, str]:
-        """Start a server and wait until it is ready, as a reader does before going on in another terminal."""
+    def _serve(self, command: str, step: Step, exact: bool) -> tuple[int, str]:
+        """Start a server and wait until it is ready, as a reader does before going on in another terminal.
+
+        What the page shows after the line that says so may take a while on a busy machine.
+        """
         log = self.folder / f"server-{len(self._servers)}"
         with log.open("wb") as out:
             process = self._start(command.rstrip().removesuffix("&"), out)
@@ -124,7 +132,9 @@ class Reader:
         until = time.monotonic() + TIMEOUT
         while process.poll() is None and time.monotonic() < until:
             if READY in log.read_text(errors="replace"):
-                time.sleep(1.0)  # the lines after this one
+                latest = time.monotonic() + LINES_AFTER_READY
+                while time.monotonic() < latest and self._differs(step, log.read_text(errors="replace"), exact):
+                    time.sleep(0.2)
                 return 0, log.read_text(errors="replace")
             time.sleep(0.2)
         return process.returncode or -1, log.read_text(errors="replace")
