@@ -91,7 +91,7 @@ def test_the_url_can_be_reached_from_this_machine(host: str, url: str) -> None:
 
 def test_the_commands_of_the_documentation_are_requests() -> None:
     text = (ROOT / "docs" / "triton.md").read_text()
-    found = re.findall(r"^ *(curl -s .*?\]\}')$", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^ *(curl -s http\S+/infer -d .*?\]\}')$", text, flags=re.MULTILINE | re.DOTALL)
     assert len(found) == 3
     for line in found:
         url, body = _read_command(line)
