@@ -212,6 +212,23 @@ def test_items_are_named_by_title_over_http(ported: Ported, exports: dict[str, P
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_generate_takes_and_gives_ids_of_their_own_type(ported: Ported, exports: dict[str, Path], name: str) -> None:
+    """Text as text, and all digits of numbers beyond 2^53, which a double cannot hold."""
+    known = open_export(exports[name])
+    user, items = known.user_ids.tolist()[4], known.item_ids.tolist()[150:152]
+    url = f"http://127.0.0.1:{ported[1].http}/v2/models/{name}"
+    request = urllib.request.Request(f"{url}/generate", json.dumps({"user_id": user, "deny": items, "k": 7}).encode())
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        got = json.load(answer)
+    asked = [("user_id", [user]), ("deny", items)]
+    kinds = {"user_id": "BYTES" if name == TEXT else "INT64", "deny": "BYTES" if name == TEXT else "INT64"}
+    inputs = [{"name": n, "shape": [1, len(v)], "datatype": kinds[n], "data": v} for n, v in asked]
+    inputs.append({"name": "k", "shape": [1, 1], "datatype": "INT32", "data": [7]})
+    assert got["source"] == "model" and got["items"] == _post(f"{url}/infer", {"inputs": inputs})["items"]
+    assert set(got["items"]) <= set(known.item_ids.tolist()) - set(items) and len(got["items"]) == 7
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_the_client_prints_ids_whole(
     ported: Ported, exports: dict[str, Path], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
