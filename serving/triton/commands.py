@@ -23,7 +23,6 @@ from serving.triton.example import example_command, http_url
 from serving.triton.server import Ports
 
 LOG = "server.log"
-PROXY_HINT = "python -m serving triton template proxy writes a proxy that asks for keys"
 BUILD = """Write a model repository for Triton from a verified converted model of an export.
 
 python -m serving triton build --export runs/first --repository models --name vaecf
@@ -112,7 +111,7 @@ def _serve(args: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, interrupt)
     if args.host not in ("127.0.0.1", "localhost", "::1"):
-        print(f"note: listening on {args.host}, without authentication; {PROXY_HINT}", file=sys.stderr)
+        print(f"note: listening on {args.host}, without authentication", file=sys.stderr)
     for _ in range(MAX_RESTARTS):
         try:
             reason = _serve_once(args, ports)
