@@ -20,7 +20,7 @@ from serving.command_help import CommandParser
 from serving.triton.repository import check_name
 
 KINDS = ("proxy", "compose", "kubernetes")
-CLIENTS, KEY, CONF = "clients.conf", "client.key", "nginx.conf"
+CLIENTS, KEY, CONF, AUTHORITY = "clients.conf", "client.key", "nginx.conf", "clients-ca.crt"
 NOT_ROOT = 10001
 """User of containers whose files root writes."""
 PROXY_IMAGE = "nginxinc/nginx-unprivileged:1.28-alpine"
@@ -116,7 +116,7 @@ def compose_yaml(args: argparse.Namespace) -> str:
 
 
 def kubernetes_yaml(args: argparse.Namespace) -> str:
-    secret = "recsys-clients" if args.access == "key" else "recsys-clients-ca"
+    by_key = args.access == "key"
     fields = {
         "nginx_conf": textwrap.indent(nginx_conf(args, contained=True), "    "),
         "image": args.image,
@@ -125,7 +125,8 @@ def kubernetes_yaml(args: argparse.Namespace) -> str:
         "name": args.name[0],
         "proxy_image": PROXY_IMAGE,
         "port": str(args.port),
-        "secret": f"              - secret: {{ name: {secret} }}",
+        "secret": "recsys-clients" if by_key else "recsys-clients-ca",
+        "secret_file": CLIENTS if by_key else AUTHORITY,
     }
     return read_template("kubernetes.yaml", fields)
 
@@ -188,7 +189,7 @@ def main(args: argparse.Namespace) -> int:
         made = write_first_key(args.out)
         print(f"{args.out / CLIENTS}: {'the key of a first client, which is in ' + KEY if made else 'kept'}")
     else:
-        print(f"needed: {args.out / 'clients-ca.crt'}, which signs the certificates of clients")
+        print(f"needed: {args.out / AUTHORITY}, which signs the certificates of clients")
     if args.kind == "compose" and container_user().startswith(str(NOT_ROOT)):
         print(f"the containers do not run as root: chown -R {NOT_ROOT} {args.out} {args.repository}")
     if not (args.out / "tls.crt").is_file():

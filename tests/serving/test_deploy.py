@@ -57,15 +57,18 @@ def test_compose(tmp_path: Path) -> None:
         assert not service["user"].startswith("0:")
     assert triton["healthcheck"]["test"][-1].endswith("/v2/models/films/ready")
     assert "server triton:8000" in (folder / "nginx.conf").read_text()
-    program = next((p for p in (shutil.which("docker-compose"),) if p), None)
+    program = shutil.which("docker-compose")
     if program is not None:
         done = subprocess.run([program, "-f", compose, "config", "-q"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
 
-def test_kubernetes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("access", "file"), [("key", "clients.conf"), ("certificate", "clients-ca.crt")])
+def test_kubernetes(tmp_path: Path, access: str, file: str) -> None:
     validate = pytest.importorskip("kubernetes_validate").validate
-    text = (_made(tmp_path, "kubernetes", "--image", "r.example.org/a:1") / "kubernetes.yaml").read_text()
+    text = (
+        _made(tmp_path, "kubernetes", "--image", "r.example.org/a:1", "--access", access) / "kubernetes.yaml"
+    ).read_text()
     documents = {document["kind"]: document for document in yaml.safe_load_all(text)}
     for document in documents.values():
         validate(document, "1.30", strict=True)
@@ -81,6 +84,9 @@ def test_kubernetes(tmp_path: Path) -> None:
     assert containers["proxy"]["readinessProbe"]["httpGet"]["path"] == "/v2/models/films/ready"
     mounted = {mount["name"] for container in containers.values() for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
+    (projected,) = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "proxy"]
+    secret = projected["sources"][-1]["secret"]["name"]
+    assert f"kubectl create secret generic {secret} --from-file=FOLDER/{file}" in text
     assert "listen 8443 ssl http2" in documents["ConfigMap"]["data"]["nginx.conf"]
     assert documents["Service"]["spec"]["ports"][0]["targetPort"] == "https"
 
