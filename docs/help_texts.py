@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "demo",
         "infer",
         "triton build",
+        "triton template",
         "triton serve",
         "client",
         "publish",

@@ -20,6 +20,8 @@ GRPC_OPTIONS = (
 )
 DOWN = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "502", "503", "504")
 """Codes that mean: the server is down, still loading, or silent."""
+DEAD_MODEL = "is not healthy"
+"""What Triton says, with the status 500, while a killed process of a model is not replaced; `serve` does that."""
 QUEUE_FULL = ("exceeds maximum queue size", "request timeout expired")
 """What Triton says, with the code "unavailable", if the queue of a model is full or a request waited too long in it."""
 SHED = ("StatusCode.RESOURCE_EXHAUSTED", "429")
@@ -165,7 +167,8 @@ def _meaning(address: str, status: str, problem: str) -> Exception:
     if any(text in problem.lower() for text in QUEUE_FULL) or any(code in status for code in SHED):
         return ServerBusyError(f"{address}: the server has too much to do: {problem}")
     # Triton answers gRPC calls without the key with the code "unavailable"; a retry would not help.
-    if "restricted" not in problem and any(code in status for code in DOWN):
+    down = DEAD_MODEL in problem or any(code in status for code in DOWN)
+    if down and "restricted" not in problem:
         return Unanswered(f"status {status}" if "decoding the response" in problem else problem)
     if "UNAUTHENTICATED" in status or "401" in status:
         return ServerError(f"{address}: it wants a key or a certificate: --token-file, --certificate ({status})")

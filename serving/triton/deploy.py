@@ -20,7 +20,9 @@ from serving.command_help import CommandParser
 from serving.triton.repository import check_name
 
 KINDS = ("proxy", "compose", "kubernetes")
-CLIENTS, KEY, CONF = "clients.conf", "client.key", "nginx.conf"
+CLIENTS, KEY, CONF, AUTHORITY = "clients.conf", "client.key", "nginx.conf", "clients-ca.crt"
+NOT_ROOT = 10001
+"""User of containers whose files root writes."""
 PROXY_IMAGE = "nginxinc/nginx-unprivileged:1.28-alpine"
 MEMORY = re.compile(r"[1-9][0-9]*[MG]")
 BODY = re.compile(r"[1-9][0-9]*[km]")
@@ -92,11 +94,16 @@ def write_first_key(folder: Path) -> bool:
     return True
 
 
+def container_user() -> str:
+    """USER:GROUP of the containers: who runs this command, so that they can read its files; never root."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{NOT_ROOT}:{NOT_ROOT}"
+
+
 def compose_yaml(args: argparse.Namespace) -> str:
     fields = {
         "image": args.image,
         "project": str(Path(__file__).resolve().parents[2]),
-        "user": f"{os.getuid()}:{os.getgid()}",
+        "user": container_user(),
         "repository": str(args.repository.absolute()),
         "folder": str(args.out.absolute()),
         "cpus": f"{args.cpus:g}",
@@ -109,7 +116,7 @@ def compose_yaml(args: argparse.Namespace) -> str:
 
 
 def kubernetes_yaml(args: argparse.Namespace) -> str:
-    secret = "recsys-clients" if args.access == "key" else "recsys-clients-ca"
+    by_key = args.access == "key"
     fields = {
         "nginx_conf": textwrap.indent(nginx_conf(args, contained=True), "    "),
         "image": args.image,
@@ -118,7 +125,8 @@ def kubernetes_yaml(args: argparse.Namespace) -> str:
         "name": args.name[0],
         "proxy_image": PROXY_IMAGE,
         "port": str(args.port),
-        "secret": f"              - secret: {{ name: {secret} }}",
+        "secret": "recsys-clients" if by_key else "recsys-clients-ca",
+        "secret_file": CLIENTS if by_key else AUTHORITY,
     }
     return read_template("kubernetes.yaml", fields)
 
@@ -181,7 +189,9 @@ def main(args: argparse.Namespace) -> int:
         made = write_first_key(args.out)
         print(f"{args.out / CLIENTS}: {'the key of a first client, which is in ' + KEY if made else 'kept'}")
     else:
-        print(f"needed: {args.out / 'clients-ca.crt'}, which signs the certificates of clients")
+        print(f"needed: {args.out / AUTHORITY}, which signs the certificates of clients")
+    if args.kind == "compose" and container_user().startswith(str(NOT_ROOT)):
+        print(f"the containers do not run as root: chown -R {NOT_ROOT} {args.out} {args.repository}")
     if not (args.out / "tls.crt").is_file():
         print(f"needed: {args.out / 'tls.crt'} and tls.key, the certificate of the proxy")
     return 0

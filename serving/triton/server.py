@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from serving.triton.client import KEY_HEADER
 from serving.triton.repository import write_new_key
@@ -171,6 +172,15 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; it ends with this process."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return subprocess.Popen(command, start_new_session=True, preexec_fn=_end_with_parent, **options)
+    # Python that runs between fork and exec can wait for ever for a lock that a thread of gRPC or gevent held.
+    return subprocess.Popen([setpriv, "--pdeathsig", "TERM", "--", *command], start_new_session=True, **options)
+
+
 def _remove_shared_memory(prefix: str) -> None:
     """Remove the shared memory of a killed server."""
     for path in Path("/dev/shm").glob(f"{prefix}*"):
@@ -204,14 +214,7 @@ def running(
         log_file = log or Path(scratch) / "server.log"
         command = _command(installation, repository, host, ports, prefix, load, verbose)
         with log_file.open("wb") as out:
-            server = subprocess.Popen(
-                command,
-                env=_environment(installation),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
+            server = _start(command, env=_environment(installation), stdout=out, stderr=subprocess.STDOUT)
         try:
             _await_ready(server, host, ports.http, log_file)
             yield server, ports

@@ -14,7 +14,13 @@ from serving.triton.retries import Limits, RetryBudget, Unanswered, call_with_re
 from tests.serving.misbehaving import METADATA, Server, grpc_server, http_server
 
 SERVERS = {"http": http_server, "grpc": grpc_server}
-CODES = {"503": "UNAVAILABLE", "400": "INVALID_ARGUMENT", "404": "NOT_FOUND", "429": "RESOURCE_EXHAUSTED"}
+CODES = {
+    "503": "UNAVAILABLE",
+    "500": "INTERNAL",
+    "400": "INVALID_ARGUMENT",
+    "404": "NOT_FOUND",
+    "429": "RESOURCE_EXHAUSTED",
+}
 
 
 def _plan(protocol: str, *steps: str) -> list[str]:
@@ -25,12 +31,15 @@ def _plan(protocol: str, *steps: str) -> list[str]:
 
 
 @pytest.mark.parametrize("protocol", SERVERS)
-@pytest.mark.parametrize("steps", [("503 loading",), ("503 loading", "503 not ready"), ("slow",)])
+@pytest.mark.parametrize(
+    "steps",
+    [("503 loading",), ("503 loading", "503 not ready"), ("slow",), ("500 Stub process 'm_0_0' is not healthy.",)],
+)
 def test_a_server_that_comes_back_is_asked_again(protocol: str, steps: tuple[str, ...]) -> None:
     with SERVERS[protocol](*_plan(protocol, *steps)) as server:  # noqa: SIM117
-        with Client(server.url, protocol=protocol, timeout=0.5) as client:
+        with Client(server.url, protocol=protocol, timeout=1.5 if steps == ("slow",) else 20.0) as client:
             assert client.versions("m") == [7]
-    assert len(server.times) == len(steps) + 1
+    assert len(server.times) >= len(steps) + 1
 
 
 @pytest.mark.parametrize("status", ["502", "503", "504"])
@@ -70,7 +79,7 @@ def test_a_server_that_starts_late() -> None:
 
 
 BUSY = ("503 Exceeds maximum queue size", "503 Request timeout expired", "429 too many requests")
-REFUSED = ("400 k is '0'", "404 unknown model", "400 user_id has no such shape")
+REFUSED = ("500 the engine failed", "400 k is '0'", "404 unknown model", "400 user_id has no such shape")
 
 
 @pytest.mark.parametrize("protocol", SERVERS)
@@ -92,7 +101,7 @@ def test_one_deadline_holds_over_all_tries(protocol: str, step: str) -> None:
         started = time.monotonic()
         with pytest.raises(ServerError, match=r"no answer from .* tries"):
             client.versions("m")
-        assert 0.4 < time.monotonic() - started < 1.3
+        assert 0.4 < time.monotonic() - started < 2.9  # less than one slow answer
         assert len(server.times) >= 2
 
 
@@ -103,7 +112,7 @@ def test_an_answer_that_comes_byte_by_byte_is_cut_off() -> None:
         started = time.monotonic()
         with pytest.raises(ServerError, match=r"no answer within 0\.5 s"):
             client.versions("m")
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 3.0  # the whole answer takes more than 4
         assert client.versions("m") == [7]  # on a new connection
 
 
@@ -140,7 +149,7 @@ def test_waits_between_real_tries_have_jitter() -> None:
         client.versions("m")
     waits = [after - before for before, after in itertools.pairwise(server.times)]
     for number, wait in enumerate(waits):
-        assert 0.05 * 2**number <= wait < 0.1 * 2**number + 0.2
+        assert 0.05 * 2**number <= wait < 0.1 * 2**number + 1.0
 
 
 def test_another_exception_is_not_repeated() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -89,15 +90,15 @@ def test_the_url_can_be_reached_from_this_machine(host: str, url: str) -> None:
 
 
 def test_the_commands_of_the_documentation_are_requests() -> None:
-    text = (ROOT / "docs" / "serving.md").read_text()
-    found = re.findall(r"^ *(curl -s .*?\]\}')$", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(found) == 2
+    text = (ROOT / "docs" / "triton.md").read_text()
+    found = re.findall(r"^ *(curl -s http\S+/infer -d .*?\]\}')$", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(found) == 3
     for line in found:
         url, body = _read_command(line)
         assert url == "http://127.0.0.1:8000/v2/models/vaecf/infer"
         for given in body["inputs"]:
             assert given["datatype"] == TYPES[given["name"]]
-            assert given["shape"] == [1, len(given["data"])]
+            assert math.prod(given["shape"]) == len(given["data"])
 
 
 def test_a_repository_without_a_recommender_has_no_example(models: Models, tmp_path: Path) -> None:
@@ -208,6 +209,23 @@ def test_items_are_named_by_title_over_http(ported: Ported, exports: dict[str, P
         "error": '2 items match the title "Emma"; give the full title or the id of one: '
         f'id {ids[2]}: "Emma (1996)" id {ids[3]}: "Emma (2009)"'
     }
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_generate_takes_and_gives_ids_of_their_own_type(ported: Ported, exports: dict[str, Path], name: str) -> None:
+    """Text as text, and all digits of numbers beyond 2^53, which a double cannot hold."""
+    known = open_export(exports[name])
+    user, items = known.user_ids.tolist()[4], known.item_ids.tolist()[150:152]
+    url = f"http://127.0.0.1:{ported[1].http}/v2/models/{name}"
+    request = urllib.request.Request(f"{url}/generate", json.dumps({"user_id": user, "deny": items, "k": 7}).encode())
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        got = json.load(answer)
+    asked = [("user_id", [user]), ("deny", items)]
+    kinds = {"user_id": "BYTES" if name == TEXT else "INT64", "deny": "BYTES" if name == TEXT else "INT64"}
+    inputs = [{"name": n, "shape": [1, len(v)], "datatype": kinds[n], "data": v} for n, v in asked]
+    inputs.append({"name": "k", "shape": [1, 1], "datatype": "INT32", "data": [7]})
+    assert got["source"] == "model" and got["items"] == _post(f"{url}/infer", {"inputs": inputs})["items"]
+    assert set(got["items"]) <= set(known.item_ids.tolist()) - set(items) and len(got["items"]) == 7
 
 
 @pytest.mark.parametrize("name", KINDS)

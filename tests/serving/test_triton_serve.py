@@ -116,7 +116,7 @@ def test_a_stub_that_is_killed(models: Models, tmp_path: Path) -> None:
                     return models.which(user, client.recommend(NAME, user=user)) == "old"
                 return False
 
-            assert soon(lambda: answers() or not client.ready(NAME) or command.poll() is not None, 10)
+            assert soon(lambda: answers() or not client.ready(NAME) or command.poll() is not None, 30)
 
 
 @pytest.mark.parametrize("fault", ["no configuration", "no such backend", "model changed", "export cut"])
