@@ -6,24 +6,19 @@ An error in one request is answered to that request only; the other requests of 
 from __future__ import annotations
 
 import json
-import os
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from serving import targets
-from serving.engines import providers
-from serving.engines.blocks import SHORT, in_blocks
-from serving.engines.engine import open_engine
-from serving.engines.savedmodel import SavedModelEngine
-from serving.export_folder import WHOLE_NUMBERS, IdTypes, open_export, padding_id
-from serving.recommend.recommender import Recommendation, Recommender
+from serving.export_folder import WHOLE_NUMBERS, IdTypes, padding_id
+from serving.recommend.recommender import Recommendation
 from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
 from serving.recommend.titles import TitleIndex
-from serving.targets import PROVIDERS
-from serving.triton import repository
+from serving.triton.loading import Placement, open_version
+from serving.triton.shadow.hook import of_backend
 
 DEFAULT_K = 10
 INPUTS = ("user_id", "item_ids", "titles", "k", "deny", "allow")
@@ -135,28 +130,17 @@ class TritonPythonModel:
 
         self._utils = utils
         folder = Path(args["model_repository"]) / args["model_version"]
-        name = repository.read_published(folder.parent, int(folder.name))["model"]
-        artifact = targets.artifact(folder, name)
-        repository.verify_integrity(folder.parent, int(args["model_version"]))
-        export = open_export(folder / "export")
+        placement = Placement.of(json.loads(args["model_config"]), args.get("model_instance_kind"))
+        loaded = open_version(folder, placement)
+        export, self._recommender = loaded.export, loaded.recommender
         self._top_k, self._id_types = export.top_k, export.id_types
         self._title_index = TitleIndex(export.titles, export.item_ids.tolist())
-        config = json.loads(args["model_config"])
-        instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
-        on_gpu = args.get("model_instance_kind") == "GPU"
-        provider = providers.choose(artifact) if on_gpu else PROVIDERS[artifact.target.format][0]
-        threads = max(1, len(os.sched_getaffinity(0)) // instances)
-        engine = open_engine(artifact, threads=threads, provider=provider)
-        engine(export.golden(artifact.target.signature)[0])  # warm-up
-        padding, block = export.n_items, int(config["max_batch_size"])
-        if provider == "xla":
-            assert isinstance(engine, SavedModelEngine)
-            engine.warm_up(block, SHORT, padding)
-        self._recommender = Recommender(
-            export,
-            lambda inputs: in_blocks(engine, inputs, padding, block),
-            export.history_limit(artifact.target.signature),
-        )
+        self._shadow = of_backend(folder.parent, int(folder.name), args["model_instance_name"], placement, utils)
+        self._shadow.start()
+
+    def finalize(self) -> None:
+        """End what the version started."""
+        self._shadow.stop()
 
     def execute(self, batch: list[Any]) -> list[Any]:
         """One response for each request of a dynamic batch."""
@@ -173,14 +157,16 @@ class TritonPythonModel:
                 continue
             ranges.append((k, len(requests), len(requests) + len(rows)))
             requests += rows
+        start = time.perf_counter()
         try:
             answers = self._recommender.recommend(requests) if requests else []
         except Exception as error:  # any error of an engine; the model stays loaded and answers the next batch
             for k, _, _ in ranges:
                 responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
-        for k, start, end in ranges:
-            outputs = to_arrays(answers[start:end], self._id_types)
+        self._shadow.offer(requests, answers, time.perf_counter() - start)
+        for k, first, end in ranges:
+            outputs = to_arrays(answers[first:end], self._id_types)
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])
         return responses
 

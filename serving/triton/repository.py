@@ -1,4 +1,4 @@
-"""A model repository: adds versions, chooses the served one, removes old ones.
+"""A model repository: adds versions, and chooses the served one. Who changes it holds its lock (`publish_lock`).
 
 A version is written as a whole and never changes afterwards. The configuration names the version that is served.
 
@@ -6,22 +6,28 @@ REPOSITORY/NAME/config.pbtxt             the configuration
 REPOSITORY/NAME/N/model.py               imports the class that Triton's Python backend runs
 REPOSITORY/NAME/N/export/                the files of the export that the recommender reads (without the SavedModel)
 REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified converted model
-REPOSITORY/NAME/N/published.json         its export, its metrics, the time, and the version that was served before
+REPOSITORY/NAME/N/published.json         its export, data set and metrics, the time, the version that was served before,
+                                         and a digest of its content
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recsys_core import files, run_manifest
+from recsys_core.config import ALL_USERS
+from recsys_core.errors import UserError
 from serving import targets
-from serving.export_folder import ExportFolder, open_export
+from serving.export_folder import ExportFolder, digest, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
 from serving.triton.config import Service
@@ -111,11 +117,17 @@ def verify_integrity(model: Path, version: int) -> None:
     targets.artifact(model / str(version), about["model"]).require_verified(about["export"])
 
 
-def _write_whole(path: Path, content: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    temporary.write_text(content)
-    temporary.replace(path)
+def content_digest(export: Path, artifact: Artifact) -> str:
+    """Digest of what a version holds: the converted model, and the files of the export that the recommender reads."""
+    parts = [artifact.target.name, digest(artifact.model)]
+    parts += [f"{name} {digest(export / name)}" for name in EXPORT_FILES if (export / name).is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def version_digest(model: Path, version: int) -> str:
+    """`content_digest` of a version of the repository, computed from its files."""
+    folder = model / str(version)
+    return content_digest(folder / "export", targets.artifact(folder, read_published(model, version)["model"]))
 
 
 def _copy_export(export: ExportFolder, folder: Path) -> None:
@@ -124,34 +136,52 @@ def _copy_export(export: ExportFolder, folder: Path) -> None:
         shutil.copy2(export.folder / name, folder / name)
 
 
-def add_version(repository: Path, name: str, export: ExportFolder, artifact: Artifact) -> int:
+def _origin(export: ExportFolder) -> dict[str, str | None]:
+    """Where the data set of an export was, and the view of it that was trained on."""
+    try:
+        run = run_manifest.read(export.folder.parent)
+    except UserError:  # an export that was copied without its run
+        return {"folder": None, "view": ALL_USERS if "judged_run" in export.content else ""}
+    return {"folder": str(run.data) if run.data else None, "view": run.view}
+
+
+def add_version(
+    repository: Path, name: str, export: ExportFolder, artifact: Artifact, more: Mapping[str, Any] | None = None
+) -> int:
     """Write the next version of the recommender; returns its number. `serve_version` makes it the served one.
 
+    Args:
+        more: further entries of published.json.
+
     Raises:
-        ValueError: the name is not valid, or the converted model was not verified.
+        ValueError: the name is not valid, the converted model was not verified, or the files changed meanwhile.
     """
     artifact.require_verified(export.identity)
     model = repository / check_name(name)
-    model.mkdir(parents=True, exist_ok=True)
     version = max(versions(model), default=0) + 1
-    temporary = model / f".writing-{os.getpid()}"
-    try:
-        temporary.mkdir()
-        (temporary / "model.py").write_text(MODEL_PY)
-        _copy_export(export, temporary / "export")
-        shutil.copytree(artifact.folder, temporary / artifact.folder.name)
+    content = content_digest(export.folder, artifact)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "model.py").write_text(MODEL_PY)
+        _copy_export(export, folder / "export")
+        shutil.copytree(artifact.folder, folder / artifact.folder.name)
+        if content_digest(folder / "export", targets.artifact(folder, artifact.target.name)) != content:
+            raise ValueError(f"{export.folder} or {artifact.folder} changed while it was copied; nothing was published")
         about = {
             "model": artifact.target.name,
             "before": served_version(model),
             "metrics": export.test_metrics,
             "export": export.identity,
             "data_set": export.content["data_set"],
+            "data": _origin(export),
             "published_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "content": content,
+            **(more or {}),
         }
-        (temporary / "published.json").write_text(json.dumps(about, indent=2) + "\n")
-        temporary.rename(model / str(version))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (folder / "published.json").write_text(json.dumps(about, indent=2) + "\n")
+
+    files.publish(model / str(version), write)
     return version
 
 
@@ -169,16 +199,7 @@ def serve_version(repository: Path, name: str, version: int, service: Service | 
     config = configuration.recommender_config(name, [version], service or Service(), id_types)
     if path.is_file() and service is None:
         config = configuration.with_options_of(config, configuration.read_config(path))
-    _write_whole(path, configuration.to_text(config))
-
-
-def remove_old_versions(repository: Path, name: str, keep: int) -> list[int]:
-    """Remove all versions but the newest `keep` and the served one; returns the removed ones."""
-    model = repository / check_name(name)
-    old = [v for v in versions(model)[: -max(keep, 1)] if v != served_version(model)]
-    for version in old:
-        shutil.rmtree(model / str(version))
-    return old
+    files.write_text(path, configuration.to_text(config))
 
 
 def add_native(repository: Path, name: str, export: ExportFolder, artifact: Artifact, service: Service) -> str:
@@ -187,15 +208,14 @@ def add_native(repository: Path, name: str, export: ExportFolder, artifact: Arti
     native_name = check_name(f"{name}_{artifact.target.name.replace('-', '_')}")
     model = repository / native_name
     version = max(versions(model), default=0) + 1
-    temporary = model / f".writing-{os.getpid()}"
-    try:
-        temporary.mkdir(parents=True)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
         source = artifact.folder / MODEL_FILES[artifact.target.format]
-        copy = temporary / NATIVE_FILES[artifact.target.format]
+        copy = folder / NATIVE_FILES[artifact.target.format]
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
-        temporary.rename(model / str(version))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    files.publish(model / str(version), write)
     config = configuration.native_config(native_name, export, artifact.target, [version], service)
-    _write_whole(model / "config.pbtxt", configuration.to_text(config))
+    files.write_text(model / "config.pbtxt", configuration.to_text(config))
     return native_name
