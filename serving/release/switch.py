@@ -27,14 +27,14 @@ def load(url: str, name: str, version: int, key: str | None, seconds: float = LO
         ValueError: the server refuses, is not there, or does not serve the version in time.
     """
     deadline = time.monotonic() + seconds
-    with Client(url, timeout=seconds, retries=0, key=key) as client:
+    with Client(url, protocol="grpc", timeout=seconds, retries=0, key=key) as client:
         _require_live(client, url)
         try:
             client.load(name)
         except ServerError as error:
             if not str(error).startswith(NO_ANSWER):
                 raise
-        with Client(url, timeout=5.0, retries=0) as asking:
+        with Client(url, protocol="grpc", timeout=5.0, retries=0) as asking:
             while True:
                 if _serves(asking, name, version):
                     return

@@ -195,10 +195,18 @@ class Shadow:
         """Write the report and the metrics, if there is a shadow."""
         if self._settings is None:
             return
-        if self._metrics is not None:
-            self._metrics.update(self._tally)
+        self._update_metrics()
         with contextlib.suppress(OSError):  # the shadow was ended, or the repository cannot be written
             files.write_report(self._report, self._settings, self._state, self._reason, self._tally)
+
+    def _update_metrics(self) -> None:
+        if self._metrics is None:
+            return
+        try:
+            self._metrics.update(self._tally)
+        except Exception as error:
+            self._metrics = None
+            self._log(f"the metrics of the shadow of {self._model.name} stopped: {type(error).__name__}: {error}")
 
 
 def of_backend(model: Path, version: int, instance: str, placement: Placement, utils: Any) -> Shadow:

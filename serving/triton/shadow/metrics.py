@@ -26,11 +26,11 @@ class ShadowMetrics:
             start: counts that are not added: those of before the server was restarted.
         """
         labels = {"model": model, "candidate": str(settings.version), "served": str(settings.served)}
-        families = {
+        self._families = {  # they must live as long as their metrics
             name: utils.MetricFamily(name=name, description=text, kind=utils.MetricFamily.COUNTER)
             for name, text in FAMILIES.items()
         }
-        self._metrics = {key: families[key[0]].Metric(labels=labels | dict(key[1:])) for key in _values(Tally())}
+        self._metrics = {key: self._families[key[0]].Metric(labels=labels | dict(key[1:])) for key in _values(Tally())}
         self._sent = _values(start)
 
     def update(self, tally: Tally) -> None:

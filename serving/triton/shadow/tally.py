@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -21,13 +20,17 @@ class Durations:
     total: float = 0.0
     """Seconds."""
     longest: float = 0.0
-    classes: Counter[int] = field(default_factory=Counter)
+    classes: dict[int, int] = field(default_factory=dict)
+    """Number of a class -> count."""
 
     def add(self, seconds: float) -> None:
         self.count += 1
         self.total += seconds
         self.longest = max(self.longest, seconds)
-        self.classes[max(0, math.floor(math.log(max(seconds, FINEST) / FINEST, GROWTH)))] += 1
+        self._count(max(0, math.floor(math.log(max(seconds, FINEST) / FINEST, GROWTH))), 1)
+
+    def _count(self, place: int, count: int) -> None:
+        self.classes[place] = self.classes.get(place, 0) + count
 
     def quantile(self, share: float) -> float:
         """Seconds; NaN if there are none."""
@@ -49,7 +52,8 @@ class Durations:
         self.count += other.count
         self.total += other.total
         self.longest = max(self.longest, other.longest)
-        self.classes.update(other.classes)
+        for place, count in other.classes.items():
+            self._count(place, count)
 
 
 @dataclass(kw_only=True)
@@ -114,7 +118,7 @@ class Tally:
         found = cls(**{name: value for name, value in content.items() if name not in ("served", "candidate")})
         for name in ("served", "candidate"):
             values = dict(content[name])
-            classes = Counter({int(place): int(count) for place, count in values.pop("classes").items()})
+            classes = {int(place): int(count) for place, count in values.pop("classes").items()}
             setattr(found, name, Durations(**values, classes=classes))
         return found
 
