@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +129,16 @@ def compare(
     """
     chosen = ranking_metrics.choose(metric, list(export.test_metrics))
     about = repository.read_published(model, served)
-    candidate = evaluate.candidate_of(export, artifact)
+    candidate = evaluate.candidate_of(_with_data(export, data), artifact)
     step("reading the test users")
     opened = evaluation_users.open_data_set(candidate.export, data)
     users, notes = _users_to_compare(evaluation_users.read_users(opened), opened.fingerprint, about, served_data)
     folder = model / str(served)
     contenders = {
         "candidate": candidate,
-        "served": evaluate.of_artifact(open_export(folder / "export"), targets.artifact(folder, about["model"])),
+        "served": evaluate.of_artifact(
+            _served_export(folder, about, served_data), targets.artifact(folder, about["model"])
+        ),
     }
     step(f"comparing with version {served} on {len(users):,} test users")
     values = evaluate.both_values(contenders, users, chosen)
@@ -154,6 +156,16 @@ def compare(
         margin=margin,
         notes=tuple(notes),
     )
+
+
+def _with_data(export: ExportFolder, data: Path | None) -> ExportFolder:
+    """The export with the folder of its data set, where it needs one to know its users."""
+    return export if data is None or export.holds_users else replace(export, data=data)
+
+
+def _served_export(folder: Path, about: Mapping[str, Any], given: Path | None) -> ExportFolder:
+    named = (about.get("data") or {}).get("folder")
+    return _with_data(open_export(folder / "export"), given or (Path(named) if named else None))
 
 
 def _notes_on_items(contenders: Mapping[str, evaluate.Contender], users: EvaluationUsers) -> list[str]:

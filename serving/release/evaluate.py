@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys_core.evaluation.metric_names import Metric
 from serving import targets
-from serving.engines.blocks import in_blocks
+from serving.engines.blocks import EngineInBlocks
 from serving.engines.engine import Engine, open_engine, reference_engine
-from serving.export_folder import ExportFolder, Rows, open_export
+from serving.export_folder import ExportFolder, open_export
+from serving.histories.store import HistoryStore
 from serving.ids import Id, IdType
+from serving.recommend.known_users import find_store
 from serving.recommend.recommender import Recommender
 from serving.recommend.requests import Request
 from serving.release import ranking_metrics
@@ -43,12 +46,9 @@ class Contender:
 
     @cached_property
     def recommender(self) -> Recommender:
-        engine, export = self.open_engine(), self.export
-        return Recommender(
-            _without_histories(export),
-            lambda inputs: in_blocks(engine, inputs, export.n_items),
-            export.history_limit(self.signature),
-        )
+        export = self.export
+        engine = EngineInBlocks(self.open_engine(), export.n_items)
+        return Recommender(export, engine, export.history_limit(self.signature), cast(HistoryStore, _store(export)))
 
 
 def of_artifact(export: ExportFolder, artifact: Artifact, note: str = "") -> Contender:
@@ -72,7 +72,7 @@ def candidate_of(export: ExportFolder, artifact: Artifact) -> Contender:
     folder = Path(export.content[JUDGED_RUN])
     note = f"{export.folder} was trained on all users; {folder}, whose settings it has, is compared in its place"
     try:
-        judged = open_export(folder)
+        judged = replace(open_export(folder), data=export.data)
     except ValueError as error:
         raise ValueError(f"{export.folder} was trained on all users, and {error}; --force publishes it") from None
     converted = targets.artifact(targets.default_folder(judged.folder), artifact.target.name)
@@ -84,13 +84,37 @@ def candidate_of(export: ExportFolder, artifact: Artifact) -> Contender:
     )
 
 
-def _without_histories(export: ExportFolder) -> ExportFolder:
-    """The export with its users, none of whom has a stored item: a request holds what a user has before the test."""
+class EvaluationStore:
+    """Knows the rows of a model's training users, and no history: a request holds what its user has before the test."""
+
+    def __init__(self, rows: HistoryStore | None) -> None:
+        """
+        Args:
+            rows: the users of the model; None for a model that takes no users.
+        """
+        self._rows = rows
+
+    def histories(self, users: Sequence[Id]) -> list[tuple[Id, ...] | None]:
+        return [()] * len(users)
+
+    def rows(self, users: Sequence[Id], training_users: str) -> list[int | None]:
+        assert self._rows is not None, "only a model that takes users asks for rows"
+        return self._rows.rows(users, training_users)
+
+
+def _store(export: ExportFolder) -> EvaluationStore:
+    """
+    Raises:
+        ValueError: the model ranks for its training users, and which these are is not known here.
+    """
     if not export.knows_users:
-        return export
-    blank = replace(export)
-    vars(blank)["histories"] = Rows(indptr=np.zeros(len(export.users) + 1, np.int64), item_ids=np.zeros(0, np.int32))
-    return blank
+        return EvaluationStore(None)
+    if (rows := find_store(export, None)) is None:
+        raise ValueError(
+            f"{export.folder} ranks for its training users, and its data set is not at hand: name it with --data "
+            "(the served version's with --served-data), or publish without a comparison: --force"
+        )
+    return EvaluationStore(rows)
 
 
 def _to_id(text: str, id_type: IdType) -> Id | None:

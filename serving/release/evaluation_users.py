@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from recsys_core import run_manifest
 from recsys_core.config import ALL_USERS
 from recsys_core.errors import UserError
+from serving import data_set
 from serving.export_folder import ExportFolder
 
 if TYPE_CHECKING:
     from recsys_core.dataset import Dataset
-
-HINT = "name it with --data, or publish without a comparison: --force"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,35 +68,10 @@ def open_data_set(export: ExportFolder, given: Path | None) -> Dataset:
     Raises:
         ValueError: it is not known, not there, or another one; the message names --data and --force.
     """
-    from recsys_core.dataset import Dataset
-
-    folder = given or _folder_of_run(export)
     try:
-        data = Dataset.open(folder)
-    except UserError as error:
-        if given is not None:
-            raise
-        raise UserError(f"the data set of {export.folder.parent} is not at hand ({error}); {HINT}") from None
-    expected = export.content["data_set"]
-    if data.fingerprint != expected:
-        raise ValueError(
-            f"{folder} is another data set than the one that {export.folder} was trained on (fingerprints "
-            f"{data.fingerprint[:8]} and {expected[:8]}), so its test users may have been trained on; {HINT}"
-        )
-    return data
-
-
-def _folder_of_run(export: ExportFolder) -> Path:
-    run = export.folder.parent
-    try:
-        folder = run_manifest.read(run).data
-    except UserError:
-        raise UserError(
-            f"which data set {export.folder} was trained on is not known (no run.json in {run}); {HINT}"
-        ) from None
-    if folder is None:
-        raise UserError(f"{run} was trained on a data set in memory; {HINT}")
-    return folder
+        return data_set.open_data_set(export.folder, export.content, given)
+    except data_set.MissingDataError as error:
+        raise ValueError(f"{error}, or publish without a comparison: --force") from None
 
 
 def read_users(data: Dataset) -> EvaluationUsers:

@@ -17,7 +17,9 @@ from serving.export_folder import WHOLE_NUMBERS, IdTypes, padding_id
 from serving.recommend.recommender import Recommendation
 from serving.recommend.requests import MAX_IDS, Request, RequestError, check_request
 from serving.recommend.titles import TitleIndex
+from serving.triton.fields import check_fields
 from serving.triton.loading import Placement, open_version
+from serving.triton.monitoring import Counters
 from serving.triton.shadow.hook import of_backend
 
 DEFAULT_K = 10
@@ -129,6 +131,7 @@ class TritonPythonModel:
         import triton_python_backend_utils as utils
 
         self._utils = utils
+        self._counters = Counters(utils, args["model_name"], args["model_version"])
         folder = Path(args["model_repository"]) / args["model_version"]
         placement = Placement.of(json.loads(args["model_config"]), args.get("model_instance_kind"))
         loaded = open_version(folder, placement)
@@ -150,9 +153,11 @@ class TritonPythonModel:
         ranges: list[tuple[int, int, int]] = []  # position in the batch, first row, end of its rows
         for k, triton_request in enumerate(batch):
             try:
+                check_fields(triton_request, INPUTS)
                 arrays = {name: _input_array(triton_request, name, utils) for name in INPUTS}
                 rows = read_requests(arrays, self._top_k, self._id_types, self._title_index)
             except RequestError as error:
+                self._counters.refused()
                 responses[k] = self._error_response(" ".join(str(error).split()), utils.TritonError.INVALID_ARG)
                 continue
             ranges.append((k, len(requests), len(requests) + len(rows)))
@@ -161,9 +166,11 @@ class TritonPythonModel:
         try:
             answers = self._recommender.recommend(requests) if requests else []
         except Exception as error:  # any error of an engine; the model stays loaded and answers the next batch
+            self._counters.failed(len(ranges))
             for k, _, _ in ranges:
                 responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
+        self._counters.answered(requests, answers)
         self._shadow.offer(requests, answers, time.perf_counter() - start)
         for k, first, end in ranges:
             outputs = to_arrays(answers[first:end], self._id_types)

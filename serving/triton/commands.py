@@ -17,9 +17,11 @@ from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.export_folder import open_export
 from serving.progress import step
-from serving.triton import repository, server
+from serving.triton import deploy, repository, server
 from serving.triton.config import Service
 from serving.triton.example import example_command, http_url
+from serving.triton.publish_lock import publishing
+from serving.triton.restarts import Restarts
 from serving.triton.server import Ports
 
 LOG = "server.log"
@@ -31,8 +33,6 @@ SERVE = """Start Triton on a model repository and keep it running. When it is re
 
 python -m serving triton serve --repository models
 """
-MAX_RESTARTS = 10
-"""How often `serve` starts the server again after it has ended."""
 DEAD_BACKEND_CHECKS = 4
 """Checks, 0.5 s apart, that must all find a dead backend process. One that ends normally is gone by the next check."""
 
@@ -71,6 +71,9 @@ def add_arguments(parser: CommandParser) -> None:
         "--native", default="", metavar="TARGET,...", help="also serve these with Triton's own backends, by item index"
     )
     add_service_arguments(build)
+    template = actions.add_parser("template", help="write files of a deployment: proxy, Compose, Kubernetes")
+    template.explain(deploy.__doc__ or "")
+    deploy.add_arguments(template)
     serve = actions.add_parser("serve", help="start the server on a repository")
     serve.explain(SERVE)
     serve.add_argument("--repository", type=Path, required=True, help="folder that `triton build` wrote")
@@ -89,8 +92,9 @@ def _build(args: argparse.Namespace) -> int:
     repository.check_name(args.name)
     artifact.require_verified(export.identity)
     step(f"copying {artifact.target.name}, which is verified")
-    version = repository.add_version(args.repository, args.name, export, artifact)
-    repository.serve_version(args.repository, args.name, version, service)
+    with publishing(args.repository):
+        version = repository.add_version(args.repository, args.name, export, artifact)
+        repository.serve_version(args.repository, args.name, version, service)
     print(f"{args.repository / args.name}: version {version}, {artifact.target.name}")
     for name in [part for part in args.native.split(",") if part]:
         native = repository.add_native(args.repository, args.name, export, targets.artifact(folder, name), service)
@@ -100,7 +104,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Run the server, and start it again after it has ended, at most MAX_RESTARTS times."""
+    """Run the server, and start it again after it has ended (`restarts`)."""
     ports = Ports(http=args.http_port, grpc=args.grpc_port, metrics=args.metrics_port)
 
     def interrupt(signum: int, frame: Any) -> None:
@@ -109,14 +113,30 @@ def _serve(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"note: listening on {args.host}, without authentication", file=sys.stderr)
-    for _ in range(MAX_RESTARTS):
+    restarts = Restarts()
+    while True:
+        started = time.monotonic()
         try:
             reason = _serve_once(args, ports)
         except KeyboardInterrupt:
             return 0
-        print(f"error: {reason}; starting again", file=sys.stderr, flush=True)
-    print(f"error: {MAX_RESTARTS} ends in a row; log: {args.repository / LOG}", file=sys.stderr)
-    return 1
+        except ValueError as error:
+            if restarts.in_a_row == 0:  # the first start: a wrong repository or port
+                raise
+            reason = str(error)
+        wait = restarts.after_end(time.monotonic() - started)
+        if wait is None:
+            print(
+                f"error: {reason}; that was end {restarts.in_a_row} in a row; log: {args.repository / LOG}",
+                file=sys.stderr,
+            )
+            return 1
+        again = f"starting again in {wait:g} s" if wait else "starting again"
+        print(f"error: {reason}; {again}", file=sys.stderr, flush=True)
+        try:
+            time.sleep(wait)
+        except KeyboardInterrupt:
+            return 0
 
 
 def _serve_once(args: argparse.Namespace, ports: Ports) -> str:
@@ -146,5 +166,5 @@ def _print_example(args: argparse.Namespace, ports: Ports) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 done, 1 the server ended MAX_RESTARTS times."""
-    return _build(args) if args.triton_action == "build" else _serve(args)
+    """0 done, 1 the server ended too often in a row."""
+    return {"build": _build, "serve": _serve, "template": deploy.main}[args.triton_action](args)

@@ -10,7 +10,7 @@ from typing import Any
 
 from serving import targets
 from serving.engines import providers
-from serving.engines.blocks import SHORT, in_blocks
+from serving.engines.blocks import SHORT, EngineInBlocks
 from serving.engines.engine import open_engine
 from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import ExportFolder, open_export
@@ -70,7 +70,7 @@ def open_version(folder: Path, placement: Placement) -> LoadedVersion:
         engine.warm_up(placement.block, SHORT, padding)
     recommender = Recommender(
         export,
-        lambda inputs: in_blocks(engine, inputs, padding, placement.block),
+        EngineInBlocks(engine, padding, placement.block),
         export.history_limit(artifact.target.signature),
     )
     return LoadedVersion(export=export, recommender=recommender)

@@ -23,16 +23,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_core import files, run_manifest
+from recsys_core import files
 from recsys_core.config import ALL_USERS
-from recsys_core.errors import UserError
-from serving import targets
+from serving import data_set, targets
 from serving.export_folder import ExportFolder, digest, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
 from serving.triton.config import Service
 
-KEY_FILE = ".control-key"
+KEY_FILE, GRPC_FILE = ".control-key", ".control-grpc-port"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MODEL_PY = '''"""Run by Triton's Python backend."""
 
@@ -45,7 +44,7 @@ sys.path[:0] = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if
 from serving.triton.backend import TritonPythonModel  # noqa: E402, F401
 '''
 EXPORT_FILES = ("export.json", "items.parquet", "users.parquet", "histories.npz", "golden.npz", "test.npz")
-"""Files of the export that a version holds."""
+"""Files of the export that a version holds, if the export has them."""
 NATIVE_FILES = {
     "onnx": "model.onnx",
     "tensorrt": "model.plan",
@@ -72,12 +71,27 @@ def read_key(repository: Path) -> str | None:
     return path.read_text().strip() if path.is_file() else None
 
 
-def write_new_key(repository: Path) -> str:
-    """Make a new key and write it to a file that only its owner can read."""
+def read_grpc_port(repository: Path) -> int | None:
+    """The gRPC port of the running server; None if it is not known."""
+    try:
+        return int((repository / GRPC_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write_new_key(repository: Path, grpc_port: int | None = None) -> str:
+    """Make a new key and write it to a file that only its owner can read.
+
+    Args:
+        grpc_port: written to another file: `publish` loads versions over gRPC.
+    """
     key, path = secrets.token_hex(16), repository / KEY_FILE
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key)
+    (repository / GRPC_FILE).unlink(missing_ok=True)
+    if grpc_port is not None:
+        (repository / GRPC_FILE).write_text(f"{grpc_port}\n")
     return key
 
 
@@ -133,16 +147,16 @@ def version_digest(model: Path, version: int) -> str:
 def _copy_export(export: ExportFolder, folder: Path) -> None:
     folder.mkdir()
     for name in EXPORT_FILES:
-        shutil.copy2(export.folder / name, folder / name)
+        if (export.folder / name).is_file():
+            shutil.copy2(export.folder / name, folder / name)
 
 
 def _origin(export: ExportFolder) -> dict[str, str | None]:
     """Where the data set of an export was, and the view of it that was trained on."""
-    try:
-        run = run_manifest.read(export.folder.parent)
-    except UserError:  # an export that was copied without its run
-        return {"folder": None, "view": ALL_USERS if "judged_run" in export.content else ""}
-    return {"folder": str(run.data) if run.data else None, "view": run.view}
+    folder, view = data_set.run_folder(export.folder)
+    if "judged_run" in export.content:  # an export that was copied without its run
+        view = ALL_USERS
+    return {"folder": str(folder.absolute()) if folder else None, "view": str(export.content.get("view", view))}
 
 
 def add_version(

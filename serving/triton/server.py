@@ -88,7 +88,7 @@ def find_installation(scratch: Path) -> Installation:
     package = _package()
     if package is None:
         raise ValueError(
-            "no Triton server: pip install nvidia-pytriton==0.5.12 (extra `triton` of this project), or work in "
+            "no Triton server: pip install nvidia-pytriton==0.7.0 (extra `triton` of this project), or work in "
             "NVIDIA's tritonserver container"
         )
     program = package / "tritonserver" / "bin" / "tritonserver"
@@ -114,7 +114,7 @@ def _command(
 ) -> list[str]:
     # A client that can load models can run code, so these interfaces require a key that only the repository's owner can
     # read.
-    restricted = f"model-repository,shared-memory,logging,trace:{KEY_HEADER}={write_new_key(repository)}"
+    restricted = f"model-repository,shared-memory,logging,trace:{KEY_HEADER}={write_new_key(repository, ports.grpc)}"
     return [
         str(installation.program),
         f"--model-repository={repository.absolute()}",

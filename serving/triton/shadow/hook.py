@@ -217,7 +217,10 @@ def of_backend(model: Path, version: int, instance: str, placement: Placement, u
     """
 
     def metrics(settings: ShadowSettings, start: Tally) -> Metrics | None:
-        return ShadowMetrics(utils, model.name, settings, start) if hasattr(utils, "MetricFamily") else None
+        try:
+            return ShadowMetrics(utils, model.name, settings, start)
+        except Exception:  # AttributeError of another backend, TritonModelException with --allow-metrics=false
+            return None
 
     logger = getattr(utils, "Logger", None)
     log = logger.log_warn if logger is not None else print
