@@ -1,4 +1,4 @@
-"""The paired comparison: the same users for both, items by id, users that the served version was trained on left out."""
+"""The paired comparison: the same users for both, items by id, without users that the served version was trained on."""
 
 from __future__ import annotations
 
@@ -137,12 +137,8 @@ def test_non_inferiority() -> None:
 
 
 def test_no_number_does_not_pass() -> None:
-    nothing = PairedDifference(
-        mean=np.nan, standard_error=np.nan, low=np.nan, high=np.nan, confidence=0.95, users=2
-    )
-    found = Comparison(
-        served=1, metric="m", candidate_mean=0, served_mean=0, difference=nothing, margin=1, notes=()
-    )
+    nothing = PairedDifference(mean=np.nan, standard_error=np.nan, low=np.nan, high=np.nan, confidence=0.95, users=2)
+    found = Comparison(served=1, metric="m", candidate_mean=0, served_mean=0, difference=nothing, margin=1, notes=())
     assert not found.passed and found.refusal().startswith("not published")
 
 

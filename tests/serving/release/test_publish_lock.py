@@ -34,9 +34,9 @@ def _holder(folder: Path, seconds: float) -> subprocess.Popen[str]:
 def test_the_second_is_refused_and_told_by_whom(tmp_path: Path) -> None:
     holder = _holder(tmp_path, 60)
     try:
-        with pytest.raises(ValueError, match=rf"in use by process {holder.pid} on .*; try again when it has ended$"):
-            with publishing(tmp_path, wait=0):
-                pytest.fail("both hold it")
+        why = rf"in use by process {holder.pid} on .*; try again when it has ended$"
+        with pytest.raises(ValueError, match=why), publishing(tmp_path, wait=0):
+            pytest.fail("both hold it")
     finally:
         holder.kill()
         holder.communicate()
