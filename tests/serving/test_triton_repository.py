@@ -251,7 +251,7 @@ def test_flags_that_do_not_go_together(publish: Any, model_run: Any, capsys: pyt
         (("--promote", "--rollback"), "--rollback, --promote: give one of them"),
         (("--promote", "--shadow", "0.1"), "--promote, --shadow: give one of them"),
         ((), "--export is missing"),
-        (("--export", good, "--shadow", "0.1"), "serves no version whose requests could be shadowed"),
+        (("--export", good, "--shadow", "0.1"), "has no served version whose requests could be shadowed"),
         (("--export", good, "--shadow", "2"), "--shadow is 2, expected a share"),
         (("--promote",), "has no shadow"),
         (("--drop-shadow",), "has no shadow"),
