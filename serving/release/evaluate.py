@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from recsys_core.evaluation.metric_names import Metric
 from serving import targets
-from serving.engines.blocks import EngineInBlocks
+from serving.engines.blocks import BLOCK, EngineInBlocks
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import ExportFolder, open_export
 from serving.histories.store import HistoryStore
@@ -40,21 +40,27 @@ class Contender:
 
     export: ExportFolder
     open_engine: Callable[[], Engine]
-    signature: str
+    history_limit: int | None
+    block: int = BLOCK
+    """Largest number of requests that the engine takes at once."""
     note: str = ""
     """What stands in for the model, if it cannot be measured itself."""
 
     @cached_property
     def recommender(self) -> Recommender:
         export = self.export
-        engine = EngineInBlocks(self.open_engine(), export.n_items)
-        return Recommender(export, engine, export.history_limit(self.signature), cast(HistoryStore, _store(export)))
+        engine = EngineInBlocks(self.open_engine(), export.n_items, self.block)
+        return Recommender(export, engine, self.history_limit, cast(HistoryStore, _store(export)))
 
 
 def of_artifact(export: ExportFolder, artifact: Artifact, note: str = "") -> Contender:
     """A converted model and its export."""
     return Contender(
-        export=export, open_engine=lambda: open_engine(artifact), signature=artifact.target.signature, note=note
+        export=export,
+        open_engine=lambda: open_engine(artifact),
+        history_limit=artifact.history_limit(export.history_limit(artifact.target.signature)),
+        block=artifact.largest_batch(BLOCK),
+        note=note,
     )
 
 
@@ -80,7 +86,10 @@ def candidate_of(export: ExportFolder, artifact: Artifact) -> Contender:
         return of_artifact(judged, converted, note)
     signature = artifact.target.signature
     return Contender(
-        export=judged, open_engine=lambda: reference_engine(judged, signature), signature=signature, note=note
+        export=judged,
+        open_engine=lambda: reference_engine(judged, signature),
+        history_limit=judged.history_limit(signature),
+        note=note,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,11 +20,10 @@ import numpy.typing as npt
 
 from serving.command_help import CommandParser
 from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes
-from serving.recommend.recommender import POPULAR
-from serving.recommend.request_flags import add_request_flags
+from serving.recommend.request_flags import add_request_flags, format_of
 from serving.recommend.requests import parse_ids, parse_user
-from serving.recommend.table import format_json, format_table
-from serving.triton.config import BELOW_ZERO
+from serving.recommend.table import print_answer
+from serving.triton.config import BELOW_ZERO, EVENTS
 from serving.triton.connection import Access, Connection, ServerBusyError, ServerError, first_line, split_url
 from serving.triton.retries import Limits, RetryBudget, Unanswered, call_with_retries
 
@@ -35,7 +33,8 @@ KEY_HEADER = "recsys-key"
 """Header with the key that the server requires for loading models."""
 TOKEN_VARIABLE = "RECSYS_TOKEN"
 """Environment variable with the key for a proxy in front of the server."""
-TYPES = {"user_id": "INT64", "item_ids": "INT64", "titles": "BYTES", "k": "INT32", "deny": "INT64", "allow": "INT64"}
+TYPES = {"user_id": "INT64", "item_ids": "INT64", "titles": "BYTES", "k": "INT32", "deny": "INT64", "allow": "INT64",
+         "where": "BYTES", "time": "INT64"}  # fmt: skip
 """Input -> its type; BYTES for ids that are text."""
 
 
@@ -191,6 +190,19 @@ class Client:
         outputs = {name: response.as_numpy(name) for name in ("items", "titles", "scores", "source", "note")}
         return [_read_row({name: values[k] for name, values in outputs.items()}) for k in range(len(outputs["items"]))]
 
+    def append(self, model: str, user: Id, items: Sequence[Id], time: int | None = None) -> int:
+        """Append events: a user took items; returns how many of them changed the history.
+
+        Args:
+            model: NAME_events, of a repository built with --accept-events.
+            time: whole seconds since 1970; None for now.
+        """
+        self._check_ids(model, {"user": [user], "items": items})
+        arrays = {"user_id": _one_row([user]), "item_ids": _one_row(items)}
+        arrays |= {} if time is None else {"time": np.array([[time]], np.int64)}
+        response = self._call("infer", model, [self._input(name, values) for name, values in arrays.items()])
+        return int(response.as_numpy("written").sum())
+
     def recommend(
         self,
         model: str,
@@ -201,14 +213,19 @@ class Client:
         k: int = 10,
         deny: Sequence[Id] = (),
         allow: Sequence[Id] | None = None,
+        where: str = "",
     ) -> Answer:
-        """Recommendations for one user, or for a user who has these items (original ids, or titles)."""
+        """Recommendations for one user, or for a user who has these items (original ids, or titles).
+
+        Args:
+            where: a filter on the columns of the items, as "genre = 'Drama' and year > 1990".
+        """
         self._check_ids(model, {"user": [] if user is None else [user], "items": items, "deny": deny, "allow": allow})
         if allow is not None and not allow:
             raise ValueError("allow is empty: nothing could be recommended")
         arrays: dict[str, npt.NDArray] = {"k": np.array([[k]], np.int32)}
         lists = {"user_id": [] if user is None else [user], "item_ids": items, "titles": titles, "deny": deny}
-        for name, values in {**lists, "allow": allow or ()}.items():
+        for name, values in {**lists, "allow": allow or (), "where": [where] if where else []}.items():
             if len(values):
                 arrays[name] = _one_row(values)
         return self.infer(model, arrays)[0]
@@ -250,6 +267,7 @@ def add_arguments(parser: CommandParser) -> None:
     add, add_rare = parser.add_argument, parser.add_rare
     add("--name", default="recommender", help="of the model (default: %(default)s)")
     add_request_flags(parser, "separated by spaces, each in quotes")
+    add("--bought", metavar="ID,...", help="append an event: --user took these items (needs --accept-events)")
     add("--health", action="store_true", help="only print whether the server and the model are ready")
     add("--url", help="HOST:PORT, or https://HOST:PORT (default: 127.0.0.1:8000, gRPC 8001)")
     add("--protocol", choices=("http", "grpc"), default="http", help="(default: %(default)s)")
@@ -281,11 +299,27 @@ def _ask(client: Client, args: argparse.Namespace) -> Answer:
         k=args.k,
         deny=parse_ids(args.deny, "--deny", types.item),
         allow=parse_ids(args.allow, "--allow", types.item) if args.allow else None,
+        where=args.where,
     )
+
+
+def _append(client: Client, args: argparse.Namespace) -> int:
+    """Append the event of the flags."""
+    events = f"{args.name}{EVENTS}"
+    if args.user is None:
+        raise ValueError("--bought needs --user: who took the items?")
+    types = client.id_types(events)
+    user, items = parse_user(args.user, types.user), parse_ids(args.bought, "--bought", types.item)
+    assert user is not None
+    if not items:
+        raise ValueError(f"--bought is {args.bought!r}, expected ids of items separated by commas")
+    print(f"{client.append(events, user, items)} of {len(items)} events changed the history of user {user}")
+    return 0
 
 
 def main(args: argparse.Namespace) -> int:
     """0 answered or ready, 1 not ready."""
+    form = format_of(args)
     url = args.url or ("127.0.0.1:8000" if args.protocol == "http" else "127.0.0.1:8001")
     limits = {"timeout": args.timeout, "retries": args.retries, "deadline": args.deadline}
     with Client(url, protocol=args.protocol, access=_access(args), **limits) as client:
@@ -293,14 +327,8 @@ def main(args: argparse.Namespace) -> int:
             live, ready, model = client.live(), client.ready(), client.ready(args.name)
             print(f"live: {live}  ready: {ready}  {args.name}: {'ready' if model else 'not ready'}")
             return 0 if live and ready and model else 1
+        if args.bought:
+            return _append(client, args)
         answer = _ask(client, args)
-    if answer.note:
-        print(f"note: {answer.note}", file=sys.stderr)
-    shown = (answer.titles, answer.items, answer.scores, answer.source)
-    if args.json:
-        print(format_json(*shown, answer.note))
-        return 0
-    if answer.source == POPULAR:
-        print("no known user or item: the most popular items")
-    print(format_table(*shown))
+    print_answer(answer.titles, answer.items, answer.scores, answer.source, answer.note, form)
     return 0

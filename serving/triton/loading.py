@@ -16,7 +16,7 @@ from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import ExportFolder, open_export
 from serving.recommend.recommender import Recommender
 from serving.targets import PROVIDERS
-from serving.triton import repository
+from serving.triton import repository, store_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +63,19 @@ def open_version(folder: Path, placement: Placement) -> LoadedVersion:
     export = open_export(folder / "export")
     provider = providers.choose(artifact) if placement.on_gpu else PROVIDERS[artifact.target.format][0]
     engine = open_engine(artifact, threads=placement.threads, provider=provider)
-    engine(export.golden(artifact.target.signature)[0])  # warm-up
-    padding = export.n_items
+    padding, block = export.n_items, artifact.largest_batch(placement.block)
+    history_limit = artifact.history_limit(export.history_limit(artifact.target.signature))
+    golden = export.golden(artifact.target.signature)[0]  # warm-up
+    engine({n: v[:block, :history_limit] if n == "item_ids" else v[:block] for n, v in golden.items()})
     if provider == "xla":
         assert isinstance(engine, SavedModelEngine)
-        engine.warm_up(placement.block, SHORT, padding)
+        engine.warm_up(block, SHORT, padding)
+    settings = store_settings.read(folder.parent)
     recommender = Recommender(
         export,
-        EngineInBlocks(engine, padding, placement.block),
-        export.history_limit(artifact.target.signature),
+        EngineInBlocks(engine, padding, block),
+        history_limit,
+        store=settings.open() if settings is not None else None,
+        popular_if_down=settings is not None and settings.if_down == store_settings.POPULAR,
     )
     return LoadedVersion(export=export, recommender=recommender)

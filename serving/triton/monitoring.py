@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from serving.recommend.recommender import Recommendation
-from serving.recommend.requests import Request
+from serving.recommend.requests import Request, RequestError
 
 ANSWERS = "recsys_answers_total"
 FAMILIES = {
-    ANSWERS: "Rows answered, by source: model, or popular for a request without a known user or item",
+    ANSWERS: "Rows answered, by source: model, popular for a request without a known user or item, or error",
     "recsys_short_answers_total": "Rows answered with fewer items than were asked for",
     "recsys_unknown_users_total": "Rows that name a user who is not known",
     "recsys_unknown_items_total": "Item ids and titles of requests that are not known",
@@ -21,11 +21,15 @@ FAMILIES = {
 """Name -> its help. All have the labels model and version, ANSWERS has source too."""
 
 
-def count_rows(requests: Sequence[Request], answers: Sequence[Recommendation]) -> Counter[tuple[str, str]]:
+def count_rows(
+    requests: Sequence[Request | RequestError], answers: Sequence[Recommendation]
+) -> Counter[tuple[str, str]]:
     """What the rows of a batch add: (family, source) -> number; source is "" but for ANSWERS."""
     found: Counter[tuple[str, str]] = Counter()
     for request, answer in zip(requests, answers, strict=True):
         found[ANSWERS, answer.source] += 1
+        if isinstance(request, RequestError):
+            continue
         found["recsys_short_answers_total", ""] += len(answer.item_ids) < request.k
         found["recsys_unknown_items_total", ""] += len(answer.unknown)
         unknown = request.user_id is not None and f"user {request.user_id} is not known" in answer.note
@@ -47,7 +51,7 @@ class Counters:
         try:
             for name, text in FAMILIES.items():
                 self._families[name] = utils.MetricFamily(name=name, description=text, kind=utils.MetricFamily.COUNTER)
-                for source in ("model", "popular") if name == ANSWERS else ("",):
+                for source in ("model", "popular", "error") if name == ANSWERS else ("",):
                     self._metric(name, source)  # so that a rate is known from the start
         except Exception:  # AttributeError of another backend, TritonModelException with --allow-metrics=false
             self._families = {}
@@ -59,7 +63,7 @@ class Counters:
             self._metrics[key] = self._families[name].Metric(labels=labels)
         return self._metrics[key]
 
-    def answered(self, requests: Sequence[Request], answers: Sequence[Recommendation]) -> None:
+    def answered(self, requests: Sequence[Request | RequestError], answers: Sequence[Recommendation]) -> None:
         """Count the rows of a batch."""
         if self._families:
             for (name, source), number in count_rows(requests, answers).items():

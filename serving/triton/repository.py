@@ -6,6 +6,7 @@ REPOSITORY/NAME/config.pbtxt             the configuration
 REPOSITORY/NAME/N/model.py               imports the class that Triton's Python backend runs
 REPOSITORY/NAME/N/export/                the files of the export that the recommender reads (without the SavedModel)
 REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified converted model
+REPOSITORY/NAME/N/run.json               where its data set is; the users come from there if the model has no store
 REPOSITORY/NAME/N/published.json         its export, data set and metrics, the time, the version that was served before,
                                          and a digest of its content
 """
@@ -26,10 +27,13 @@ from typing import Any
 from recsys_core import files
 from recsys_core.config import ALL_USERS
 from serving import data_set, targets
+from serving.data_set import write_place
 from serving.export_folder import ExportFolder, digest, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
+from serving.triton import store_settings
 from serving.triton.config import Service
+from serving.triton.store_settings import StoreSettings
 
 KEY_FILE, GRPC_FILE = ".control-key", ".control-grpc-port"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -43,8 +47,10 @@ sys.path[:0] = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if
 
 from serving.triton.backend import TritonPythonModel  # noqa: E402, F401
 '''
-EXPORT_FILES = ("export.json", "items.parquet", "users.parquet", "histories.npz", "golden.npz", "test.npz")
-"""Files of the export that a version holds, if the export has them."""
+EXPORT_FILES = ("export.json", "items.parquet", "golden.npz")
+"""Files of the export that a version holds."""
+USER_FILES = ("users.parquet", "histories.npz", "test.npz")
+"""The same of an export that holds its users."""
 NATIVE_FILES = {
     "onnx": "model.onnx",
     "tensorrt": "model.plan",
@@ -134,7 +140,7 @@ def verify_integrity(model: Path, version: int) -> None:
 def content_digest(export: Path, artifact: Artifact) -> str:
     """Digest of what a version holds: the converted model, and the files of the export that the recommender reads."""
     parts = [artifact.target.name, digest(artifact.model)]
-    parts += [f"{name} {digest(export / name)}" for name in EXPORT_FILES if (export / name).is_file()]
+    parts += [f"{name} {digest(export / name)}" for name in (*EXPORT_FILES, *USER_FILES) if (export / name).is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -146,14 +152,14 @@ def version_digest(model: Path, version: int) -> str:
 
 def _copy_export(export: ExportFolder, folder: Path) -> None:
     folder.mkdir()
-    for name in EXPORT_FILES:
-        if (export.folder / name).is_file():
-            shutil.copy2(export.folder / name, folder / name)
+    for name in (*EXPORT_FILES, *(USER_FILES if export.holds_users else ())):
+        shutil.copy2(export.folder / name, folder / name)
 
 
 def _origin(export: ExportFolder) -> dict[str, str | None]:
     """Where the data set of an export was, and the view of it that was trained on."""
-    folder, view = data_set.run_folder(export.folder)
+    named, view = data_set.run_folder(export.folder)
+    folder = export.data or named
     if "judged_run" in export.content:  # an export that was copied without its run
         view = ALL_USERS
     return {"folder": str(folder.absolute()) if folder else None, "view": str(export.content.get("view", view))}
@@ -180,6 +186,7 @@ def add_version(
         (folder / "model.py").write_text(MODEL_PY)
         _copy_export(export, folder / "export")
         shutil.copytree(artifact.folder, folder / artifact.folder.name)
+        write_place(export.folder, export.data, folder / "run.json")
         if content_digest(folder / "export", targets.artifact(folder, artifact.target.name)) != content:
             raise ValueError(f"{export.folder} or {artifact.folder} changed while it was copied; nothing was published")
         about = {
@@ -209,7 +216,7 @@ def serve_version(repository: Path, name: str, version: int, service: Service | 
     if version not in versions(model):
         raise ValueError(f"{model} has no version {version}, it has: {', '.join(map(str, versions(model))) or 'none'}")
     path = model / "config.pbtxt"
-    id_types = open_export(model / str(version) / "export").id_types
+    id_types = store_settings.id_types(model, open_export(model / str(version) / "export"))
     config = configuration.recommender_config(name, [version], service or Service(), id_types)
     if path.is_file() and service is None:
         config = configuration.with_options_of(config, configuration.read_config(path))
@@ -233,3 +240,15 @@ def add_native(repository: Path, name: str, export: ExportFolder, artifact: Arti
     config = configuration.native_config(native_name, export, artifact.target, [version], service)
     files.write_text(model / "config.pbtxt", configuration.to_text(config))
     return native_name
+
+
+def add_events_model(repository: Path, name: str, export: ExportFolder, settings: StoreSettings) -> str:
+    """Add the model NAME_events, which appends events to the store of the model NAME; returns its name."""
+    events = check_name(f"{name}{configuration.EVENTS}")
+    model, folder = repository / events, repository / events / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_text(folder / "model.py", MODEL_PY.replace("serving.triton.backend", "serving.triton.events_backend"))
+    store_settings.write(model, settings)
+    config = configuration.events_config(events, store_settings.id_types(model, export))
+    files.write_text(model / "config.pbtxt", configuration.to_text(config))
+    return events

@@ -53,7 +53,7 @@ class _InOrder:
 
 
 def _contender(folder: Path, items: Sequence[Any], order: Sequence[int]) -> Contender:
-    return Contender(export=_export(folder, items), open_engine=lambda: _InOrder(order), signature="serving")
+    return Contender(export=_export(folder, items), open_engine=lambda: _InOrder(order), history_limit=None)
 
 
 def _users(rows: Sequence[tuple[Sequence[str], Sequence[str]]]) -> EvaluationUsers:
