@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from serving.recommend.recommender import POPULAR, Recommendation
-from serving.recommend.requests import Request
+from serving.recommend.requests import Request, RequestError
 from serving.triton.loading import Placement
 from serving.triton.shadow import settings as files
 from serving.triton.shadow.candidate import Candidate, CandidateEndedError, CandidateError
@@ -94,21 +94,25 @@ class Shadow:
             self._thread.join(5)
         self._end_candidate()
 
-    def offer(self, requests: Sequence[Request], answers: Sequence[Recommendation], seconds: float) -> None:
+    def offer(
+        self, requests: Sequence[Request | RequestError], answers: Sequence[Recommendation], seconds: float
+    ) -> None:
         """Take a call that was answered. Returns at once.
 
         Args:
+            requests: with the errors of rows that were refused; those are left out.
             seconds: that the served version took.
         """
         if self._share == 0.0:
             return
-        self._tally.offered += len(requests)
-        if self._random.random() >= self._share:
+        asked = [(r, answer) for r, answer in zip(requests, answers, strict=True) if isinstance(r, Request)]
+        self._tally.offered += len(asked)
+        if not asked or self._random.random() >= self._share:
             return
         try:
-            self._queue.put_nowait(Call(requests=requests, answers=answers, seconds=seconds))
+            self._queue.put_nowait(Call(requests=[r for r, _ in asked], answers=[a for _, a in asked], seconds=seconds))
         except queue.Full:
-            self._tally.dropped += len(requests)
+            self._tally.dropped += len(asked)
 
     def _run(self) -> None:
         looked = 0.0
