@@ -112,7 +112,7 @@ def test_the_configuration_is_tritons(vae: ExportFolder, made: Artifact, tmp_pat
     assert read.dynamic_batching.max_queue_delay_microseconds == 9
     policy = read.dynamic_batching.default_queue_policy
     assert (policy.max_queue_size, policy.default_timeout_microseconds) == (5, 2_000)
-    assert [i.name for i in read.input] == ["user_id", "item_ids", "titles", "k", "deny", "allow"]
+    assert [i.name for i in read.input] == ["user_id", "item_ids", "titles", "k", "deny", "allow", "where"]
     assert all(i.optional for i in read.input)
     assert [o.name for o in read.output] == ["items", "scores", "titles", "source", "note"]
     repository.serve_version(tmp_path, "films", repository.add_version(tmp_path, "films", vae, made))
@@ -138,7 +138,7 @@ def test_a_version_with_ids_of_another_type_is_served_with_the_same_options(tmp_
     assert (read.max_batch_size, config.served_versions(read)) == (7, [2])
     types = {i.name: i.data_type for i in read.input}
     assert types == {"k": pb.TYPE_INT32, "user_id": pb.TYPE_INT64} | dict.fromkeys(
-        ("item_ids", "titles", "deny", "allow"), pb.TYPE_STRING
+        ("item_ids", "titles", "deny", "allow", "where"), pb.TYPE_STRING
     )
     assert {o.name: o.data_type for o in read.output}["items"] == pb.TYPE_STRING
     assert len(read.model_warmup) == 1
