@@ -177,7 +177,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_served_one(served: Served, m
     with served.client() as client:
         assert client.versions(NAME) == [version]
         assert soon(client.ready, 3), "the server says that it is not ready, though its model is served"
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("error: ") == 1
 
 
 def test_a_server_that_is_not_there_changes_nothing(models: Models, tmp_path: Path, capsys: Any) -> None:
@@ -186,7 +186,8 @@ def test_a_server_that_is_not_there_changes_nothing(models: Models, tmp_path: Pa
     where = ("--repository", str(tmp_path), "--name", NAME, "--url", url)
     assert main(["publish", "--export", str(models.new), *where]) == 2
     said = capsys.readouterr().err
-    assert "no answer from" in said and said.count("\n") == 1
+    assert said.splitlines()[-1].startswith(f"error: no answer from {url}: is a server running there?")
+    assert said.count("error: ") == 1
     assert repository.served_version(tmp_path / NAME) == 1
 
 
