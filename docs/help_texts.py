@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "peers",
         "evaluate",
         "serve",
+        "release",
         "suite",
         "gpu",
         "report",

@@ -92,7 +92,7 @@ def test_versions_are_numbered_and_whole(vae: ExportFolder, made: Artifact, tmp_
     assert {p.name for p in (tmp_path / "films").iterdir()} == {"1", "2", "3"}, "add_version serves nothing"
     assert repository.served_version(tmp_path / "films") is None
     inside = {p.name for p in (tmp_path / "films" / "2").iterdir()}
-    assert inside == {"model.py", "export", "onnx-fp32", "published.json"}
+    assert inside == {"model.py", "export", "onnx-fp32", "published.json", "run.json"}
     assert not (tmp_path / "films" / "2" / "export" / "saved_model").exists()
     about = repository.read_published(tmp_path / "films", 2)
     assert (about["model"], about["metrics"]) == ("onnx-fp32", vae.test_metrics)
