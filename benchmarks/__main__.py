@@ -20,6 +20,7 @@ COMMAND_LINE = CommandLine(
         "peers": "training step, ours and plain PyTorch",
         "evaluate": "evaluation over the whole catalogue, and the share of its limit",
         "serve": "an export and its conversions: agreement, metrics, size, latency",
+        "release": "a version published, shadowed, promoted and rolled back while a Triton server answers",
         "suite": "all of these in turn, and the report",
         "gpu": "tests, speed and memory of one GPU beside compiled PyTorch, in eight minutes",
         "report": "HTML and Markdown of a results file",
@@ -28,6 +29,7 @@ COMMAND_LINE = CommandLine(
     examples=(
         "train --data data/mine",
         "scaling --data data/mine --ranks 1 2 4",
+        "release --export runs/first --candidate runs/next",
         "suite --data data/mine --export runs/a/export --quick",
     ),
     moved={

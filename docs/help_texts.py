@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "peers",
         "evaluate",
         "serve",
+        "release",
         "suite",
         "gpu",
         "report",

@@ -1,4 +1,4 @@
-"""`run.lock`: at most one job at a time writes to the folder of a run.
+"""`run.lock`: at most one job at a time writes to the folder of a run. Other folders take a lock of another name.
 
 The file is made whole by a hard link, which is atomic on local disks and over NFS. It says who holds it: host, process
 (number and start), job. A thread of the holder renews its time of change. Whether a holder is alive is seen from the
@@ -32,6 +32,7 @@ RENEWED_EVERY = 15.0
 DEAD_AFTER = 180.0
 """Seconds after the last renewal from which a holder on another host counts as dead. NFS shows a new time of change to
 other hosts after up to 60 s."""
+ADVICE = "wait until it ends, or take another --run-dir"
 TAKEOVER_WAIT = 0.05
 TAKEOVER_TRIES = 200
 """How often, and how many seconds apart, a process looks again while another one takes a dead holder's lock over."""
@@ -70,7 +71,7 @@ class Owner:
 
     def __str__(self) -> str:
         if not self.host:
-            return f"an unknown process (its {LOCK} cannot be read)"
+            return "an unknown process (its lock file cannot be read)"
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since_unix_s))
         return f"process {self.pid} on {self.host} since {since}{f' (job {self.job})' if self.job else ''}"
 
@@ -95,6 +96,10 @@ class HeldError(UserError):
     def __init__(self, owner: Owner, path: Path) -> None:
         super().__init__(str(owner))
         self.owner, self.path = owner, path
+
+
+class InUseError(UserError):
+    """Another process holds the lock of a folder; the message names it and says what to do."""
 
 
 def _space() -> str:
@@ -122,7 +127,7 @@ def _process_start(pid: int) -> str | None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f"{LOCK}.{os.getpid()}@{socket.gethostname()}.{secrets.token_hex(8)}")
+    return path.with_name(f"{path.name}.{os.getpid()}@{socket.gethostname()}.{secrets.token_hex(8)}")
 
 
 def _age(path: Path) -> float:
@@ -229,16 +234,21 @@ def drop(path: Path, owner: Owner) -> None:
 
 
 class RunLock:
-    """The lock of one run folder, while this process holds it."""
+    """The lock of one folder, while this process holds it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / LOCK
+    def __init__(self, folder: Path, name: str = LOCK, advice: str = ADVICE) -> None:
+        """
+        Args:
+            name: of the file.
+            advice: end of the message of a refusal: what to do.
+        """
+        self._folder, self._path, self._advice = folder, folder / name, advice
         self._owner = Owner.this_process()
         self._ended = threading.Event()
         self.is_lost = False
         """Whether another process has taken it over, as after this host was cut off for long."""
         self._made_folder = False
-        self._renewing = threading.Thread(target=self._renew, name=LOCK, daemon=True)
+        self._renewing = threading.Thread(target=self._renew, name=name, daemon=True)
 
     def acquire(self) -> str:
         """Take the lock and renew it from now on; the folder is made where there is none.
@@ -247,7 +257,8 @@ class RunLock:
             A sentence about the dead holder from whom it was taken; "" if it was free.
 
         Raises:
-            UserError: another process holds it, or the folder cannot be written.
+            InUseError: another process holds it.
+            UserError: the folder cannot be written.
         """
         self._made_folder = not self._folder.exists()
         try:
@@ -258,7 +269,7 @@ class RunLock:
             dead = take(self._path, self._owner)
             _remove_leftovers(self._path)
         except HeldError as error:
-            raise UserError(self._refusal(error)) from None
+            raise InUseError(self._refusal(error)) from None
         except OSError as error:
             raise UserError(f"{self._folder} cannot be written: {error.strerror or error}") from None
         self._renewing.start()
@@ -270,7 +281,7 @@ class RunLock:
         text = f"{self._folder} is in use by {held.owner}"
         if not held.owner.is_here():
             text += f"; if that has ended, the folder is free {DEAD_AFTER:.0f} s after its last sign of life"
-        return f"{text}; wait until it ends, or take another --run-dir"
+        return f"{text}; {self._advice}"
 
     def _renew(self) -> None:
         while not self.is_lost and not self._ended.wait(RENEWED_EVERY):

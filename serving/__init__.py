@@ -21,7 +21,7 @@ A module imports only modules of its own folder and of the folders and modules t
     similar/        similar items
     demo/           a page in the browser for people who try a model
     triton/         Triton's model repository, server and client
-    release         publish a new version of a model, or roll back to an earlier one
+    release/        publish a new version of a model, shadow it, or roll back to an earlier one
 """
 
 import recsys_core  # noqa: F401 - sets the environment variables that TensorFlow reads when it is imported

@@ -18,7 +18,7 @@ ACTIONS = {
     "infer": ("serving.infer.command", "run several processes on one device, as NVIDIA's sampleMovieLensMPS"),
     "triton": ("serving.triton.commands", "build a model repository, or serve it"),
     "client": ("serving.triton.client", "send a request to a Triton server over HTTP or gRPC"),
-    "publish": ("serving.release", "publish a new version into a repository, or roll back to an earlier one"),
+    "publish": ("serving.release.command", "publish a new version into a repository, or roll back to an earlier one"),
 }
 """Action -> its module, which has `add_arguments` and `main`, and its line in the help."""
 BAD_INPUT = 2

@@ -7,28 +7,24 @@ request of several rows of which some can be answered, the others have the sourc
 from __future__ import annotations
 
 import json
-import os
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from serving import targets
-from serving.engines import providers
-from serving.engines.blocks import SHORT, EngineInBlocks
-from serving.engines.engine import open_engine
-from serving.engines.savedmodel import SavedModelEngine
-from serving.export_folder import WHOLE_NUMBERS, IdTypes, open_export, padding_id
+from serving.export_folder import WHOLE_NUMBERS, IdTypes, padding_id
 from serving.histories.events import StoreUnavailableError
 from serving.recommend.known_users import DOWN
-from serving.recommend.recommender import ERROR, Recommendation, Recommender
+from serving.recommend.recommender import ERROR, Recommendation
 from serving.recommend.requests import Request, RequestError, check_length, check_request
 from serving.recommend.titles import TitleIndex
-from serving.targets import PROVIDERS
-from serving.triton import repository, store_settings
+from serving.triton import store_settings
 from serving.triton.fields import check_fields
+from serving.triton.loading import Placement, open_version
 from serving.triton.monitoring import Counters
+from serving.triton.shadow.hook import of_backend
 
 DEFAULT_K = 10
 INPUTS = ("user_id", "item_ids", "titles", "k", "deny", "allow", "where")
@@ -153,33 +149,17 @@ class TritonPythonModel:
         self._utils = utils
         self._counters = Counters(utils, args["model_name"], args["model_version"])
         folder = Path(args["model_repository"]) / args["model_version"]
-        name = repository.read_published(folder.parent, int(folder.name))["model"]
-        artifact = targets.artifact(folder, name)
-        repository.verify_integrity(folder.parent, int(args["model_version"]))
-        export = open_export(folder / "export")
+        placement = Placement.of(json.loads(args["model_config"]), args.get("model_instance_kind"))
+        loaded = open_version(folder, placement)
+        export, self._recommender = loaded.export, loaded.recommender
         self._n_items, self._id_types = export.n_items, store_settings.id_types(folder.parent, export)
-        settings = store_settings.read(folder.parent)
         self._title_index = TitleIndex(export.titles, export.item_ids.tolist())
-        config = json.loads(args["model_config"])
-        instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
-        on_gpu = args.get("model_instance_kind") == "GPU"
-        provider = providers.choose(artifact) if on_gpu else PROVIDERS[artifact.target.format][0]
-        threads = max(1, len(os.sched_getaffinity(0)) // instances)
-        engine = open_engine(artifact, threads=threads, provider=provider)
-        padding, block = export.n_items, artifact.largest_batch(int(config["max_batch_size"]))
-        history_limit = artifact.history_limit(export.history_limit(artifact.target.signature))
-        golden = export.golden(artifact.target.signature)[0]  # warm-up
-        engine({n: v[:block, :history_limit] if n == "item_ids" else v[:block] for n, v in golden.items()})
-        if provider == "xla":
-            assert isinstance(engine, SavedModelEngine)
-            engine.warm_up(block, SHORT, padding)
-        self._recommender = Recommender(
-            export,
-            EngineInBlocks(engine, padding, block),
-            history_limit,
-            store=settings.open() if settings is not None else None,
-            popular_if_down=settings is not None and settings.if_down == store_settings.POPULAR,
-        )
+        self._shadow = of_backend(folder.parent, int(folder.name), args["model_instance_name"], placement, utils)
+        self._shadow.start()
+
+    def finalize(self) -> None:
+        """End what the version started."""
+        self._shadow.stop()
 
     def execute(self, batch: list[Any]) -> list[Any]:
         """One response for each request of a dynamic batch."""
@@ -199,6 +179,7 @@ class TritonPythonModel:
                 continue
             ranges.append((k, len(requests), len(requests) + len(rows)))
             requests += rows
+        start = time.perf_counter()
         try:
             try:
                 answers = self._recommender.recommend(requests) if requests else []
@@ -211,11 +192,12 @@ class TritonPythonModel:
                 responses[k] = self._error_response(f"the engine failed: {error}", utils.TritonError.INTERNAL)
             return responses
         self._counters.answered(requests, answers)
-        for k, start, end in ranges:
-            if end > start and all(answer.source == ERROR for answer in answers[start:end]):  # a filter that is none
-                responses[k] = self._error_response(answers[start].note, utils.TritonError.INVALID_ARG)
+        self._shadow.offer(requests, answers, time.perf_counter() - start)
+        for k, first, end in ranges:
+            if end > first and all(answer.source == ERROR for answer in answers[first:end]):  # a filter that is none
+                responses[k] = self._error_response(answers[first].note, utils.TritonError.INVALID_ARG)
                 continue
-            outputs = to_arrays(answers[start:end], self._id_types)
+            outputs = to_arrays(answers[first:end], self._id_types)
             responses[k] = utils.InferenceResponse([utils.Tensor(name, values) for name, values in outputs.items()])
         return responses
 

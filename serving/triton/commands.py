@@ -23,6 +23,8 @@ from serving.recommend.known_users import find_store
 from serving.triton import deploy, repository, server, store_settings
 from serving.triton.config import Service
 from serving.triton.example import example_command, http_url
+from serving.triton.publish_lock import publishing
+from serving.triton.restarts import Restarts
 from serving.triton.server import Ports
 
 LOG = "server.log"
@@ -34,8 +36,6 @@ SERVE = """Start Triton on a model repository and keep it running. When it is re
 
 python -m serving triton serve --repository models
 """
-MAX_RESTARTS = 10
-"""How often `serve` starts the server again after it has ended."""
 DEAD_BACKEND_CHECKS = 4
 """Checks, 0.5 s apart, that must all find a dead backend process. One that ends normally is gone by the next check."""
 
@@ -127,9 +127,10 @@ def _build(args: argparse.Namespace) -> int:
     repository.check_name(args.name)
     artifact.require_verified(export.identity)
     step(f"copying {artifact.target.name}, which is verified")
-    _set_store(args, export)
-    version = repository.add_version(args.repository, args.name, export, artifact)
-    repository.serve_version(args.repository, args.name, version, service)
+    with publishing(args.repository):
+        _set_store(args, export)
+        version = repository.add_version(args.repository, args.name, export, artifact)
+        repository.serve_version(args.repository, args.name, version, service)
     print(f"{args.repository / args.name}: version {version}, {artifact.target.name}")
     for name in [part for part in args.native.split(",") if part]:
         native = repository.add_native(args.repository, args.name, export, targets.artifact(folder, name), service)
@@ -139,7 +140,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Run the server, and start it again after it has ended, at most MAX_RESTARTS times."""
+    """Run the server, and start it again after it has ended (`restarts`)."""
     ports = Ports(http=args.http_port, grpc=args.grpc_port, metrics=args.metrics_port)
 
     def interrupt(signum: int, frame: Any) -> None:
@@ -148,14 +149,30 @@ def _serve(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"note: listening on {args.host}, without authentication", file=sys.stderr)
-    for _ in range(MAX_RESTARTS):
+    restarts = Restarts()
+    while True:
+        started = time.monotonic()
         try:
             reason = _serve_once(args, ports)
         except KeyboardInterrupt:
             return 0
-        print(f"error: {reason}; starting again", file=sys.stderr, flush=True)
-    print(f"error: {MAX_RESTARTS} ends in a row; log: {args.repository / LOG}", file=sys.stderr)
-    return 1
+        except ValueError as error:
+            if restarts.in_a_row == 0:  # the first start: a wrong repository or port
+                raise
+            reason = str(error)
+        wait = restarts.after_end(time.monotonic() - started)
+        if wait is None:
+            print(
+                f"error: {reason}; that was end {restarts.in_a_row} in a row; log: {args.repository / LOG}",
+                file=sys.stderr,
+            )
+            return 1
+        again = f"starting again in {wait:g} s" if wait else "starting again"
+        print(f"error: {reason}; {again}", file=sys.stderr, flush=True)
+        try:
+            time.sleep(wait)
+        except KeyboardInterrupt:
+            return 0
 
 
 def _serve_once(args: argparse.Namespace, ports: Ports) -> str:
@@ -185,5 +202,5 @@ def _print_example(args: argparse.Namespace, ports: Ports) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 done, 1 the server ended MAX_RESTARTS times."""
+    """0 done, 1 the server ended too often in a row."""
     return {"build": _build, "serve": _serve, "template": deploy.main}[args.triton_action](args)

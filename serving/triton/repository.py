@@ -1,4 +1,4 @@
-"""A model repository: adds versions, chooses the served one, removes old ones.
+"""A model repository: adds versions, and chooses the served one. Who changes it holds its lock (`publish_lock`).
 
 A version is written as a whole and never changes afterwards. The configuration names the version that is served.
 
@@ -7,31 +7,36 @@ REPOSITORY/NAME/N/model.py               imports the class that Triton's Python 
 REPOSITORY/NAME/N/export/                the files of the export that the recommender reads (without the SavedModel)
 REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified converted model
 REPOSITORY/NAME/N/run.json               where its data set is; the users come from there if the model has no store
-REPOSITORY/NAME/N/published.json         its export, its metrics, the time, and the version that was served before
+REPOSITORY/NAME/N/published.json         its export, data set and metrics, the time, the version that was served before,
+                                         and a digest of its content
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serving import targets
+from recsys_core import files
+from recsys_core.config import ALL_USERS
+from serving import data_set, targets
 from serving.data_set import write_place
-from serving.export_folder import ExportFolder, open_export
+from serving.export_folder import ExportFolder, digest, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
 from serving.triton import store_settings
 from serving.triton.config import Service
 from serving.triton.store_settings import StoreSettings
 
-KEY_FILE = ".control-key"
+KEY_FILE, GRPC_FILE = ".control-key", ".control-grpc-port"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MODEL_PY = '''"""Run by Triton's Python backend."""
 
@@ -73,12 +78,27 @@ def read_key(repository: Path) -> str | None:
     return path.read_text().strip() if path.is_file() else None
 
 
-def write_new_key(repository: Path) -> str:
-    """Make a new key and write it to a file that only its owner can read."""
+def read_grpc_port(repository: Path) -> int | None:
+    """The gRPC port of the running server; None if it is not known."""
+    try:
+        return int((repository / GRPC_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write_new_key(repository: Path, grpc_port: int | None = None) -> str:
+    """Make a new key and write it to a file that only its owner can read.
+
+    Args:
+        grpc_port: written to another file: `publish` loads versions over gRPC.
+    """
     key, path = secrets.token_hex(16), repository / KEY_FILE
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(key)
+    (repository / GRPC_FILE).unlink(missing_ok=True)
+    if grpc_port is not None:
+        (repository / GRPC_FILE).write_text(f"{grpc_port}\n")
     return key
 
 
@@ -118,11 +138,17 @@ def verify_integrity(model: Path, version: int) -> None:
     targets.artifact(model / str(version), about["model"]).require_verified(about["export"])
 
 
-def _write_whole(path: Path, content: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    temporary.write_text(content)
-    temporary.replace(path)
+def content_digest(export: Path, artifact: Artifact) -> str:
+    """Digest of what a version holds: the converted model, and the files of the export that the recommender reads."""
+    parts = [artifact.target.name, digest(artifact.model)]
+    parts += [f"{name} {digest(export / name)}" for name in (*EXPORT_FILES, *USER_FILES) if (export / name).is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def version_digest(model: Path, version: int) -> str:
+    """`content_digest` of a version of the repository, computed from its files."""
+    folder = model / str(version)
+    return content_digest(folder / "export", targets.artifact(folder, read_published(model, version)["model"]))
 
 
 def _copy_export(export: ExportFolder, folder: Path) -> None:
@@ -131,35 +157,53 @@ def _copy_export(export: ExportFolder, folder: Path) -> None:
         shutil.copy2(export.folder / name, folder / name)
 
 
-def add_version(repository: Path, name: str, export: ExportFolder, artifact: Artifact) -> int:
+def _origin(export: ExportFolder) -> dict[str, str | None]:
+    """Where the data set of an export was, and the view of it that was trained on."""
+    named, view = data_set.run_folder(export.folder)
+    folder = export.data or named
+    if "judged_run" in export.content:  # an export that was copied without its run
+        view = ALL_USERS
+    return {"folder": str(folder.absolute()) if folder else None, "view": str(export.content.get("view", view))}
+
+
+def add_version(
+    repository: Path, name: str, export: ExportFolder, artifact: Artifact, more: Mapping[str, Any] | None = None
+) -> int:
     """Write the next version of the recommender; returns its number. `serve_version` makes it the served one.
 
+    Args:
+        more: further entries of published.json.
+
     Raises:
-        ValueError: the name is not valid, or the converted model was not verified.
+        ValueError: the name is not valid, the converted model was not verified, or the files changed meanwhile.
     """
     artifact.require_verified(export.identity)
     model = repository / check_name(name)
-    model.mkdir(parents=True, exist_ok=True)
     version = max(versions(model), default=0) + 1
-    temporary = model / f".writing-{os.getpid()}"
-    try:
-        temporary.mkdir()
-        (temporary / "model.py").write_text(MODEL_PY)
-        _copy_export(export, temporary / "export")
-        shutil.copytree(artifact.folder, temporary / artifact.folder.name)
-        write_place(export.folder, export.data, temporary / "run.json")
+    content = content_digest(export.folder, artifact)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "model.py").write_text(MODEL_PY)
+        _copy_export(export, folder / "export")
+        shutil.copytree(artifact.folder, folder / artifact.folder.name)
+        write_place(export.folder, export.data, folder / "run.json")
+        if content_digest(folder / "export", targets.artifact(folder, artifact.target.name)) != content:
+            raise ValueError(f"{export.folder} or {artifact.folder} changed while it was copied; nothing was published")
         about = {
             "model": artifact.target.name,
             "before": served_version(model),
             "metrics": export.test_metrics,
             "export": export.identity,
             "data_set": export.content["data_set"],
+            "data": _origin(export),
             "published_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "content": content,
+            **(more or {}),
         }
-        (temporary / "published.json").write_text(json.dumps(about, indent=2) + "\n")
-        temporary.rename(model / str(version))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (folder / "published.json").write_text(json.dumps(about, indent=2) + "\n")
+
+    files.publish(model / str(version), write)
     return version
 
 
@@ -177,16 +221,7 @@ def serve_version(repository: Path, name: str, version: int, service: Service | 
     config = configuration.recommender_config(name, [version], service or Service(), id_types)
     if path.is_file() and service is None:
         config = configuration.with_options_of(config, configuration.read_config(path))
-    _write_whole(path, configuration.to_text(config))
-
-
-def remove_old_versions(repository: Path, name: str, keep: int) -> list[int]:
-    """Remove all versions but the newest `keep` and the served one; returns the removed ones."""
-    model = repository / check_name(name)
-    old = [v for v in versions(model)[: -max(keep, 1)] if v != served_version(model)]
-    for version in old:
-        shutil.rmtree(model / str(version))
-    return old
+    files.write_text(path, configuration.to_text(config))
 
 
 def add_native(repository: Path, name: str, export: ExportFolder, artifact: Artifact, service: Service) -> str:
@@ -195,18 +230,17 @@ def add_native(repository: Path, name: str, export: ExportFolder, artifact: Arti
     native_name = check_name(f"{name}_{artifact.target.name.replace('-', '_')}")
     model = repository / native_name
     version = max(versions(model), default=0) + 1
-    temporary = model / f".writing-{os.getpid()}"
-    try:
-        temporary.mkdir(parents=True)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
         source = artifact.folder / MODEL_FILES[artifact.target.format]
-        copy = temporary / NATIVE_FILES[artifact.target.format]
+        copy = folder / NATIVE_FILES[artifact.target.format]
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
-        temporary.rename(model / str(version))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    files.publish(model / str(version), write)
     service = replace(service, max_batch=artifact.largest_batch(service.max_batch))
     config = configuration.native_config(native_name, export, artifact.target, [version], service)
-    _write_whole(model / "config.pbtxt", configuration.to_text(config))
+    files.write_text(model / "config.pbtxt", configuration.to_text(config))
     return native_name
 
 
@@ -215,8 +249,8 @@ def add_events_model(repository: Path, name: str, export: ExportFolder, settings
     events = check_name(f"{name}{configuration.EVENTS}")
     model, folder = repository / events, repository / events / "1"
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder / "model.py", MODEL_PY.replace("serving.triton.backend", "serving.triton.events_backend"))
+    files.write_text(folder / "model.py", MODEL_PY.replace("serving.triton.backend", "serving.triton.events_backend"))
     store_settings.write(model, settings)
     config = configuration.events_config(events, store_settings.id_types(model, export))
-    _write_whole(model / "config.pbtxt", configuration.to_text(config))
+    files.write_text(model / "config.pbtxt", configuration.to_text(config))
     return events

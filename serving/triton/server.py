@@ -115,7 +115,7 @@ def _command(
 ) -> list[str]:
     # A client that can load models can run code, so these interfaces require a key that only the repository's owner can
     # read.
-    restricted = f"model-repository,shared-memory,logging,trace:{KEY_HEADER}={write_new_key(repository)}"
+    restricted = f"model-repository,shared-memory,logging,trace:{KEY_HEADER}={write_new_key(repository, ports.grpc)}"
     return [
         str(installation.program),
         f"--model-repository={repository.absolute()}",

@@ -150,7 +150,7 @@ def test_a_holder_on_another_host_is_dead_when_it_renews_no_more(tmp_path: Path,
 def test_a_damaged_lock_is_held_until_it_is_old(tmp_path: Path) -> None:
     path = written(tmp_path / "run")
     path.write_text("{")
-    with pytest.raises(UserError, match=r"is in use by an unknown process \(its run.lock cannot be read\)"):
+    with pytest.raises(UserError, match=r"is in use by an unknown process \(its lock file cannot be read\)"):
         RunLock(tmp_path / "run").acquire()
     os.utime(path, (0, 0))
     assert "by an unknown process" in RunLock(tmp_path / "run").acquire()

@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from serving import targets
 from serving.export_folder import ExportFolder
-from serving.triton import repository, server
+from serving.triton import repository, retention, server
 from serving.triton.client import Client, ServerError
 from tests.serving.processes import soon
 from tests.serving.served import Served
@@ -39,7 +39,7 @@ def test_a_name_that_could_be_another_folder_is_refused(
     for attempt in (
         lambda: repository.add_version(served.repository, name, vae, made),
         lambda: repository.serve_version(served.repository, name, 1),
-        lambda: repository.remove_old_versions(served.repository, name, 1),
+        lambda: retention.remove_old_versions(served.repository, name, 1),
     ):
         with pytest.raises(ValueError, match="--name is"):
             attempt()  # type: ignore[no-untyped-call]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import psutil
 import pytest
 
 from serving.__main__ import main
-from serving.triton import repository, server
+from serving.triton import repository, retention, server
 from serving.triton.client import Client
 from serving.triton.server import Ports
+from tests.conftest import ROOT
 from tests.serving.processes import of_repository, shared_memory, soon
 from tests.serving.two_models import NAME, USERS, Models, build
 
@@ -145,8 +152,8 @@ def test_a_worse_one_is_not_published(served: Served, models: Models, python: An
     where = ("--repository", served.repository, "--name", NAME, "--url", served.url)
     before = sorted(served.repository.rglob("*"))
     done = python("serving", "publish", "--export", models.old, *where)
-    assert done.returncode == 1
-    assert "not published: it is worse" in done.stdout
+    assert done.returncode == 1, done.stderr
+    assert "not published: it is worse than what is served" in done.stdout
     assert sorted(served.repository.rglob("*")) == before
     user = next(iter(models.old_answers))
     with served.client() as client:
@@ -170,7 +177,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_served_one(served: Served, m
     with served.client() as client:
         assert client.versions(NAME) == [version]
         assert soon(client.ready, 3), "the server says that it is not ready, though its model is served"
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("error: ") == 1
 
 
 def test_a_server_that_is_not_there_changes_nothing(models: Models, tmp_path: Path, capsys: Any) -> None:
@@ -179,17 +186,105 @@ def test_a_server_that_is_not_there_changes_nothing(models: Models, tmp_path: Pa
     where = ("--repository", str(tmp_path), "--name", NAME, "--url", url)
     assert main(["publish", "--export", str(models.new), *where]) == 2
     said = capsys.readouterr().err
-    assert "no answer from" in said and said.count("\n") == 1
+    assert said.splitlines()[-1].startswith(f"error: no answer from {url}: is a server running there?")
+    assert said.count("error: ") == 1
     assert repository.served_version(tmp_path / NAME) == 1
 
 
-def test_a_rollback_skips_what_was_rolled_back(models: Models, tmp_path: Path) -> None:
-    """1, then 2, back to 1, then 3: going back from 3 is going back to 1, which served before, not to the bad 2."""
+def test_a_rollback_finds_what_was_good(models: Models, tmp_path: Path) -> None:
+    """1, 2, 3 (bad), back, 4 (bad), back, 5: going back from 5 is going back to 2, and from there to 1."""
+    words = ("--repository", str(tmp_path), "--name", NAME)
+    served = []
+    for export in (models.old, models.new, models.old, None, models.old, None, models.old, None, None):
+        act = ("--rollback",) if export is None else ("--export", str(export), "--force")
+        assert main(["publish", *act, *words]) == 0
+        served.append(repository.served_version(tmp_path / NAME))
+    assert served == [1, 2, 3, 2, 3, 2, 3, 2, 1]
+
+
+def test_a_candidate_is_shadowed_then_promoted(served: Served, models: Models, python: Any) -> None:
+    """Its answers are not sent; when it is promoted, they are. No request fails."""
+    _publish_new(served, models, python)
+    where = ("--repository", served.repository, "--name", NAME, "--url", served.url)
+    with Load(ports=served.ports, models=models, threads=2, pause=0.01).running() as load:
+        started = time.monotonic()
+        done = python("serving", "publish", "--export", models.old, "--force", "--shadow", "0.5", *where)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the candidate is running (1 instances)" in done.stdout, done.stdout
+
+        def counts() -> dict[str, Any]:
+            report = python("serving", "publish", "--shadow-report", "--json", *where)
+            assert report.returncode == 0, report.stderr
+            return json.loads(report.stdout)
+
+        assert soon(lambda: counts()["requests"]["answered"] >= 20, 60)
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{served.ports.metrics}/metrics").read().decode()
+        again = python("serving", "publish", "--export", models.old, "--shadow", "0.5", *where)
+        assert again.returncode == 0 and "is the shadow" in again.stdout
+        refused = python("serving", "publish", "--export", models.new, "--force", *where)
+        promoting = time.monotonic()
+        promoted = python("serving", "publish", "--promote", *where)
+        assert promoted.returncode == 0, promoted.stdout + promoted.stderr
+        done_at = time.monotonic()
+        time.sleep(1)
+        ended = time.monotonic()
+    assert not load.failed
+    assert load.between(started, promoting) == {"new"}
+    assert load.between(done_at, ended) == {"old"}
+    assert refused.returncode in (0, 2)
+    found = re.search(r'recsys_shadow_requests_total\{[^}]*outcome="answered"[^}]*\} (\d+)', metrics)
+    assert found is not None and int(found[1]) > 0
+    assert re.search(r"agreement: \d+\.\d\d % of the items", promoted.stdout)
+    assert not (served.repository / NAME / "shadow").exists()
+    assert soon(lambda: not [p for p in psutil.process_iter() if _is_worker_of(p, served.repository)], 10)
+
+
+def _is_worker_of(process: psutil.Process, folder: Path) -> bool:
+    with contextlib.suppress(psutil.Error):
+        words = process.cmdline()
+        return "serving.triton.shadow.worker" in words and any(str(folder) in word for word in words)
+    return False
+
+
+def test_a_load_that_takes_too_long_is_found_by_the_same_command(served: Served, models: Models, python: Any) -> None:
+    """The time limit passes, the configuration names the former version; the server loads it all the same."""
+    version = _publish_new(served, models, python)
+    where = ("--repository", served.repository, "--name", NAME, "--url", served.url)
+    publish = ("publish", "--export", models.old, "--force", *where)
+    done = python("serving", *publish, "--load-seconds", "0.05")
+    assert done.returncode == 2 and "in 0.05 s; try again" in done.stderr, done.stderr
+    assert repository.served_version(served.repository / NAME) == version
+    there = repository.versions(served.repository / NAME)
+    for _ in range(2):
+        again = python("serving", *publish)
+        assert again.returncode == 0, again.stderr
+        assert repository.versions(served.repository / NAME)[-1] == there[-1], "it was copied already"
+    assert repository.served_version(served.repository / NAME) == there[-1]
+    with served.client() as client:
+        assert client.versions(NAME) == [there[-1]]
+
+
+def test_two_publishers_at_once(models: Models, tmp_path: Path) -> None:
+    """Real processes: both versions are there, and the one that came second was compared with the first."""
     build(models.old, tmp_path)
-    new = ("--export", str(models.new))
-    for words in (new, ("--rollback",), new, ("--rollback",)):
-        assert main(["publish", *words, "--repository", str(tmp_path), "--name", NAME]) == 0
-    assert repository.served_version(tmp_path / NAME) == 1
+    other = tmp_path / "other"
+    shutil.copytree(models.new.parent, other)
+    titles = pd.read_parquet(other / "export" / "items.parquet")
+    titles.assign(title="another").to_parquet(other / "export" / "items.parquet")
+    where = ["--repository", str(tmp_path), "--name", NAME]
+    command = [sys.executable, "-m", "serving", "publish", *where, "--export"]
+    both = [
+        subprocess.Popen([*command, str(run)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for run in (models.new, other)
+    ]
+    said = [process.communicate(timeout=200)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    model = tmp_path / NAME
+    assert repository.versions(model) == [1, 2, 3]
+    assert repository.served_version(model) == 3
+    assert retention.chain(retention.links(model), 3) == [3, 2, 1]
+    assert repository.version_digest(model, 2) != repository.version_digest(model, 3)
+    assert not (tmp_path / "publish.lock").exists()
 
 
 def test_a_server_that_is_killed_and_comes_back(models: Models, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,10 @@ from serving import targets
 from serving.__main__ import main
 from serving.export_folder import ExportFolder, open_export
 from serving.targets import Artifact
-from serving.triton import config, repository
+from serving.triton import config, repository, retention
 from serving.triton.config import Service
 from tests.conftest import ROOT
-from tests.serving import other_ids
+from tests.serving import other_ids, other_model
 
 pytestmark = pytest.mark.slow
 
@@ -31,26 +32,32 @@ def made(artifacts: dict[str, Path]) -> Artifact:
 
 
 @pytest.fixture
-def rated(vae_export: Path, tmp_path: Path) -> Callable[[float], Path]:
-    """Makes a copy of the export, of a run with some other metrics."""
+def model_run(vae_export: Path, artifacts: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a run: "good", "bad", or any other name for one with the answers of the good one and another digest."""
 
-    def make(ndcg: float) -> Path:
-        folder = tmp_path / f"export-{ndcg}"
-        shutil.copytree(vae_export, folder)
-        content = json.loads((folder / "export.json").read_text())
-        content["test"]["metrics"]["ndcg@100"]["mean"] = ndcg
-        (folder / "export.json").write_text(json.dumps(content))
+    def make(name: str) -> Path:
+        import onnx
+
+        folder = tmp_path / "runs" / name
+        made = other_model.onnx_of(other_model.copy(vae_export, artifacts["vae"], folder))
+        if name == "bad":
+            other_model.damage_parameters(made)
+        elif name != "good":
+            model = onnx.load(str(made.model))
+            model.doc_string = name
+            onnx.save(model, str(made.model))
+            other_model.bless(made)
         return folder
 
     return make
 
 
 @pytest.fixture
-def publish(artifacts: dict[str, Path], tmp_path: Path) -> Callable[..., int]:
-    """Run `publish` with the real conversion; returns its status."""
+def publish(tmp_path: Path) -> Callable[..., int]:
+    """Run `publish`; returns its status."""
 
     def run(*words: str | Path) -> int:
-        where = ("--repository", tmp_path / "models", "--name", "films", "--models", artifacts["vae"])
+        where = ("--repository", tmp_path / "models", "--name", "films")
         return main([str(w) for w in ("publish", *where, *words)])
 
     return run
@@ -71,7 +78,7 @@ def test_a_name_stays_in_the_repository(name: str, vae: ExportFolder, made: Arti
         lambda: repository.add_version(inside, name, vae, made),
         lambda: repository.add_native(inside, name, vae, made, Service()),
         lambda: repository.serve_version(inside, name, 1),
-        lambda: repository.remove_old_versions(inside, name, 1),
+        lambda: retention.remove_old_versions(inside, name, 1),
     ):
         with pytest.raises(ValueError, match="expected up to 64 letters"):
             act()
@@ -150,37 +157,82 @@ def test_the_served_version_is_never_removed(count: int, left: list[int] | None,
         other_ids.copy(STORED, tmp_path / "films" / str(version) / "export")
     repository.serve_version(tmp_path, "films", 1)
     everything = {1, 2, 3, 4, 5}
-    removed = repository.remove_old_versions(tmp_path, "films", count)
+    removed = retention.remove_old_versions(tmp_path, "films", count)
     assert _state(tmp_path / "films") == (left or sorted(everything), 1)
     assert removed == sorted(everything - set(left or everything))
 
 
 def test_better_goes_in_worse_does_not(
-    publish: Any, rated: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    publish: Any, model_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     films = tmp_path / "models" / "films"
-    assert publish("--export", rated(0.20)) == 0
-    assert publish("--export", rated(0.19)) == 1
-    assert "ndcg@100 0.1900, served 0.2000" in capsys.readouterr().out
-    assert _state(films) == ([1], 1)
-    assert publish("--export", tmp_path / "export-0.2") == 0, "the same is not worse"
-    assert publish("--export", rated(0.21)) == 0
+    good, bad = model_run("good"), model_run("bad")
+    assert publish("--export", bad) == 0
+    assert "nothing was served before" in capsys.readouterr().out
+    assert publish("--export", good) == 0
+    assert re.search(r"ndcg@100 of 60 test users: .*; difference \+0\.", capsys.readouterr().out)
+    assert publish("--export", bad) == 1
+    assert "not published: it is worse than what is served" in capsys.readouterr().out
+    assert _state(films) == ([1, 2], 2)
+    assert publish("--export", model_run("the same")) == 0, "the difference is 0 for each user"
     assert _state(films) == ([1, 2, 3], 3)
-    assert publish("--export", rated(0.18), "--allowed-loss", "0.02") == 1
-    assert publish("--export", tmp_path / "export-0.19", "--allowed-loss", "0.03") == 0
-    assert publish("--export", rated(0.01), "--force") == 0
-    assert _state(films) == ([3, 4, 5], 5)
-    assert publish("--export", rated(float("nan")), "--allowed-loss", "1") == 1, "what is no number is not better"
-    assert publish("--export", rated(0.5), "--metric", "no-such") == 2
-    assert "--metric no-such is not known" in capsys.readouterr().err
-    assert publish("--export", tmp_path / "export-0.01", "--metric", "recall@20") == 0
+    found = repository.read_published(films, 3)["comparison"]
+    assert (found["served"], found["difference"]["mean"], found["difference"]["users"]) == (2, 0.0, 60)
+    assert publish("--export", bad, "--margin", "1") == 0
+    assert publish("--export", good, "--metric", "no-such") == 2
+    assert publish("--export", good, "--margin", "nan") == publish("--export", good, "--margin", "-1") == 2
+    assert publish("--export", good, "--margin", "0", "--allowed-loss", "1") == 2
+    assert capsys.readouterr().err.count("error: ") == 4
+    assert publish("--export", good, "--allowed-loss", "0", "--metric", "recall@20") == 0
+    assert "note: --allowed-loss is now --margin" in capsys.readouterr().err
+    assert publish("--export", bad, "--force") == 0
+    assert _state(films) == ([4, 5, 6], 6), "the last three, which are the chain too"
 
 
-def test_back_and_no_further(publish: Any, rated: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_again_is_found_and_not_copied(publish: Any, model_run: Any, tmp_path: Path) -> None:
+    """A publisher that was killed, or whose server took too long, is run again."""
+    films = tmp_path / "models" / "films"
+    good = model_run("good")
+    assert publish("--export", model_run("bad")) == publish("--export", good) == publish("--export", good) == 0
+    assert _state(films) == ([1, 2], 2)
+    repository.serve_version(films.parent, "films", 1)  # it was copied, and then the publisher was killed
+    assert publish("--export", good) == 0
+    assert _state(films) == ([1, 2], 2)
+    (films / ".writing-1@elsewhere-3").mkdir()
+    assert publish("--export", model_run("another")) == 0
+    assert _state(films) == ([1, 2, 3], 3)
+
+
+def test_a_data_set_that_is_not_at_hand(
+    publish: Any, model_run: Any, tiny_data: Path, tiny_pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, other = model_run("good"), model_run("other")
+    assert publish("--export", good) == 0
+    (other / "run.json").unlink()
+    capsys.readouterr()
+    assert publish("--export", other) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: ") and "name it with --data, or publish without a comparison: --force" in said
+    assert publish("--export", other, "--data", tiny_pairs) == 2
+    assert "is not the data set that" in capsys.readouterr().err
+    assert publish("--export", other, "--data", tiny_data) == 0
+    assert publish("--export", good, "--force") == 0
+
+
+def test_a_run_is_not_changed_by_its_publication(publish: Any, model_run: Any) -> None:
+    run = model_run("good")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
+    assert publish("--export", run) == publish("--export", model_run("bad"), "--force") == 0
+    assert publish("--rollback") == 0
+    assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in run.rglob("*") if p.is_file()} == before
+    assert sorted(p.name for p in run.iterdir()) == ["converted", "export", "run.json"]
+
+
+def test_back_and_no_further(publish: Any, model_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     films = tmp_path / "models" / "films"
     assert publish("--rollback") == 2
-    export = rated(0.2)
-    assert publish("--export", export) == publish("--export", export) == 0
+    assert not films.exists()
+    assert publish("--export", model_run("bad")) == publish("--export", model_run("good")) == 0
     before = (films / "2" / "published.json").read_bytes()
     assert publish("--rollback") == 0
     assert _state(films) == ([1, 2], 1)
@@ -190,8 +242,24 @@ def test_back_and_no_further(publish: Any, rated: Any, tmp_path: Path, capsys: p
     assert "no version before 1 to go back to" in said and said.count("\n") == 1
     assert _state(films) == ([1, 2], 1)
     assert (films / "2" / "published.json").read_bytes() == before
-    assert publish("--export", export) == 0
-    assert _state(films) == ([1, 2, 3], 3)
+
+
+def test_flags_that_do_not_go_together(publish: Any, model_run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    good = str(model_run("good"))
+    for words, why in (
+        (("--export", good, "--rollback"), "--rollback, --export: give one of them"),
+        (("--promote", "--rollback"), "--rollback, --promote: give one of them"),
+        (("--promote", "--shadow", "0.1"), "--promote, --shadow: give one of them"),
+        ((), "--export is missing"),
+        (("--export", good, "--shadow", "0.1"), "has no served version whose requests could be shadowed"),
+        (("--export", good, "--shadow", "2"), "--shadow is 2, expected a share"),
+        (("--promote",), "has no shadow"),
+        (("--drop-shadow",), "has no shadow"),
+        (("--shadow-report",), "has no shadow"),
+    ):
+        assert publish(*words) == 2, words
+        said = capsys.readouterr().err
+        assert why in said and said.count("\n") == 1
 
 
 @pytest.mark.parametrize("fault", ["not there", "not verified", "failed", "changed"])
@@ -228,16 +296,17 @@ def test_a_conversion_of_another_model_is_refused(
         assert not (tmp_path / "models").exists()
 
 
-def test_a_served_version_without_metrics_is_not_taken_for_none(
-    publish: Any, rated: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_served_version_that_cannot_be_read_is_not_taken_for_none(
+    publish: Any, model_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     films = tmp_path / "models" / "films"
-    assert publish("--export", rated(0.3)) == 0
+    assert publish("--export", model_run("good")) == 0
     (films / "1" / "published.json").write_text("{")
-    assert publish("--export", rated(0.1)) != 0
-    assert "nothing was served before" not in capsys.readouterr().out.splitlines()[2:]
+    capsys.readouterr()
+    assert publish("--export", model_run("bad")) == 2
+    assert "nothing was served before" not in capsys.readouterr().out
     assert _state(films) == ([1], 1)
-    assert publish("--export", tmp_path / "export-0.1", "--force") == 0
+    assert publish("--export", tmp_path / "runs" / "bad", "--force") == 0
 
 
 @pytest.mark.parametrize("model", ["vae", "ncf"])

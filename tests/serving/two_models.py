@@ -50,7 +50,7 @@ def same(want: Answer, got: Answer) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """Two models of one data set; the new one has the better metrics."""
+    """Two models of one data set; the new one is the better one."""
 
     old: Path
     new: Path
