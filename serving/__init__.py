@@ -15,6 +15,7 @@ A module imports only modules of its own folder and of the folders and modules t
     convert/        convert to other formats, check the operators, verify the results
     infer/          run the same requests in several processes at once
     recommend/      requests with original ids, and their recommendations
+    batch/          recommendations for all users, into files
     triton/         Triton's model repository, server and client
     release         publish a new version of a model, or roll back to an earlier one
 """

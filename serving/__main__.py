@@ -1,4 +1,4 @@
-"""Command line: ``python -m serving convert|check|verify|recommend|infer|triton|client|publish``."""
+"""Command line: ``python -m serving convert|check|verify|recommend|batch|infer|triton|client|publish``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ ACTIONS = {
     "verify": ("serving.convert.verify", "compare a converted model with the exported one"),
     "check": ("serving.convert.check", "list the operators that TF-TRT and TensorRT do not support"),
     "recommend": ("serving.recommend.command", "recommend items for a user, for items or for titles"),
+    "batch": ("serving.batch.command", "recommend for all users, into Parquet, CSV or JSON lines"),
     "infer": ("serving.infer.command", "run several processes on one device, as NVIDIA's sampleMovieLensMPS"),
     "triton": ("serving.triton.commands", "build a model repository, or serve it"),
     "client": ("serving.triton.client", "send a request to a Triton server over HTTP or gRPC"),

@@ -14,7 +14,7 @@ import serving
 PACKAGE = Path(serving.__file__).parent
 ORDER = (
     *("command_help", "progress", "ids", "export_folder", "targets"),
-    *("histories", "engines", "convert", "infer", "recommend", "triton", "release", "__main__"),
+    *("histories", "engines", "convert", "infer", "recommend", "batch", "triton", "release", "__main__"),
 )
 """As in the docstring of `serving`."""
 SLOW = ("tensorflow", "keras", "onnx", "onnxruntime", "pandas", "tritonclient", "google.protobuf", "tabulate")
