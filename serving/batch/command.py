@@ -47,6 +47,11 @@ def add_arguments(parser: CommandParser) -> None:
         help='users with their items: Parquet or CSV with user and item, or lines {"user": 1, "items": [2, 3]}',
     )
     add("--data", metavar="D", type=Path, help="prepared data set with the users (default: those in the export)")
+    add(
+        "--store",
+        metavar="ADDRESS",
+        help="store of histories: sqlite:///FILE, postgresql://..., redis://..., a data set",
+    )
     add("--format", choices=FORMATS, help="of the parts (default: parquet)")
     add("--model", help="verified converted model (default: onnx-fp32 if there is one, else the exported model)")
     add("--processes", type=int, default=1, help="processes on this machine (default: %(default)s)")
@@ -69,6 +74,8 @@ def _check(args: Namespace, export: ExportFolder) -> int:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected {smallest} or more")
     if args.users is not None and args.histories is not None:
         raise ValueError("--users and --histories were both given; a file of histories names its users itself")
+    if args.store is not None and args.data is not None:
+        raise ValueError("--store and --data were both given; name the place of the histories once")
     k = export.top_k if args.k is None else args.k
     if not 1 <= k <= export.top_k:
         raise ValueError(f"-k is {k}, expected 1 to {export.top_k}: the model gives {export.top_k} items")
@@ -104,10 +111,11 @@ def main(args: Namespace) -> int:
     output = parts.output_of(args.out, args.format)
     if shard.count > 1 and output.file is not None:
         raise ValueError(f"--out {args.out} is a single file; share {shard} of a batch needs a folder")
+    parts.check_folder(output.folder)
     model = choose_model(export, args.model, args.provider, args.models)
-    choice = sources.SourceChoice(users=args.users, histories=args.histories, data=args.data)
+    choice = sources.SourceChoice(users=args.users, histories=args.histories, store=args.store, data=args.data)
     step("reading the users")
-    source = sources.open_source(choice, export)
+    source = sources.open_source(choice, export, output.kept_users)
     for note in choice.notes:
         print(f"note: {note}", file=sys.stderr)
     plan = _plan(args, export, source, model, k)

@@ -25,6 +25,7 @@ from serving.batch.tables import SUFFIXES, join_files
 
 HIDDEN = "_batch"
 """Readers of Parquet data sets pass over names that begin with an underscore."""
+MANIFEST = f"{HIDDEN}/manifest.json"
 FORMAT_VERSION = 1
 LISTED = "unknown_users.csv"
 
@@ -44,6 +45,11 @@ class Output:
         if self.file is None:
             return self.folder / HIDDEN / LISTED
         return self.file.with_name(f"{self.file.stem}.{LISTED}")
+
+    @property
+    def kept_users(self) -> Path:
+        """The list of the users of a store, while the batch goes on."""
+        return self.folder / HIDDEN / "users.parquet"
 
     @property
     def name(self) -> Path:
@@ -99,6 +105,21 @@ class Plan:
         return [part for part in range(len(self)) if not self.path(part).exists()]
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than a batch, before it is touched.
+
+    Raises:
+        ValueError: names what it holds.
+    """
+    if not folder.exists() or (folder / MANIFEST).is_file():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"--out {folder} is a file, expected a folder, or a name that ends in {', '.join(SUFFIXES)}")
+    foreign = [p for p in sorted(folder.iterdir()) if p.name != HIDDEN and not p.name.startswith(WRITING)]
+    if foreign:
+        raise ValueError(f"--out {folder} holds {foreign[0].name}, and no batch to go on with; choose another folder")
+
+
 def begin(plan: Plan) -> bool:
     """Write the manifest, or check that the folder holds a batch with the same settings.
 
@@ -106,17 +127,11 @@ def begin(plan: Plan) -> bool:
         Whether the batch is gone on with.
 
     Raises:
-        ValueError: the folder holds another batch, or something else.
+        ValueError: the folder holds another batch.
     """
     folder = plan.output.folder
-    path = folder / HIDDEN / "manifest.json"
+    path = folder / MANIFEST
     wanted = {"format_version": FORMAT_VERSION, "part_users": plan.part_users, "users": plan.users, **plan.settings}
-    if folder.exists() and not path.is_file():
-        foreign = [p for p in sorted(folder.iterdir()) if p.name != HIDDEN and not p.name.startswith(WRITING)]
-        if foreign:
-            raise ValueError(
-                f"--out {folder} holds {foreign[0].name}, and no batch to go on with; choose another folder"
-            )
     if not path.is_file():
         write_json(path, wanted)
         return False

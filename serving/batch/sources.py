@@ -1,13 +1,15 @@
-"""The users that a command names: of a file, of a data set, or those of the export."""
+"""The users that a command names: of a file, of a store, of a data set, or those of the export."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serving.batch.stored import StoreUsers, users_of_store
 from serving.batch.user_files import HistoryFile, read_users
 from serving.batch.users import ChosenUsers, DataSetUsers, ExportUsers, UserSource
 from serving.export_folder import ExportFolder
+from serving.histories.store import HistoryStore, open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,32 +18,59 @@ class SourceChoice:
 
     users: Path | None = None
     histories: Path | None = None
+    store: str | None = None
     data: Path | None = None
     notes: list[str] = field(default_factory=list, compare=False)
     """Filled by `open_source`: what the user should know of a file."""
 
 
-def _all_users(choice: SourceChoice, export: ExportFolder) -> ExportUsers | DataSetUsers:
-    return DataSetUsers(export, choice.data) if choice.data else ExportUsers(export)
-
-
-def open_source(choice: SourceChoice, export: ExportFolder) -> UserSource:
+def open_source(choice: SourceChoice, export: ExportFolder, kept: Path) -> UserSource:
     """
+    Args:
+        kept: file that keeps the list of a store's users while the batch goes on.
+
     Raises:
-        ValueError: a file or the data set cannot be read, or does not fit the model.
+        ValueError: a file, the store or the data set cannot be read, or does not fit the model.
     """
     if choice.histories is not None:
-        trained = _all_users(choice, export).model_rows if export.knows_users else None
-        source = HistoryFile(choice.histories, export, trained)
-        if source.unknown_items:
-            choice.notes.append(
-                f"{source.unknown_items:,} interactions of items that the model does not know are left out"
-            )
-        return source
-    everyone = _all_users(choice, export)
+        return _of_histories(choice, export)
+    if choice.store is not None and not (Path(choice.store) / "manifest.json").is_file():
+        return _of_store(open_store(choice.store), choice, export, kept)
+    everyone = _known_users(choice, export)
     if choice.users is None:
         return everyone
     ids, content, repeated = read_users(choice.users, export)
+    _note_repeated(choice, repeated)
+    return ChosenUsers(everyone, ids, content)
+
+
+def _known_users(choice: SourceChoice, export: ExportFolder) -> ExportUsers | DataSetUsers:
+    """The users of the data set that the flags name, else those of the export."""
+    folder = choice.data or (Path(choice.store) if choice.store else None)
+    return ExportUsers(export) if folder is None else DataSetUsers(export, folder)
+
+
+def _of_histories(choice: SourceChoice, export: ExportFolder) -> HistoryFile:
+    assert choice.histories is not None
+    trained = _known_users(choice, export).model_rows if export.knows_users else None
+    source = HistoryFile(choice.histories, export, trained)
+    if source.unknown_items:
+        text = f"{source.unknown_items:,} interactions of items that the model does not know are left out"
+        choice.notes.append(text)
+    return source
+
+
+def _of_store(store: HistoryStore, choice: SourceChoice, export: ExportFolder, kept: Path) -> StoreUsers:
+    fingerprint = f"store {store.address}"
+    if choice.users is None:
+        ids = users_of_store(store, export.id_types.user, kept)
+    else:
+        ids, content, repeated = read_users(choice.users, export)
+        _note_repeated(choice, repeated)
+        fingerprint += f", users {content}"
+    return StoreUsers(store, ids, export, fingerprint, None)
+
+
+def _note_repeated(choice: SourceChoice, repeated: int) -> None:
     if repeated:
         choice.notes.append(f"--users {choice.users} names {repeated:,} users again; each is answered once")
-    return ChosenUsers(everyone, ids, content)

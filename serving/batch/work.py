@@ -23,6 +23,8 @@ from serving.batch.users import UserBlock, UserSource
 from serving.export_folder import ExportFolder, open_export
 
 NO_HISTORY, NO_ROW = "no known item", "not a user that the model was trained on"
+MOST_USERS = 1 << 16
+"""Users of a part, at most."""
 Report = Callable[[int], None]
 """Told numbers of users that were answered."""
 
@@ -90,7 +92,9 @@ def _child(job: Job, parts: Sequence[int], threads: int, channel: Connection) ->
     """Write parts in a process of its own; sends numbers of users, then None, or the line of an error."""
     try:
         export = open_export(job.export)
-        job.writer(export, open_source(job.source, export), threads).write(parts, channel.send)
+        job.writer(export, open_source(job.source, export, job.plan.output.kept_users), threads).write(
+            parts, channel.send
+        )
         channel.send(None)
     except (ValueError, OSError) as error:
         channel.send(str(error))
@@ -148,4 +152,4 @@ def threads_of(processes: int) -> int:
 
 def part_users(rows: int, k: int) -> int:
     """Users of a part with about this many rows."""
-    return int(np.clip(rows // k, 1, 1 << 20))
+    return int(np.clip(rows // k, 1, MOST_USERS))
