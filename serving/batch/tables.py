@@ -47,25 +47,25 @@ def answers_table(ids: npt.NDArray, answers: Answers, catalogue: Catalogue, *, w
     users, ranks = np.nonzero(answers.items >= 0)
     items = answers.items[users, ranks]
     columns: dict[str, pa.Array] = {
-        "user": _coded(ids, users),
+        "user": _taken(ids, users),
         "rank": pa.array((ranks + 1).astype(np.int32)),
-        "item": _coded(catalogue.item_ids, items),
+        "item": _taken(catalogue.item_ids, items),
         "score": pa.array(answers.scores[users, ranks]),
     }
     if catalogue.titles is not None:
-        columns["title"] = _coded(catalogue.titles, items)
+        columns["title"] = _taken(catalogue.titles, items)
     if with_source:
-        columns["source"] = _coded(("model", "popular"), answers.popular[users].astype(np.int32))
+        columns["source"] = _taken(("model", "popular"), answers.popular[users].astype(np.int32))
     return pa.table(columns)
 
 
-def _coded(values: npt.NDArray | Sequence[str], places: npt.NDArray) -> pa.Array:
-    """The values at some places: int64, or texts as a dictionary, which Parquet stores without hashing them again."""
+def _taken(values: npt.NDArray | Sequence[str], places: npt.NDArray) -> pa.Array:
+    """The values at some places: int64, or texts."""
     import pyarrow as pa
 
     if isinstance(values, np.ndarray) and values.dtype != object:
         return pa.array(values[places])
-    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(list(values), pa.string()))
+    return pa.array(list(values), pa.string()).take(pa.array(places))
 
 
 def write_table(table: pa.Table, path: Path, file_format: str) -> None:
@@ -81,21 +81,13 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
     import pyarrow.parquet as pq
 
     coded = [name for name in table.column_names if name != "score"]
-    # Without the Arrow schema, readers get texts, not dictionaries.
-    pq.write_table(table, path, row_group_size=ROW_GROUP, store_schema=False, use_dictionary=coded)
-
-
-def _decoded(table: pa.Table) -> pa.Table:
-    import pyarrow as pa
-
-    columns = [c.cast(pa.string()) if pa.types.is_dictionary(c.type) else c for c in table.columns]
-    return pa.table(columns, names=table.column_names)
+    pq.write_table(table, path, row_group_size=ROW_GROUP, use_dictionary=coded)
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     from pyarrow import csv
 
-    csv.write_csv(_decoded(table), path)
+    csv.write_csv(table, path)
 
 
 def _write_json_lines(table: pa.Table, path: Path) -> None:
@@ -104,23 +96,29 @@ def _write_json_lines(table: pa.Table, path: Path) -> None:
 
     parts: list[pa.Array | str] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        parts += [f'{"{" if not parts else ", "}"{name}": ', _json_values(column.combine_chunks())]
+        parts += [f'{"{" if not parts else ", "}"{name}": ', _json_values(_one_array(column))]
     lines = pc.binary_join_element_wise(*parts, "}\n", "")
     with path.open("wb") as file:
         for start in range(0, len(lines), ROW_GROUP):
             file.write("".join(lines.slice(start, ROW_GROUP).to_pylist()).encode())
 
 
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
+    found = column.combine_chunks()
+    return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
+
+
 def _json_values(column: pa.Array) -> pa.Array:
     """The values as JSON texts; each different text is written once."""
     import pyarrow as pa
 
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-    if not pa.types.is_dictionary(column.type):
+    if not pa.types.is_string(column.type):
         return column.cast(pa.string())
-    texts = pa.array([json.dumps(v, ensure_ascii=False) for v in column.dictionary.to_pylist()], pa.string())
-    return pa.DictionaryArray.from_arrays(column.indices, texts).cast(pa.string())
+    coded = column.dictionary_encode()
+    texts = pa.array([json.dumps(v, ensure_ascii=False) for v in coded.dictionary.to_pylist()], pa.string())
+    return texts.take(coded.indices)
 
 
 def join_files(parts: Sequence[Path], path: Path, file_format: str) -> None:
@@ -142,6 +140,6 @@ def _join_parquet(parts: Sequence[Path], path: Path) -> None:
 
     schema = pq.read_schema(parts[0])
     coded = [name for name in schema.names if name != "score"]
-    with pq.ParquetWriter(path, schema, store_schema=False, use_dictionary=coded) as writer:
+    with pq.ParquetWriter(path, schema, use_dictionary=coded) as writer:
         for part in parts:
             writer.write_table(pq.read_table(part), row_group_size=ROW_GROUP)
