@@ -33,7 +33,7 @@ BUILD_TOOLS = (
     "pyyaml",
     "cffi",
 )
-ALWAYS = ("serving", "triton", "load-study", "addresses", "sql", "baselines", "tune", "docs", "dev")
+ALWAYS = ("serving", "triton", "load-study", "addresses", "sql", "stores", "baselines", "tune", "docs", "dev")
 """Extras that the two commands install besides TensorFlow's."""
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 TENSORFLOW = {"cpu": "tensorflow-cpu", "gpu": "tensorflow"}

@@ -194,7 +194,7 @@ class NeuMf(NeuMfNetwork):
         return tf.concat([part.items for part in (self.gmf, self.mlp) if part is not None], axis=1)
 
     def exported(self, data: Dataset, top_k: int) -> Exported:
-        return ncf_signatures(self, data, top_k)
+        return ncf_signatures(self, data, top_k, with_users=self.exports_users)
 
 
 def _users_of(part: HistoryPart) -> tf.Tensor:

@@ -129,6 +129,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None =
             trainer = make(
                 config.run_dir,
                 top_k=config.top_k,
+                export_users=config.export_users,
                 convert=config.convert,
                 warm_start=config.warm_start or None,
                 verbose=True,

@@ -86,8 +86,8 @@ def compiled_top_k(scores: Scores, n_items: int, k: int) -> Callable[..., dict[s
             compiles.
 
     Returns:
-        A function of the same inputs, that gives items int32 [B, K], -1 where nothing is left, and scores float32
-        [B, K], best first.
+        A function of the same inputs, that gives items int32 [B, K], -1 where nothing is left, scores float32 [B, K],
+        best first, and all_scores float32 [B, I], minus infinity for the items of item_ids.
     """
 
     @compiled
@@ -103,7 +103,8 @@ def compiled_top_k(scores: Scores, n_items: int, k: int) -> Callable[..., dict[s
             others = tuple(tf.pad(other, [[0, rows]]) for other in others)
         found, groups, maxima = hidden_scores(item_ids, *others)
         values, items = best_of_groups(found, groups, maxima, k)
+        every = found[:batch, :n_items]
         with tf.device("CPU:0"):
-            return {"items": tf.cast(items[:batch], tf.int32), "scores": values[:batch]}
+            return {"items": tf.cast(items[:batch], tf.int32), "scores": values[:batch], "all_scores": every}
 
     return best_unseen

@@ -195,9 +195,9 @@ class RunConfig:
     """The configuration of a run; `config.yaml` of a run folder is one. Each family adds its model's components."""
 
     FREE: ClassVar[tuple[str, ...]] = (
-        "data", "top_k", "convert", "training.keep_checkpoints", "training.steps_per_call", "evaluation.metrics",
-        "evaluation.final_metrics", "evaluation.gate", "evaluation.baselines", "evaluation.ease_regularization",
-        "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
+        "data", "top_k", "export_users", "convert", "training.keep_checkpoints", "training.steps_per_call",
+        "evaluation.metrics", "evaluation.final_metrics", "evaluation.gate", "evaluation.baselines",
+        "evaluation.ease_regularization", "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
         "hardware.step", "hardware.device_memory", "hardware.deterministic",
     )  # fmt: skip
     """Settings that may change when a run is resumed: they do not change what is trained."""
@@ -217,6 +217,8 @@ class RunConfig:
     """Named configuration to start from."""
     top_k: int = 100
     """Items the exported model recommends."""
+    export_users: bool = False
+    """Export ids and histories of all users too, for a demonstration: whoever has the export has them."""
     convert: str = ""
     """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
     warm_start: str = ""

@@ -52,6 +52,8 @@ class Recommender(tf.Module):
     """Whether `solve` computes the parameters, without training steps."""
     needs_known_users: ClassVar[bool] = False
     """Whether it can score only users that it was trained on."""
+    exports_users: bool = False
+    """Whether its export may hold what users have (`--export-users`); set before `exported` is called."""
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """

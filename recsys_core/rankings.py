@@ -28,6 +28,31 @@ def answers_agree(
     return all(_row_agrees(*row, tolerance) for row in rows)
 
 
+def all_scores_agree(
+    expected: npt.NDArray[np.float32], answers: Mapping[str, npt.NDArray], tolerance: float = SCORE_TOLERANCE
+) -> bool:
+    """Whether the scores of all items [B, I] are the expected ones, and those of the answers' items among them.
+
+    Minus infinity, which stands for what the user has, agrees with every number. A NaN agrees with nothing.
+
+    Args:
+        expected: [B, I].
+        answers: items [B, K], scores [B, K], all_scores [B, I].
+    """
+    got, items = answers["all_scores"], answers["items"]
+    if expected.shape != got.shape or np.isnan(expected).any() or np.isnan(got).any():
+        return False
+    given = items >= 0
+    pairs = ((expected, got), (np.take_along_axis(got, np.maximum(items, 0), axis=1)[given], answers["scores"][given]))
+    return all(_close(one, other, tolerance) for one, other in pairs)
+
+
+def _close(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32], tolerance: float) -> bool:
+    """Whether numbers are within the tolerance of each other wherever neither is minus infinity."""
+    both = ~np.isneginf(one) & ~np.isneginf(other)
+    return bool((np.abs(one[both] - other[both]) <= tolerance * np.maximum(1.0, np.abs(one[both]))).all())
+
+
 def _row_agrees(want: npt.NDArray, have: npt.NDArray, items: npt.NDArray, found: npt.NDArray, tolerance: float) -> bool:
     """One list [K]: close scores, no item more often, and another item only in place of one that ties with it."""
     real = ~np.isneginf(want)

@@ -29,7 +29,7 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
 """State -> those that may follow it. A finished run is judged anew by another gate, and runs again for more epochs."""
 TARGET = "evaluation.target"
 JUDGED_WITH = (
-    "training.epochs", "top_k", "evaluation.metrics", "evaluation.final_metrics", "evaluation.gate",
+    "training.epochs", "top_k", "export_users", "evaluation.metrics", "evaluation.final_metrics", "evaluation.gate",
     "evaluation.baselines", "evaluation.ease_regularization", TARGET,
 )  # fmt: skip
 """Settings that may change on a resume and that the verdict or the export depends on."""
@@ -134,7 +134,7 @@ def to_do(folder: Path, config: Mapping[str, Any], checkpoints: Iterable[int]) -
     found, asked = read(folder), judged_settings(config)
     if not found.has_ended or not _has_result(folder) or max(checkpoints, default=0) < found.step:
         return TRAIN
-    judged = dict(found.judged_with)
+    judged = {"export_users": False, **found.judged_with}  # earlier versions had no such setting
     if asked["training.epochs"] > judged.get("training.epochs", 0) or asked[TARGET] != judged.get(TARGET):
         return TRAIN
     if asked != judged:

@@ -17,8 +17,8 @@ import tensorflow as tf
 from recsys_core import topk
 from recsys_core.compiled import compiled_top_k
 from recsys_core.dataset import Dataset
+from recsys_core.golden_requests import made_up_histories
 from recsys_core.input.batches import Histories
-from recsys_core.matrices import HeldOut
 from recsys_core.rankings import answers_agree
 
 GOLDEN_REQUESTS = 64
@@ -35,7 +35,9 @@ class Signature:
     """One way to ask an exported model."""
 
     function: Answer
-    """A tf.function with an input signature that gives items int32 [B, K] and scores float32 [B, K], best first."""
+    """A tf.function with an input signature that gives items int32 [B, K] and scores float32 [B, K], best first, and
+    all_scores float32 [B, I] by item (except where it ranks given candidates); what these hold for the items of the
+    request is not said."""
     requests: Requests
     """Golden requests, by the names of its inputs."""
     reference: Answer | None = None
@@ -53,16 +55,6 @@ class Exported:
     signatures: Mapping[str, Signature]
     top_k: int
     """Items an answer holds."""
-
-
-def padded_requests(held_out: HeldOut, count: int) -> npt.NDArray[np.int32]:
-    """int32 [B, L] the histories of the first users that have one, padded with the item count I."""
-    users = np.flatnonzero(np.diff(held_out.fold_in.indptr) > 0)[:count]
-    item_ids, splits = held_out.fold_in.rows(users)
-    lengths = np.diff(splits)
-    requests = np.full((len(users), max(int(lengths.max(initial=1)), 1)), held_out.fold_in.n_items, np.int32)
-    requests[np.arange(requests.shape[1])[None, :] < lengths[:, None]] = item_ids
-    return requests
 
 
 def requests_within(requests: Requests, padding: int, limit: int | None) -> Requests:
@@ -103,7 +95,8 @@ class HistoryModule(tf.Module):
     """A model that scores histories, as it is exported. All methods give the same answers.
 
     Arguments of all: item_ids int32 [B, L] distinct item indices, padded with the item count I anywhere in a row.
-    Answers of all: items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K], best first.
+    Answers of all: items int32 [B, K], -1 where nothing is left to recommend; scores float32 [B, K], best first;
+    all_scores float32 [B, I] by item (of the items in item_ids: minus infinity, or what the model says).
     """
 
     def __init__(self, model: ScoresHistories, top_k: int) -> None:
@@ -122,7 +115,7 @@ class HistoryModule(tf.Module):
         histories = histories_of_padded(item_ids, self._model.n_items)
         scores = topk.exclude(self._model.scores(histories), histories.item_ids, histories.row_splits)
         best, items = topk.top_k(scores, self.top_k)
-        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best}
+        return {"items": tf.where(tf.equal(best, -float("inf")), -1, items), "scores": best, "all_scores": scores}
 
     @tf.function(input_signature=[HISTORIES], autograph=False)
     def recommend_compiled(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -170,9 +163,9 @@ def compiled_signature(name: str, function: Answer, requests: Requests, referenc
 
 
 def history_signatures(model: ScoresHistories, data: Dataset, top_k: int) -> Exported:
-    """The signatures of a model that scores histories, with requests of validation users."""
+    """The signatures of a model that scores histories, with made-up requests."""
     module = HistoryModule(model, top_k)
-    requests = {"item_ids": padded_requests(data.held_out("valid"), GOLDEN_REQUESTS)}
+    requests = {"item_ids": made_up_histories(data, GOLDEN_REQUESTS)}
     limit = module.history_limit
     signatures = {
         "recommend": Signature(function=module.recommend, requests=requests),

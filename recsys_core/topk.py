@@ -56,14 +56,15 @@ def top_k_unseen(scores: tf.Tensor, item_ids: tf.Tensor, k: int) -> dict[str, tf
         item_ids: int32 [B, L] what the user has, padded with I: the column that is appended for it is hidden too.
 
     Returns:
-        items int32 [B, K], -1 where nothing is left; scores [B, K], best first.
+        items int32 [B, K], -1 where nothing is left; scores [B, K], best first; all_scores [B, I] as given. The masked
+        ones would be a copy of them, which engines make even where nobody asks for it.
     """
     hidden = tf.constant(-float("inf"), scores.dtype)
     wide = tf.concat([scores, tf.fill([tf.shape(scores)[0], 1], hidden)], axis=1)
     rows = tf.broadcast_to(tf.range(tf.shape(item_ids)[0])[:, None], tf.shape(item_ids))
     where = tf.stack([rows, item_ids], axis=2)
     best, items = top_k(tf.tensor_scatter_nd_update(wide, where, tf.fill(tf.shape(item_ids), hidden)), k)
-    return {"items": tf.where(tf.equal(best, hidden), -1, items), "scores": best}
+    return {"items": tf.where(tf.equal(best, hidden), -1, items), "scores": best, "all_scores": scores}
 
 
 def top_k_unseen_no_scatter(scores: tf.Tensor, item_ids: tf.Tensor, k: int, pool: int) -> dict[str, tf.Tensor]:
@@ -78,7 +79,7 @@ def top_k_unseen_no_scatter(scores: tf.Tensor, item_ids: tf.Tensor, k: int, pool
     best, places = top_k(values, k)
     flat = places + pool * tf.range(tf.shape(scores)[0])[:, None]  # a gather without batch dimensions
     chosen = tf.gather(tf.reshape(items, [-1]), flat)
-    return {"items": tf.where(tf.equal(best, hidden), -1, chosen), "scores": best}
+    return {"items": tf.where(tf.equal(best, hidden), -1, chosen), "scores": best, "all_scores": scores}
 
 
 def is_member(items: tf.Tensor, wanted_ids: tf.Tensor, wanted_splits: tf.Tensor, n_items: int) -> tf.Tensor:

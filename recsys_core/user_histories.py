@@ -1,4 +1,4 @@
-"""User histories stored with an export, and held-out users for calibration and evaluation.
+"""Histories of all users, and held-out users for calibration and evaluation. An export holds them with --export-users.
 
 users.parquet       row, user_id: one line for each user that the data set knows
 histories.npz       indptr [U + 1], item_ids [E]: everything those users have, by row (never to be recommended to them)
@@ -63,6 +63,17 @@ def _held_out(held_out: HeldOut, count: int, *, answers: bool) -> dict[str, npt.
     return parts
 
 
+def held_out_users(data: Dataset, name: str) -> dict[str, npt.NDArray]:
+    """The arrays of "calibration" or "test".npz; what serving takes from the data set where an export has no such file.
+
+    Args:
+        data: in the view that the model was trained on.
+    """
+    if name == "calibration":
+        return _held_out(data.held_out("valid"), CALIBRATION_USERS, answers=False)
+    return _held_out(data.held_out("test"), TEST_USERS, answers=True)
+
+
 def write(folder: Path, data: Dataset) -> None:
     """Write the four files into an export that is being made."""
     storable(users(data), "user_id").to_parquet(folder / "users.parquet", index=False)
@@ -73,5 +84,5 @@ def write(folder: Path, data: Dataset) -> None:
         indptr=everything.indptr.astype(np.int64),
         item_ids=everything.indices.astype(np.int32),
     )
-    np.savez(folder / "calibration.npz", **_held_out(data.held_out("valid"), CALIBRATION_USERS, answers=False))
-    np.savez(folder / "test.npz", **_held_out(data.held_out("test"), TEST_USERS, answers=True))
+    for name in ("calibration", "test"):
+        np.savez(folder / f"{name}.npz", **held_out_users(data, name))

@@ -8,6 +8,8 @@ A module imports only modules of its own folder and of the folders and modules t
     command_help    the help of the commands
     progress        progress lines
     ids             original ids: their types, their padding
+    held_out        held-out users as requests of item indices
+    data_set        the data set that an exported model was trained on
     export_folder   the files that training exported
     targets         formats and precisions, and the folder of a converted model
     histories/      the items that users have: SQLite, PostgreSQL, Redis, or a prepared data set

@@ -1,4 +1,4 @@
-"""Command line: ``python -m serving convert|check|verify|recommend|batch|infer|triton|client|publish``."""
+"""Command line: ``python -m serving convert|check|verify|histories|recommend|batch|infer|triton|client|publish``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ACTIONS = {
     "convert": ("serving.convert.command", "convert to ONNX, TensorRT, TF-TRT or SavedModel, and verify each result"),
     "verify": ("serving.convert.verify", "compare a converted model with the exported one"),
     "check": ("serving.convert.check", "list the operators that TF-TRT and TensorRT do not support"),
+    "histories": ("serving.histories.command", "fill, change and read a store of the items that users have"),
     "recommend": ("serving.recommend.command", "recommend items for a user, for items or for titles"),
     "batch": ("serving.batch.command", "recommend for all users, into Parquet, CSV or JSON lines"),
     "infer": ("serving.infer.command", "run several processes on one device, as NVIDIA's sampleMovieLensMPS"),

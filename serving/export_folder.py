@@ -1,6 +1,7 @@
-"""Reads an export folder: signatures, golden requests, items, known users and held-out users.
+"""Reads an export folder: signatures, golden requests, items; held-out users from its data set.
 
-Versions 2 and 3 are read. They differ in the name of one signature, see `stored_signature`.
+Versions 2 to 4 are read. Version 2 has another name of one signature, see `stored_signature`. Versions 2 and 3 hold
+the users of the data set with their histories; version 4 does so only if it was made with --export-users.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from serving.data_set import MissingDataError, open_data_set
+from serving.held_out import Arrays, HeldOutUsers, Rows
 from serving.ids import (
     LOWEST_PADDING,
     PADDING,
@@ -27,14 +30,28 @@ from serving.ids import (
     id_type_of,
     original_ids,
     padding_id,
+    type_named,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LOWEST_PADDING", "PADDING", "WHOLE_NUMBERS", "Id", "IdType", "IdTypes", "padding_id"]
+    from recsys_core.dataset import Dataset
 
-EXPORT_VERSIONS = (2, 3)
+__all__ = [
+    "LOWEST_PADDING",
+    "PADDING",
+    "WHOLE_NUMBERS",
+    "Arrays",
+    "HeldOutUsers",
+    "Id",
+    "IdType",
+    "IdTypes",
+    "Rows",
+    "padding_id",
+]
+
+EXPORT_VERSIONS = (2, 3, 4)
 SERVING = "serving"
 """The signature that ONNX, TensorRT and SavedModel are converted from."""
 NO_SCATTER = "serving_no_scatter"
@@ -44,59 +61,11 @@ COMPILED = ("recommend_compiled", "serving_compiled")
 FORMER_NAMES = {NO_SCATTER: "serving_pool"}
 """Signature -> its name in exports of version 2 and in the models that were converted from them."""
 
-Arrays = dict[str, npt.NDArray]
-
 
 def stored_signature(signature: str, names: Collection[str]) -> str:
     """The name of a signature in a model that has signatures of these names."""
     former = FORMER_NAMES.get(signature, signature)
     return signature if signature in names or former not in names else former
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Lists of item indices in one array (CSR). U rows, E items in all rows together."""
-
-    indptr: npt.NDArray[np.int64]
-    """[U + 1]"""
-    item_ids: npt.NDArray[np.int32]
-    """[E]"""
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    def row(self, k: int) -> npt.NDArray[np.int32]:
-        return self.item_ids[self.indptr[k] : self.indptr[k + 1]]
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """[U]"""
-        return np.diff(self.indptr)
-
-    def padded(self, rows: npt.NDArray[np.int64], padding: int) -> npt.NDArray[np.int32]:
-        """int32 [B, L]: the given rows, filled up to the length L of the longest (at least 1)."""
-        lengths = self.lengths[rows]
-        block = np.full((len(rows), max(int(lengths.max(initial=1)), 1)), padding, np.int32)
-        for k, row in enumerate(rows):
-            block[k, : lengths[k]] = self.row(int(row))
-        return block
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOutUsers:
-    """Users that the model was not trained on, or training users some of whose items it was not trained on."""
-
-    fold_in: Rows
-    """The items that a request holds."""
-    fold_out: Rows | None
-    """The items that the model should find; None for the calibration users."""
-    user_ids: npt.NDArray[np.int32] | None
-    """[U] rows of `ExportFolder.users`; None where the model takes no users, or knows none of these."""
-
-    def requests(self, rows: npt.NDArray[np.int64], padding: int) -> Arrays:
-        """The inputs of `serving` for the users of these rows."""
-        inputs: Arrays = {"item_ids": self.fold_in.padded(rows, padding)}
-        return inputs if self.user_ids is None else {"user_ids": self.user_ids[rows], **inputs}
 
 
 def _read_arrays(path: Path) -> Arrays:
@@ -128,6 +97,8 @@ class ExportFolder:
     folder: Path
     content: dict[str, Any]
     """export.json"""
+    data: Path | None = None
+    """The data set of the run, if it was moved."""
 
     @property
     def n_items(self) -> int:
@@ -200,13 +171,38 @@ class ExportFolder:
 
     @cached_property
     def users(self) -> pd.DataFrame:
-        """[U] row, user_id."""
+        """[U] row, user_id.
+
+        Raises:
+            ValueError: the export does not hold its users.
+        """
         import pandas as pd
 
+        self._require_users()
         return pd.read_parquet(self.folder / "users.parquet")
+
+    def _require_users(self) -> None:
+        if not self.holds_users:
+            raise ValueError(f"{self.folder} holds no users: name a store with --store, or the data set with --data")
+
+    @property
+    def training_users(self) -> str:
+        """`Dataset.user_digest` of the training users; "" in exports of earlier versions."""
+        return str(self.content.get("users", {}).get("digest", ""))
+
+    @cached_property
+    def data_set(self) -> Dataset:
+        """The data set in the view that the model was trained on.
+
+        Raises:
+            MissingDataError, ValueError: see `open_data_set`.
+        """
+        return open_data_set(self.folder, self.content, self.data)
 
     @cached_property
     def id_types(self) -> IdTypes:
+        if (ids := self.content.get("ids")) is not None:
+            return IdTypes(user=type_named(ids["user"]), item=type_named(ids["item"]), below_zero=ids["below_zero"])
         user, users_below = id_type_of(self.folder / "users.parquet", "user_id")
         item, items_below = id_type_of(self.folder / "items.parquet", "item_id")
         return IdTypes(user=user, item=item, below_zero=users_below or items_below)
@@ -232,12 +228,29 @@ class ExportFolder:
         return Rows(**_read_arrays(self.folder / "histories.npz"))
 
     def held_out_users(self, name: str) -> HeldOutUsers:
-        """
+        """Users from the files of the export, else from its data set.
+
+        Calibration users of an export whose data set is not to be had are the golden requests; `source` says so.
+
         Args:
             name: "test" or "calibration".
-        """
-        arrays = _read_arrays(self.folder / f"{name}.npz")
 
+        Raises:
+            MissingDataError: the data set is not to be had, and test users are asked for.
+        """
+        from recsys_core import user_histories
+
+        path = self.folder / f"{name}.npz"
+        if path.is_file() or self.holds_users:
+            return self._as_held_out(_read_arrays(path))
+        try:
+            return self._as_held_out(user_histories.held_out_users(self.data_set, name))
+        except MissingDataError:
+            if name == "test":
+                raise
+            return self._golden_users()
+
+    def _as_held_out(self, arrays: Arrays) -> HeldOutUsers:
         def rows(part: str) -> Rows | None:
             if f"{part}.indptr" not in arrays:
                 return None
@@ -247,6 +260,15 @@ class ExportFolder:
         assert fold_in is not None
         user_ids = arrays.get("user_ids") if self.knows_users else None  # stored for VAE-CF too
         return HeldOutUsers(fold_in=fold_in, fold_out=rows("fold_out"), user_ids=user_ids)
+
+    def _golden_users(self) -> HeldOutUsers:
+        """The histories of the golden requests as those of calibration users."""
+        inputs, _ = self.golden(SERVING)
+        present = inputs["item_ids"] < self.n_items
+        indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
+        fold_in = Rows(indptr=indptr, item_ids=inputs["item_ids"][present])
+        source = "golden requests, because the data set is not there"
+        return HeldOutUsers(fold_in=fold_in, fold_out=None, user_ids=inputs.get("user_ids"), source=source)
 
 
 def _why_not_exported(run: Path) -> str | None:
@@ -288,11 +310,12 @@ def find_export(folder: Path) -> Path:
     raise ValueError(reason)
 
 
-def open_export(folder: Path) -> ExportFolder:
+def open_export(folder: Path, data: Path | None = None) -> ExportFolder:
     """Read the description of an export.
 
     Args:
         folder: the export, or the run that made it (see `find_export`).
+        data: the data set of the run, if it was moved.
 
     Raises:
         ValueError: there is no export, it is damaged, or its version is not known.
@@ -305,6 +328,6 @@ def open_export(folder: Path) -> ExportFolder:
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); train again") from None
     if version not in EXPORT_VERSIONS:
-        known = " and ".join(map(str, EXPORT_VERSIONS))
+        known = ", ".join(map(str, EXPORT_VERSIONS))
         raise ValueError(f"{folder} has export version {version}, this program reads {known}; train again")
-    return ExportFolder(folder=folder, content=content)
+    return ExportFolder(folder=folder, content=content, data=data)

@@ -45,6 +45,16 @@ def padding_id(id_type: IdType, below_zero: bool = False) -> Id:
     return "" if id_type is str else LOWEST_PADDING if below_zero else PADDING
 
 
+def type_name(id_type: IdType) -> str:
+    """The type of ids, for messages and files: "text" or "int64"."""
+    return "text" if id_type is str else "int64"
+
+
+def type_named(name: str) -> IdType:
+    """The type of ids with a `type_name`."""
+    return str if name == "text" else int
+
+
 def id_type_of(table: Path, column: str) -> tuple[IdType, bool]:
     """The type of the ids of a Parquet file, and whether some are below 0. Reads no other column, and text not at all.
 
@@ -62,9 +72,9 @@ def id_type_of(table: Path, column: str) -> tuple[IdType, bool]:
         smallest = pc.min(pq.read_table(table, columns=[column])[column]).as_py()
         return int, smallest is not None and smallest < 0
     except FileNotFoundError:
-        raise ValueError(f"{table.parent} is not complete: {table.name} is missing") from None
+        raise ValueError(f"{table.parent} is not complete: {table.name} is missing; train again") from None
     except (pa.ArrowException, KeyError) as error:
-        raise ValueError(f"{table} is damaged ({error})") from None
+        raise ValueError(f"{table} is damaged ({error}); train again") from None
 
 
 def original_ids(values: pd.Series, id_type: IdType) -> npt.NDArray:

@@ -89,12 +89,20 @@ class RunFolder:
         self._is_running = False
 
     def write_export(
-        self, task: TrainTask, content: dict[str, Any], top_k: int, times: Callable[[], Mapping[str, float]]
+        self,
+        task: TrainTask,
+        content: dict[str, Any],
+        options: Mapping[str, Any],
+        times: Callable[[], Mapping[str, float]],
     ) -> None:
-        """Export the model, in place of an earlier export, and add the time of that to `result.json`."""
+        """Export the model, in place of an earlier export, and add the time of that to `result.json`.
+
+        Args:
+            options: `top_k` and `export_users` of `export.write_export`.
+        """
 
         def write() -> None:
-            export.write_export(self.folder / "export", task.model, task.data, top_k=top_k, result=content)
+            export.write_export(self.folder / "export", task.model, task.data, result=content, **options)
             content["durations"] = dict(times())
             write_json(self.folder / "result.json", content)
             made = {"step": content["best_step"], "unix_s": round(time.time(), 3)}

@@ -46,6 +46,7 @@ class Trainer:
         run_dir: Path | str | None = None,
         *,
         top_k: int = RunConfig.top_k,
+        export_users: bool = False,
         convert: str = "",
         warm_start: Path | str | None = None,
         callbacks: Sequence[Callback] = (),
@@ -59,6 +60,7 @@ class Trainer:
         Args:
             run_dir: folder of the run, which must not exist yet; None for a temporary one.
             top_k: items the exported model recommends.
+            export_users: export ids and histories of all users too.
             convert: formats to convert the export to, separated by commas.
             warm_start: folder of an older run from whose best checkpoint to start, items and users matched by id.
             callbacks: called after the standard ones.
@@ -71,25 +73,23 @@ class Trainer:
         """
         self.run_dir = Path() if run_dir is None else Path(run_dir)
         """Folder of the run; a new temporary one for each `fit` if none was given."""
-        self._has_folder = run_dir is not None
         self._temporary: tempfile.TemporaryDirectory | None = None
         self._run: RunFolder
-        self._to_do = run_state.TRAIN
         self._schedule_epochs: int | None = None
         self._main_run: Path | None = None
         self.verbose, self.stop, self._changes = verbose, stop or StopSignal(), changes
-        self._listens = stop is None
-        self.world = world or worlds.current()
-        self._top_k, self._convert, self._callbacks = top_k, convert, tuple(callbacks)
+        self._listens, self._to_do = stop is None, run_state.TRAIN
+        self._has_folder, self.world = run_dir is not None, world or worlds.current()
+        self._export: dict[str, Any] = {"top_k": top_k, "export_users": export_users}
+        self._convert, self._callbacks = convert, tuple(callbacks)
         self.warm_start = str(Path(warm_start).absolute()) if warm_start else ""
-        self._given_durations = durations
-        self._durations = durations or Durations()
+        self._given_durations, self._durations = durations, durations or Durations()
 
     def child(self, name: str, settings: RunSettings) -> Trainer:
         """A trainer like this one in a folder of its own inside the run's, as for pre-training."""
         child = Trainer(
             self.run_dir / name,
-            top_k=self._top_k,
+            **self._export,
             verbose=self.verbose,
             world=self.world,
             stop=self.stop,
@@ -255,7 +255,7 @@ class Trainer:
 
     def _options(self) -> dict[str, Any]:
         """The fields of the `RunConfig` besides folders and components."""
-        return {"top_k": self._top_k, "convert": self._convert, "warm_start": self.warm_start}
+        return {**self._export, "convert": self._convert, "warm_start": self.warm_start}
 
     def _start(self, task: TrainTask, resume: bool) -> TrainState | None:
         """The state to go on from; None when a stop signal came during pre-training."""
@@ -334,7 +334,7 @@ class Trainer:
         with self._durations.of("export"):
             if passed:
                 self.announce("exporting ...")
-                self._run.write_export(task, content, self._top_k, self._times)
+                self._run.write_export(task, content, self._export, self._times)
         converted = callbacks.on_export(self.run_dir / "export") if passed else True
         if passed and converted:
             self._run.converted(self._convert)

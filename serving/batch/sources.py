@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from serving.batch.stored import StoreUsers, users_of_store
 from serving.batch.user_files import HistoryFile, read_users
 from serving.batch.users import ChosenUsers, DataSetUsers, ExportUsers, UserSource
+from serving.data_set import MissingDataError
 from serving.export_folder import ExportFolder
 from serving.histories.store import HistoryStore, open_store
+from serving.recommend.known_users import check_item_type, types_of_users
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +37,37 @@ def open_source(choice: SourceChoice, export: ExportFolder, kept: Path) -> UserS
     """
     if choice.histories is not None:
         return _of_histories(choice, export)
-    if choice.store is not None and not (Path(choice.store) / "manifest.json").is_file():
-        return _of_store(open_store(choice.store), choice, export, kept)
+    if choice.store is not None and not _is_data_set(choice.store):
+        return _of_store(open_store(choice.store, view=str(export.content.get("view", ""))), choice, export, kept)
     everyone = _known_users(choice, export)
     if choice.users is None:
         return everyone
-    ids, content, repeated = read_users(choice.users, export)
+    ids, content, repeated = read_users(choice.users, export.id_types.user)
     _note_repeated(choice, repeated)
     return ChosenUsers(everyone, ids, content)
 
 
 def _known_users(choice: SourceChoice, export: ExportFolder) -> ExportUsers | DataSetUsers:
-    """The users of the data set that the flags name, else those of the export."""
-    folder = choice.data or (Path(choice.store) if choice.store else None)
-    return ExportUsers(export) if folder is None else DataSetUsers(export, folder)
+    """The users of the data set that the flags name, else those of the export, else those of its data set.
+
+    Raises:
+        ValueError: there is none; one line that names --store and --data.
+    """
+    from recsys_core.dataset import Dataset
+
+    folder = choice.data or (Path(choice.store) if choice.store and _is_data_set(choice.store) else None)
+    if folder is not None:
+        return DataSetUsers(export, Dataset.open(folder))
+    if export.holds_users:
+        return ExportUsers(export)
+    try:
+        return DataSetUsers(export, export.data_set)
+    except MissingDataError as error:
+        raise ValueError(f"{error}, or a store of histories with --store") from None
+
+
+def _is_data_set(address: str) -> bool:
+    return (Path(address) / "manifest.json").is_file()
 
 
 def _of_histories(choice: SourceChoice, export: ExportFolder) -> HistoryFile:
@@ -61,14 +81,16 @@ def _of_histories(choice: SourceChoice, export: ExportFolder) -> HistoryFile:
 
 
 def _of_store(store: HistoryStore, choice: SourceChoice, export: ExportFolder, kept: Path) -> StoreUsers:
-    fingerprint = f"store {store.address}"
+    check_item_type(export, store)
+    types, fingerprint = types_of_users(export, store), f"store {store.address}"
     if choice.users is None:
-        ids = users_of_store(store, export.id_types.user, kept)
+        ids = users_of_store(store, types.user, kept)
     else:
-        ids, content, repeated = read_users(choice.users, export)
+        ids, content, repeated = read_users(choice.users, types.user)
         _note_repeated(choice, repeated)
         fingerprint += f", users {content}"
-    return StoreUsers(store, ids, export, fingerprint, None)
+    rows = partial(store.rows, training_users=export.training_users) if export.knows_users else None
+    return StoreUsers(store, ids, export, fingerprint, rows)
 
 
 def _note_repeated(choice: SourceChoice, repeated: int) -> None:

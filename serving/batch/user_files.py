@@ -127,7 +127,7 @@ def _array(column: pa.ChunkedArray, id_type: IdType) -> npt.NDArray:
     return column.to_numpy() if id_type is int else np.array(column.to_pylist(), object)
 
 
-def read_users(path: Path, export: ExportFolder) -> tuple[npt.NDArray, str, int]:
+def read_users(path: Path, id_type: IdType) -> tuple[npt.NDArray, str, int]:
     """The users that a file lists: Parquet or CSV with a column user or user_id, or text with one id a line.
 
     Returns:
@@ -139,10 +139,10 @@ def read_users(path: Path, export: ExportFolder) -> tuple[npt.NDArray, str, int]
     import pyarrow.compute as pc
 
     (column,) = _read_table(path, "--users", [USER_NAMES])
-    ids = _as_ids(column, export.id_types.user, f"--users {path}")
+    ids = _as_ids(column, id_type, f"--users {path}")
     unique = pc.unique(ids)
-    values = unique.to_numpy(zero_copy_only=False) if export.id_types.user is int else unique.to_pylist()
-    dtype = np.int64 if export.id_types.user is int else object
+    values = unique.to_numpy(zero_copy_only=False) if id_type is int else unique.to_pylist()
+    dtype = np.int64 if id_type is int else object
     return np.array(values, dtype), digest(path), len(ids) - len(unique)
 
 

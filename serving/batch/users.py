@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -114,25 +113,24 @@ class DataSetUsers:
     where it is not the data set that the model was trained on.
     """
 
-    def __init__(self, export: ExportFolder, folder: Path) -> None:
+    def __init__(self, export: ExportFolder, data: Dataset) -> None:
         """
         Raises:
-            ValueError: the folder is no data set, has none of the model's items, or is another one than that of a
-                model that ranks items for its own users.
+            ValueError: the data set has none of the model's items, or is another one than that of a model that ranks
+                items for its own users.
         """
         from recsys_core import user_histories
-        from recsys_core.dataset import Dataset
 
-        self._data = data = Dataset.open(folder)
+        self._data = data
         self._ids = original_ids(user_histories.users(data)["user_id"], export.id_types.user)
         same = data.fingerprint == export.content["data_set"]
         if export.knows_users and not same:
             raise ValueError(
-                f"--data {folder} is not the data set that the model was trained on, and it ranks items for its own "
+                f"{data.name} is not the data set that the model was trained on, and it ranks items for its own "
                 "users only; name that data set"
             )
         self._knows_users, self._n_items = export.knows_users, export.n_items
-        self._item_index = None if same else _matched_items(data, export, folder)
+        self._item_index = None if same else _matched_items(data, export)
         self.fingerprint = f"data set {data.fingerprint}"
 
     def __len__(self) -> int:
@@ -196,12 +194,12 @@ class DataSetUsers:
         return self.at(np.arange(start, stop))
 
 
-def _matched_items(data: Dataset, export: ExportFolder, folder: Path) -> npt.NDArray[np.int64]:
+def _matched_items(data: Dataset, export: ExportFolder) -> npt.NDArray[np.int64]:
     """[items of the data set] the model's index of each item, NO_ROW where it has none."""
     ids = original_ids(data.items["item_id"], export.id_types.item)
     found = id_index(export.item_ids).get_indexer(id_index(ids)).astype(np.int64)
     if not (found != NO_ROW).any():
-        raise ValueError(f"--data {folder} has none of the items of the model in {export.folder}")
+        raise ValueError(f"{data.name} has none of the items of the model in {export.folder}")
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from serving import targets
 from serving.command_help import EXPORT_HELP, CommandParser
 from serving.convert import conversion, options, verify
+from serving.data_set import DATA_HELP
 from serving.engines import providers
 from serving.engines.onnx import cuda_missing_reason
 from serving.export_folder import open_export
@@ -43,6 +44,7 @@ def add_arguments(parser: CommandParser) -> None:
     add("--precision", metavar="PRECISION,...", default="fp32", help="fp32, fp16, bf16, int8 (default: %(default)s)")
     add_rare("--models", type=Path, help="folder to write to (default: converted/ beside the export)")
     add_rare("--users", type=int, default=10_000, help="largest number of test users to verify with (default: 10,000)")
+    add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     add_rare("--in-this-process", action="store_true", help="convert to one target, without a child process")
     options.add_arguments(parser)
 
@@ -56,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
         providers.check_name(target, args.provider)
     if args.provider == "cuda" and (reason := cuda_missing_reason()) is not None:
         raise ValueError(f"--provider cuda: {reason}")
-    export = open_export(args.export)
+    export = open_export(args.export, args.data)
     folder = args.models or targets.default_folder(export.folder)
     artifacts = [Artifact(folder=folder / target.name, target=target) for target in wanted]
     if args.in_this_process:

@@ -48,12 +48,13 @@ def package_versions() -> dict[str, str]:
     return {"python": sys.version.split()[0]} | {name: installed[name] for name in PACKAGES if name in installed}
 
 
-def _command(export: Path, artifact: Artifact, options: Options, users: int) -> list[str]:
+def _command(export: ExportFolder, artifact: Artifact, options: Options, users: int) -> list[str]:
     """The command line that makes one artifact in its own process."""
     return [
-        sys.executable, "-m", "serving", "convert", "--in-this-process", "--export", str(export.absolute()),
+        sys.executable, "-m", "serving", "convert", "--in-this-process", "--export", str(export.folder.absolute()),
         "--to", artifact.target.format, "--precision", artifact.target.precision,
         "--models", str(artifact.folder.parent.absolute()), "--users", str(users), *options.to_flags(),
+        *(["--data", str(export.data.absolute())] if export.data else []),
     ]  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def convert_in_this_process(export: ExportFolder, artifact: Artifact, options: O
         note |= _converter(target).convert(export, target, temporary.model, options)
         note |= {"status": "OK", "export": export.identity, "options": vars(options), "versions": package_versions()}
         note["seconds"] = round(time.perf_counter() - started, 1)
-        command = _command(export.folder, artifact, options, users)
+        command = _command(export, artifact, options, users)
         (temporary.folder / "reproduce.sh").write_text(f"#!/bin/sh\nexec {shlex.join(['python', *command[1:]])}\n")
         note_file.write_text(json.dumps(note, indent=2) + "\n")
         for provider in providers.to_verify(temporary, options.provider):
@@ -122,7 +123,7 @@ def convert_in_child_process(export: ExportFolder, artifact: Artifact, options: 
     if (reason := artifact.target.unsupported_reason) is not None:
         return note | {"status": "SKIPPED", "why": reason}
     artifact.folder.parent.mkdir(parents=True, exist_ok=True)
-    command = _command(export.folder, artifact, options, users)
+    command = _command(export, artifact, options, users)
     with tempfile.TemporaryFile("w+") as out:
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
         errors = _pass_on_steps(child, artifact.target.name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serving.convert.casts import without_needless_casts
 from serving.convert.options import Options
+from serving.engines.outputs import ALL_SCORES, RANKED
 from serving.export_folder import SERVING, Arrays, ExportFolder
 from serving.progress import step
 from serving.targets import Target
@@ -35,26 +37,28 @@ def convert_to_fp32(export: ExportFolder, path: Path, opset: int) -> None:
     names = sorted(signature.structured_input_signature[1])
     specs = [signature.structured_input_signature[1][n] for n in names]
 
+    outputs = [name for name in sorted((*RANKED, ALL_SCORES)) if name in signature.structured_outputs]
     inputs = [tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in zip(names, specs, strict=True)]
 
     @tf.function(input_signature=inputs, autograph=False)
     def serving(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = signature(**dict(zip(names, tensors, strict=True)))
-        return {name: tf.identity(answer[name], name=name) for name in ("items", "scores")}
+        return {name: tf.identity(answer[name], name=name) for name in outputs}
 
     model, _ = tf2onnx.convert.from_function(serving, input_signature=inputs, opset=opset)
-    _rename_inputs_and_outputs(model)
+    _rename_inputs_and_outputs(model, outputs)
     _check_and_save(model, path)
 
 
-def _rename_inputs_and_outputs(model: Any) -> None:
-    """Give the inputs and outputs of an ONNX model the names that they have in the signature."""
-    import onnx
+def _rename_inputs_and_outputs(model: Any, outputs: Sequence[str]) -> None:
+    """Give the inputs and outputs of an ONNX model the names that they have in the signature.
 
+    Args:
+        outputs: in the order of the model's.
+    """
     graph = model.graph
     names = {value.name: value.name.split(":")[0] for value in graph.input}
-    output_names = {onnx.TensorProto.INT32: "items", onnx.TensorProto.FLOAT: "scores"}
-    names |= {value.name: output_names[value.type.tensor_type.elem_type] for value in graph.output}
+    names |= {value.name: name for value, name in zip(graph.output, outputs, strict=True)}
     inner_names = {n for node in graph.node for n in (*node.input, *node.output)} - set(names)
     assert not inner_names & set(names.values()), "an inner tensor has the name of an input or output"
     for node in graph.node:
@@ -72,12 +76,13 @@ def _check_and_save(model: Any, path: Path) -> None:
 
 
 def convert_to_fp16(source: Path, path: Path) -> None:
-    """Convert a float32 model: weights and products in float16; inputs, outputs and TopK stay in float32."""
+    """Convert a float32 model: weights and products in float16; inputs, outputs, masking and TopK stay in float32."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(str(source))
-    onnx.save(convert_float_to_float16(model, keep_io_types=True, op_block_list=["TopK", "ScatterND"]), str(path))
+    half = convert_float_to_float16(model, keep_io_types=True, op_block_list=["TopK", "ScatterND", "Concat"])
+    onnx.save(without_needless_casts(half), str(path))
 
 
 class CalibrationReader:
@@ -85,6 +90,7 @@ class CalibrationReader:
 
     def __init__(self, export: ExportFolder, users: int) -> None:
         held_out = export.held_out_users("calibration")
+        self.source, self.users = held_out.source, min(users, len(held_out.fold_in))
         rows = np.arange(min(users, len(held_out.fold_in)))
         rows = rows[np.argsort(held_out.fold_in.lengths[rows], kind="stable")]
         batches = [rows[k : k + CALIBRATION_BATCH] for k in range(0, len(rows), CALIBRATION_BATCH)]
@@ -102,12 +108,8 @@ def _products_without_weights(model: Any) -> list[str]:
     return [n.name for n in model.graph.node if n.op_type == "MatMul" and not weights & set(n.input)]
 
 
-def convert_to_int8(source: Path, path: Path, export: ExportFolder, users: int) -> None:
-    """Convert a float32 model: products with weights in int8, static, one scale per output channel.
-
-    Args:
-        users: number of calibration users.
-    """
+def convert_to_int8(source: Path, path: Path, requests: CalibrationReader) -> None:
+    """Convert a float32 model: products with weights in int8, static, one scale per output channel."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -118,7 +120,7 @@ def convert_to_int8(source: Path, path: Path, export: ExportFolder, users: int) 
         quantize_static(
             str(prepared),
             str(path),
-            CalibrationReader(export, users),
+            requests,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=_products_without_weights(onnx.load(str(prepared))),
@@ -139,12 +141,13 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
     source = path.with_name("fp32.onnx")
     try:
         convert_to_fp32(export, source, options.opset)
-        calibrating = ", calibrating with validation users" if target.precision == "int8" else ""
-        step(f"{target.name}: converting from fp32 to {target.precision}{calibrating}")
         if target.precision == "fp16":
+            step(f"{target.name}: converting from fp32 to fp16")
             convert_to_fp16(source, path)
             return {"opset": str(options.opset)}
-        convert_to_int8(source, path, export, CALIBRATION_USERS)
-        return {"opset": str(options.opset), "calibration": f"{CALIBRATION_USERS} validation users"}
+        requests = CalibrationReader(export, CALIBRATION_USERS)
+        step(f"{target.name}: converting from fp32 to int8, calibrating with {requests.source}")
+        convert_to_int8(source, path, requests)
+        return {"opset": str(options.opset), "calibration": f"{requests.users} {requests.source}"}
     finally:
         source.unlink(missing_ok=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy.typing as npt
 
 from serving.engines import providers
 from serving.engines.onnx import OnnxEngine
+from serving.engines.outputs import RANKED
 from serving.engines.savedmodel import SavedModelEngine
 from serving.engines.tensorrt import TensorRtEngine
 from serving.export_folder import Arrays, ExportFolder
@@ -18,13 +19,19 @@ from serving.targets import Artifact
 class Engine(Protocol):
     """A loaded model."""
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray]) -> Arrays:
+    @property
+    def outputs(self) -> frozenset[str]:
+        """The names of its outputs: RANKED, and "all_scores" unless it was made before models had it."""
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray], outputs: Sequence[str] = RANKED) -> Arrays:
         """
         Args:
             inputs: arrays by the input names of the signature that the model was made from.
+            outputs: names of those to compute; the others are not copied out of the model.
 
         Returns:
-            items int32 [B, K] and scores float32 [B, K].
+            Of items int32 [B, K], -1 where nothing is left, scores float32 [B, K], best first, and all_scores float32
+            [B, I] by item, minus infinity for the items of item_ids, those that were asked for.
         """
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from serving.engines.outputs import RANKED, hide_seen
 from serving.export_folder import Arrays
 
 CUDA = "CUDAExecutionProvider"
@@ -74,10 +75,11 @@ class OnnxEngine:
             raise ValueError(
                 f"the CUDA provider of onnxruntime-gpu {ort.__version__} does not start: it needs {LIBRARIES}"
             )
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.outputs = frozenset(output.name for output in self._session.get_outputs())
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray]) -> Arrays:
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+    def __call__(self, inputs: Mapping[str, npt.NDArray], outputs: Sequence[str] = RANKED) -> Arrays:
+        found = self._session.run(list(outputs), dict(inputs))
+        return hide_seen(dict(zip(outputs, found, strict=True)), inputs)
 
     def end_profiling(self) -> Path:
         """Write the profile; returns its file."""

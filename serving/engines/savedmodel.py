@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from serving.engines.outputs import RANKED, hide_seen
 from serving.export_folder import COMPILED, Arrays, stored_signature
 
 NOT_COMPILED = (
@@ -82,10 +84,27 @@ class SavedModelEngine:
             stored = compiled
         self.signature = stored if stored in signatures else "serving_default"
         self._function = signatures[self.signature]
+        self._inputs = self._function.structured_input_signature[1]
+        self.outputs = frozenset(self._function.structured_outputs)
+        self._functions: dict[tuple[str, ...], Any] = {}
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray]) -> Arrays:
+    def _answering(self, outputs: tuple[str, ...]) -> Any:
+        """The signature as a function of these outputs only: TensorFlow leaves out what only the others need."""
+        if outputs not in self._functions:
+
+            def answer(**tensors: Any) -> dict[str, Any]:
+                found = self._function(**tensors)
+                return {name: found[name] for name in outputs}
+
+            specs = {k: self._tf.TensorSpec(s.shape, s.dtype, name=k) for k, s in self._inputs.items()}
+            function = self._tf.function(answer, autograph=False)
+            self._functions[outputs] = function.get_concrete_function(**specs)
+        return self._functions[outputs]
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray], outputs: Sequence[str] = RANKED) -> Arrays:
         tensors = {name: self._tf.constant(value) for name, value in inputs.items()}
-        return {name: value.numpy() for name, value in self._function(**tensors).items()}
+        found = self._answering(tuple(outputs))(**tensors)
+        return hide_seen({name: value.numpy() for name, value in found.items()}, inputs)
 
     def warm_up(self, largest_batch: int, longest: int, padding: int) -> int:
         """Run every shape that XLA compiles a program for, up to these; returns their number.
@@ -98,7 +117,7 @@ class SavedModelEngine:
         from recsys_core.compiled import SHORTEST
 
         batches, lengths = powers_of_two(1, largest_batch), powers_of_two(SHORTEST, longest)
-        names = self._function.structured_input_signature[1].keys()
+        names = self._inputs.keys()
         for batch in batches:
             for length in lengths:
                 shapes = {

@@ -28,7 +28,16 @@ class DatasetStore:
 
     read_only = True
 
-    def __init__(self, folder: Path, view: str = "") -> None:
+    def __init__(self, data: Dataset) -> None:
+        """
+        Args:
+            data: of a folder, in the view that a model was trained on.
+        """
+        assert data.folder is not None, "a prepared data set has a folder"
+        self.address, self._folder, self.data = str(data.folder), data.folder, data
+
+    @classmethod
+    def open(cls, folder: Path, view: str = "") -> DatasetStore:
         """
         Args:
             view: see `Dataset.viewed`.
@@ -38,8 +47,7 @@ class DatasetStore:
         """
         from recsys_core.dataset import Dataset
 
-        self.address, self._folder = str(folder), folder
-        self.data: Dataset = Dataset.open(folder).viewed(view)
+        return cls(Dataset.open(folder).viewed(view))
 
     @cached_property
     def id_types(self) -> IdTypes:
@@ -70,7 +78,7 @@ class DatasetStore:
         """[B] the place of each user in `user_ids`, -1 for those that are not known."""
         import pandas as pd
 
-        wanted = pd.Index(list(users), dtype=self._places.dtype if len(users) == 0 else None)
+        wanted: pd.Index = pd.Index(list(users), dtype=self._places.dtype if len(users) == 0 else None)
         return self._places.get_indexer(wanted).astype(np.int64)
 
     @cached_property

@@ -7,7 +7,7 @@ in which they arrived. `UNKNOWN_TIME` comes before all times; it is that of even
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +18,8 @@ UNKNOWN_TIME = 0
 LATEST_TIME = 2**33 - 1
 """Largest time of an event, in the year 2242. Milliseconds since 1970 are larger."""
 LARGEST_ID = 2**63 - 1
+RETRY_AFTER_S = 1.0
+"""After an error, a server is not asked again for so long: each request would wait for its connection."""
 LONGEST_ID = 1_000
 """Largest number of characters of a text id."""
 
@@ -37,16 +39,6 @@ class StoreUnavailableError(OSError):
 
 class ReadOnlyStoreError(ValueError):
     """The store takes no events."""
-
-
-def type_name(id_type: IdType) -> str:
-    """The type of ids, for messages and files: "text" or "int64"."""
-    return "text" if id_type is str else "int64"
-
-
-def type_named(name: str) -> IdType:
-    """The type of ids with a `type_name`."""
-    return str if name == "text" else int
 
 
 def _check_id(value: object, name: str, id_type: IdType) -> None:
@@ -89,3 +81,18 @@ def in_blocks(values: Iterable[T], size: int) -> Iterator[list[T]]:
 def types_of(event: Event) -> IdTypes:
     """The types of the ids of an event; a new store takes those of its first one."""
     return IdTypes(user=str if isinstance(event.user, str) else int, item=str if isinstance(event.item, str) else int)
+
+
+def of_type(ids: Sequence[Id], id_type: IdType) -> list[Id]:
+    """The ids that have a type; ids of another one are not known to a store."""
+    return [i for i in ids if type(i) is id_type]
+
+
+def latest_of_pairs(events: Sequence[Event]) -> list[tuple[Event, int]]:
+    """The latest event of each pair of user and item, and its place among the events."""
+    found: dict[tuple[Id, Id], tuple[Event, int]] = {}
+    for place, event in enumerate(events):
+        known = found.get((event.user, event.item))
+        if known is None or (event.time or UNKNOWN_TIME) >= (known[0].time or UNKNOWN_TIME):
+            found[event.user, event.item] = (event, place)
+    return list(found.values())

@@ -16,11 +16,9 @@ from serving.histories.events import (
     StoreUnavailableError,
     checked,
     in_blocks,
-    type_name,
-    type_named,
     types_of,
 )
-from serving.ids import Id, IdTypes
+from serving.ids import Id, IdTypes, type_name, type_named
 
 WAIT_S = 10.0
 """Seconds that a writer waits for another one."""
@@ -52,21 +50,28 @@ class SqliteStore:
             create: make the file if it is not there.
             id_types: of a new file; None for those of its first event.
 
-        Raises:
-            ValueError: there is no such file, or it is no store of histories.
         """
-        self._path, self._types = path.absolute(), id_types
+        self._path, self._create = path.absolute(), create
+        self._new_types = id_types
+        self._types: IdTypes | None = None
         self.address = f"sqlite:///{path}"
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = -1
-        if not path.is_file() and not create:
-            raise ValueError(f"{path} does not exist; fill it with: python -m serving histories load --store {path}")
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self._connect(create)
 
-    def _connect(self, create: bool = False) -> sqlite3.Connection:
+    def check(self) -> None:
+        """Make the file if it shall be made; raise ValueError if there is no file, or another one."""
+        if self._create:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                self._connect(create=True)
+        elif not self._path.is_file():
+            load = f"python -m serving histories load --data D --store {self.address}"
+            raise ValueError(f"{self._path} does not exist; fill a store with: {load}")
+        with self._opened():
+            pass
+
+    def _connect(self, create: bool = False) -> None:
         mode = "rwc" if create else "rw"
         try:
             connection = sqlite3.connect(
@@ -83,8 +88,7 @@ class SqliteStore:
             if "no such table" in str(error) or "not a database" in str(error):
                 raise ValueError(f"{self.address} is no store of histories ({error})") from None
             raise StoreUnavailableError(f"the store {self.address} cannot be opened: {error}") from None
-        self._connection = connection
-        return connection
+        self._connection, self._types = connection, None
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -118,17 +122,15 @@ class SqliteStore:
 
     @property
     def id_types(self) -> IdTypes | None:
-        if self._types is None:
-            with self._opened() as connection:
-                self._types = self._stored_types(connection)
-        return self._types
+        with self._opened() as connection:
+            return self._stored_types(connection) or self._new_types
 
-    @staticmethod
-    def _stored_types(connection: sqlite3.Connection) -> IdTypes | None:
-        found = dict(connection.execute("SELECT name, value FROM recsys_settings").fetchall())
-        if "user_type" not in found:
-            return None
-        return IdTypes(user=type_named(found["user_type"]), item=type_named(found["item_type"]))
+    def _stored_types(self, connection: sqlite3.Connection) -> IdTypes | None:
+        if self._types is None:
+            found = dict(connection.execute("SELECT name, value FROM recsys_settings").fetchall())
+            if "user_type" in found:
+                self._types = IdTypes(user=type_named(found["user_type"]), item=type_named(found["item_type"]))
+        return self._types
 
     def _settle_types(self, connection: sqlite3.Connection, types: IdTypes) -> IdTypes:
         """The types of the file; those that are given if it has none yet."""
@@ -172,8 +174,7 @@ class SqliteStore:
         written = 0
         for block in in_blocks(events, BLOCK):
             with self._writing() as connection:
-                types = self._settle_types(connection, self._types or types_of(block[0]))
-                self._types = types
+                types = self._settle_types(connection, self._new_types or types_of(block[0]))
                 (arrival,) = connection.execute("SELECT value FROM recsys_settings WHERE name = 'arrivals'").fetchone()
                 values = [(e.user, e.item, e.time, k) for k, e in enumerate(checked(block, types), int(arrival) + 1)]
                 written += connection.executemany(UPSERT, values).rowcount

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from serving.histories import postgresql, redis
 from serving.histories.dataset import DatasetStore
 from serving.histories.events import Event
 from serving.histories.exported import ExportStore
+from serving.histories.postgresql import PostgresqlStore
+from serving.histories.redis import RedisStore
 from serving.histories.sqlite import SqliteStore
 from serving.ids import Id, IdTypes
 
@@ -66,7 +69,14 @@ class HistoryStore(Protocol):
         """Close the connection."""
 
 
-def open_store(address: str, *, create: bool = False, id_types: IdTypes | None = None, view: str = "") -> HistoryStore:
+def open_store(
+    address: str,
+    *,
+    create: bool = False,
+    id_types: IdTypes | None = None,
+    view: str = "",
+    must_answer: bool = True,
+) -> HistoryStore:
     """Open a store.
 
     Args:
@@ -75,24 +85,61 @@ def open_store(address: str, *, create: bool = False, id_types: IdTypes | None =
         create: make the SQLite file or the tables of PostgreSQL if they are not there.
         id_types: of a new store; None for those of its first event.
         view: of the data set (`Dataset.viewed`).
+        must_answer: ask the store at once; False for a server that has to start while its store is down.
 
     Raises:
         ValueError: the address is not understood, or there is no such store.
         StoreUnavailableError: the server does not answer.
     """
+    store = _database(address, create, id_types)
+    if store is None:
+        return _folder(address, view)
+    if must_answer:
+        store.check()
+    return store
+
+
+def _database(
+    address: str, create: bool, id_types: IdTypes | None
+) -> SqliteStore | PostgresqlStore | RedisStore | None:
+    """The store of an address with a scheme, or of an SQLite file; None for others."""
     scheme = address.split("://")[0].lower() if "://" in address else ""
-    if scheme == "sqlite":
-        return SqliteStore(Path(address.split("://", 1)[1].removeprefix("/")), create=create, id_types=id_types)
+    if scheme == "sqlite" or (not scheme and _is_sqlite(Path(address))):
+        path = address.split("://", 1)[1].removeprefix("/") if scheme else address
+        return SqliteStore(Path(path), create=create, id_types=id_types)
+    if scheme in ("postgresql", "postgres"):
+        return PostgresqlStore(address, create=create, id_types=id_types)
+    if scheme in ("redis", "rediss"):
+        return RedisStore(address, id_types=id_types)
     if scheme:
         raise ValueError(f"--store is an address of {scheme!r}, {EXPECTED}")
+    return None
+
+
+def _is_sqlite(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SQLITE_FILE)) == SQLITE_FILE
+
+
+def _folder(address: str, view: str) -> HistoryStore:
     folder = Path(address)
     if (folder / "manifest.json").is_file():
-        return DatasetStore(folder, view)
+        return DatasetStore.open(folder, view)
     if (folder / "export.json").is_file() or (folder / "export" / "export.json").is_file():
         return ExportStore(folder)
-    if folder.is_file():
-        with folder.open("rb") as file:
-            if file.read(len(SQLITE_FILE)) == SQLITE_FILE:
-                return SqliteStore(folder, create=create, id_types=id_types)
     what = "is no prepared data set and no database" if folder.exists() else "does not exist"
     raise ValueError(f"--store: {address} {what}; {EXPECTED}")
+
+
+def shown_address(address: str) -> str:
+    """An address without a password, for messages and files.
+
+    Raises:
+        ValueError: the address is not understood.
+    """
+    scheme = address.split("://")[0].lower() if "://" in address else ""
+    if scheme in ("postgresql", "postgres"):
+        return postgresql.shown_address(address)
+    return redis.shown_address(address) if scheme in ("redis", "rediss") else address

@@ -21,6 +21,7 @@ from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.convert import conversion
 from serving.convert.options import Options
+from serving.data_set import DATA_HELP
 from serving.engines import providers
 from serving.export_folder import Arrays, ExportFolder, open_export
 from serving.infer import mps
@@ -69,6 +70,7 @@ def add_arguments(parser: CommandParser) -> None:
     add("--int8", action="store_true", help="int8 engine, calibrated on real requests")
     add("--verbose", action="store_true", help="print every row")
     add_rare("--models", type=Path, help=MODELS_HELP)
+    add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     add_rare(
         "--format", choices=("auto", "onnx", "tensorrt"), default="auto",
         help="of the engine (default: TensorRT if this machine has it, else ONNX)",
@@ -101,8 +103,10 @@ def _print_answers(
     args: argparse.Namespace,
 ) -> int:
     """Print the tables and the throughput; returns the number of wrong predictions."""
-    rows = dict(zip(export.users["row"].tolist(), export.user_ids.tolist(), strict=True))
-    users = [rows[row] for row in inputs["user_ids"].tolist()] if "user_ids" in inputs else None
+    users = inputs["user_ids"].tolist() if "user_ids" in inputs else None
+    if users is not None and export.holds_users:
+        rows = dict(zip(export.users["row"].tolist(), export.user_ids.tolist(), strict=True))
+        users = [rows[row] for row in users]
     print(format_tables(reports, users, export.item_ids.tolist(), expected, args.verbose))
     total = sum(args.batch * len(r.seconds) for r in reports)
     print(f"\n{total / max(r.seconds.sum() for r in reports):,.0f} users/s over {len(reports)} processes")
@@ -115,7 +119,7 @@ def main(args: argparse.Namespace) -> int:
     _check_arguments(args)
     # SIGTERM raises KeyboardInterrupt, so that `finally` blocks stop the children and remove the shared memory.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    export = open_export(args.export)
+    export = open_export(args.export, args.data)
     threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.processes)
     started = time.perf_counter()
     errors, wrong = [], 0

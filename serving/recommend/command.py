@@ -19,10 +19,14 @@ from pathlib import Path
 
 from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
+from serving.data_set import DATA_HELP
 from serving.engines import providers
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.export_folder import SERVING, ExportFolder, Id, open_export
+from serving.histories.command import STORE_HELP
+from serving.histories.store import HistoryStore
 from serving.progress import step
+from serving.recommend.known_users import require_store, types_of_users
 from serving.recommend.recommender import POPULAR, Recommender
 from serving.recommend.request_flags import add_request_flags
 from serving.recommend.requests import Request, RequestError, check_request, parse_ids, parse_user
@@ -55,6 +59,8 @@ def add_arguments(parser: CommandParser) -> None:
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     add_request_flags(parser, "separated by spaces (each in quotes), by commas or by ;")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
+    add("--store", metavar="ADDRESS", help=f"where the items of --user are: {STORE_HELP} (default: the data set)")
+    parser.add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
     parser.add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=providers.HELP)
 
@@ -80,7 +86,9 @@ def _with_titles(request: Request, values: list[str], export: ExportFolder) -> t
     return replace(request, item_ids=tuple(dict.fromkeys((*request.item_ids, *ids)))), unknown
 
 
-def _report_unknown(request: Request, unknown_titles: list[str], export: ExportFolder) -> None:
+def _report_unknown(
+    request: Request, unknown_titles: list[str], export: ExportFolder, store: HistoryStore | None
+) -> None:
     """Say which items are not known.
 
     Raises:
@@ -91,13 +99,17 @@ def _report_unknown(request: Request, unknown_titles: list[str], export: ExportF
     lines = [*unknown_titles, *(f"no item has the id {i}" for i in unknown[:LISTED])]
     if len(unknown) > LISTED:
         lines.append(f"{len(unknown) - LISTED:,} more ids are not known")
-    if lines and len(unknown) == len(request.item_ids) and request.user_id not in set(export.user_ids.tolist()):
+    if lines and len(unknown) == len(request.item_ids) and not _is_known(request.user_id, store):
         example = ", ".join(str(i) for i in export.item_ids[:3])
         if unknown:
             lines.append(f"this data set has ids such as {example}")
         raise RequestError("; ".join(lines) if len(lines) < 3 else "\n  ".join(["nothing is known:", *lines]))
     for line in lines:
         print(f"ignored: {line}", file=sys.stderr)
+
+
+def _is_known(user: Id | None, store: HistoryStore | None) -> bool:
+    return user is not None and store is not None and store.histories([user]) != [None]
 
 
 def _item_ids(values: list[str], flag: str, export: ExportFolder) -> list[Id]:
@@ -122,9 +134,9 @@ def _divided(text: str, with_commas: set[str]) -> Iterator[str]:
         start = end
 
 
-def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
+def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistoryStore | None) -> Request:
     """The request of the flags. It is checked before a model is loaded, which takes seconds."""
-    types = export.id_types
+    types = types_of_users(export, store)
     request = check_request(
         user_id=parse_user(args.user, types.user),
         item_ids=_item_ids(args.items, "--items", export),
@@ -139,16 +151,18 @@ def _request_of(args: argparse.Namespace, export: ExportFolder) -> Request:
     if titles:
         request, unknown_titles = _with_titles(request, titles, export)
     if request.item_ids or unknown_titles:
-        _report_unknown(request, unknown_titles, export)
+        _report_unknown(request, unknown_titles, export, store)
     return request
 
 
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
-    export = open_export(args.export)
-    request = _request_of(args, export)
+    export = open_export(args.export, args.data)
+    asks_store = args.user is not None or args.store is not None
+    store = require_store(export, args.store) if asks_store else None
+    request = _request_of(args, export, store)
     engine, history_limit = open_model(export, args.models, args.model, args.provider)
-    (answer,) = Recommender(export, engine, history_limit).recommend([request])
+    (answer,) = Recommender(export, engine, history_limit, store).recommend([request])
     if answer.note:
         print(f"note: {answer.note}", file=sys.stderr)
     shown = (answer.titles, answer.item_ids.tolist(), answer.scores.tolist(), answer.source)

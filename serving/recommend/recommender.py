@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from serving.engines.engine import Engine
 from serving.export_folder import Arrays, ExportFolder, Id
+from serving.histories.store import HistoryStore
+from serving.recommend.known_users import NOBODY, KnownUser, KnownUsers, find_store
 from serving.recommend.requests import Request
 
 MODEL, POPULAR = "model", "popular"
@@ -49,38 +51,41 @@ class _ResolvedRequest:
 
 
 class Recommender:
-    """Answers requests with an engine and the items, titles and histories of an export."""
+    """Answers requests with an engine, the items and titles of an export, and the histories of a store."""
 
-    def __init__(self, export: ExportFolder, engine: Engine, history_limit: int | None = None) -> None:
+    def __init__(
+        self,
+        export: ExportFolder,
+        engine: Engine,
+        history_limit: int | None = None,
+        store: HistoryStore | None = None,
+        *,
+        popular_if_down: bool = False,
+    ) -> None:
         """
         Args:
             engine: runs the signature `serving` or one with the same inputs.
             history_limit: largest number of items that the engine takes; it gets the first ones of a longer history.
+            store: the histories of users; None for the users of the export or those of its data set, if it has any.
+            popular_if_down: answer requests that name a user with popular items while the store is down.
         """
         self._export, self._engine, self._limit = export, engine, history_limit
-        items, users, self._histories = export.items, export.users, export.histories
+        items, store = export.items, store if store is not None else find_store(export, None)
+        self._users = KnownUsers(export, store, popular_if_down=popular_if_down)
         self._item_ids, self._titles = export.item_ids, export.titles
         self._counts = items["count"].to_numpy(np.float32)
         self._by_count = np.lexsort((np.arange(len(items)), -self._counts)).astype(np.int32)
         self._index: dict[Id, int] = {original: k for k, original in enumerate(self._item_ids.tolist())}
-        self._row: dict[Id, int] = dict(zip(export.user_ids.tolist(), users["row"].astype(int), strict=True))
 
     def _indices(self, ids: Iterable[Id]) -> npt.NDArray[np.int32]:
         """Indices of the known ones of these items."""
         return np.array([self._index[i] for i in ids if i in self._index], np.int32)
 
-    def _resolve(self, request: Request) -> _ResolvedRequest:
-        known = [self._index[i] for i in request.item_ids if i in self._index]
+    def _resolve(self, request: Request, user: KnownUser = NOBODY) -> _ResolvedRequest:
+        known = [self._index[i] for i in (*user.items, *request.item_ids) if i in self._index]
         unknown = [*request.unknown_titles, *(i for i in request.item_ids if i not in self._index)]
-        note, row, stored = "", None, np.zeros(0, np.int32)
-        if request.user_id is not None:
-            row = self._row.get(request.user_id)
-            if row is None:
-                note = f"user {request.user_id} is not known"
-            else:
-                stored = self._histories.row(row)
-        history = np.array(list(dict.fromkeys([*stored.tolist(), *known])), np.int32)
-        return _ResolvedRequest(row=row, history=history, unknown=tuple(unknown), note=note)
+        history = np.array(list(dict.fromkeys(known)), np.int32)
+        return _ResolvedRequest(row=user.row, history=history, unknown=tuple(unknown), note=user.note)
 
     def _model_applies(self, resolved: _ResolvedRequest) -> bool:
         """Whether the model can answer: NCF needs a known user, VAE-CF a history."""
@@ -102,7 +107,8 @@ class Recommender:
 
     def recommend(self, requests: Sequence[Request]) -> list[Recommendation]:
         """Answer requests. One call of the engine answers all to which the model applies; the others get POPULAR."""
-        resolved = [self._resolve(request) for request in requests]
+        users = self._users.find([request.user_id for request in requests])
+        resolved = [self._resolve(request, user) for request, user in zip(requests, users, strict=True)]
         for_model = [k for k, r in enumerate(resolved) if self._model_applies(r)]
         place_of = {k: place for place, k in enumerate(for_model)}
         found = self._run_engine([resolved[k] for k in for_model]) if for_model else None

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from serving import targets
 from serving.engines import providers
-from serving.engines.blocks import SHORT, in_blocks
+from serving.engines.blocks import SHORT, EngineInBlocks
 from serving.engines.engine import open_engine
 from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import WHOLE_NUMBERS, IdTypes, open_export, padding_id
@@ -154,7 +154,7 @@ class TritonPythonModel:
             engine.warm_up(block, SHORT, padding)
         self._recommender = Recommender(
             export,
-            lambda inputs: in_blocks(engine, inputs, padding, block),
+            EngineInBlocks(engine, padding, block),
             export.history_limit(artifact.target.signature),
         )
 

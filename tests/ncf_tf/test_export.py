@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 import ncf_tf.export
-from ncf_tf.export import NcfModule, users_at_once
+from ncf_tf.export import NcfModuleWithUsers as NcfModule
+from ncf_tf.export import users_at_once
 from recsys_core.matrices import Csr
 from recsys_core.rankings import answers_agree
 from tests.models import neumf

@@ -16,6 +16,8 @@ COMMANDS = {
     "convert": ("--precision", "--workspace-mib"),
     "verify": ("--model", "--users"),
     "check": ("--json", "--signature"),
+    "histories load": ("--data", "--view"),
+    "histories add": ("--items", "--text-ids"),
     "recommend": ("--titles", "--deny"),
     "infer": ("--processes", "--useDLACore"),
     "triton build": ("--repository", "--queue-size"),

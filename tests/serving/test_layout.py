@@ -13,7 +13,7 @@ import serving
 
 PACKAGE = Path(serving.__file__).parent
 ORDER = (
-    *("command_help", "progress", "ids", "export_folder", "targets"),
+    *("command_help", "progress", "ids", "held_out", "data_set", "export_folder", "targets"),
     *("histories", "engines", "convert", "infer", "recommend", "batch", "triton", "release", "__main__"),
 )
 """As in the docstring of `serving`."""

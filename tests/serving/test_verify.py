@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from serving import targets
 from serving.convert import verify
-from serving.engines.engine import open_engine
+from serving.engines.engine import Engine, open_engine
+from serving.engines.outputs import ALL_SCORES, RANKED
 from serving.export_folder import Arrays, ExportFolder, Rows
 
 
@@ -49,10 +51,25 @@ def _first_twice(answers: Arrays) -> Arrays:
     return answers | {"items": items}
 
 
+class Spoilt:
+    """An engine whose answers are changed."""
+
+    def __init__(self, engine: Engine, spoil: Callable[[Any, Arrays], Arrays]) -> None:
+        self._engine, self._spoil, self.outputs = engine, spoil, engine.outputs
+
+    def __call__(self, inputs: Any, outputs: Sequence[str] = RANKED) -> Arrays:
+        return self._spoil(inputs, self._engine(inputs, outputs))
+
+
+def _other_scores(answers: Arrays) -> Arrays:
+    return answers if ALL_SCORES not in answers else answers | {ALL_SCORES: answers[ALL_SCORES][:, ::-1]}
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "NaN": (_one_nan, "NaN"),
     "another item": (lambda a: a | {"items": np.roll(a["items"], 1, axis=1)}, "differ by more"),
     "scores moved": (lambda a: a | {"scores": a["scores"] + 0.01}, "differ by more"),
+    "other scores of all items": (_other_scores, "all items"),
     "short": (lambda a: {k: v[:, :-1] for k, v in a.items()}, "expected"),
     "rising": (lambda a: {k: v[:, ::-1] for k, v in a.items()}, "do not fall"),
     "twice": (_first_twice, "twice"),
@@ -66,7 +83,7 @@ def test_a_wrong_model_is_found(vae: ExportFolder, artifacts: dict[str, Path], f
     made = targets.artifact(artifacts["vae"], "onnx-fp32")
     engine = open_engine(made)
     spoil, word = WRONG[fault]
-    result = verify.verify(vae, made, lambda inputs: spoil(engine(inputs)), users=50)
+    result = verify.verify(vae, made, Spoilt(engine, lambda _, answers: spoil(answers)), users=50)
     assert not result["passed"]
     assert word in result["why"]
 
@@ -76,12 +93,11 @@ def test_an_item_that_was_seen_is_found(vae: ExportFolder, artifacts: dict[str, 
     made = targets.artifact(artifacts["vae"], "onnx-fp32")
     engine = open_engine(made)
 
-    def shows_what_was_seen(inputs: Any) -> Arrays:
-        answers = engine(inputs)
+    def shows_what_was_seen(inputs: Any, answers: Arrays) -> Arrays:
         answers["items"][:, 0] = inputs["item_ids"][:, 0]
         return answers
 
-    assert "seen" in verify.verify(vae, made, shows_what_was_seen, users=50)["why"]
+    assert "seen" in verify.verify(vae, made, Spoilt(engine, shows_what_was_seen), users=50)["why"]
 
 
 @pytest.mark.slow
@@ -89,15 +105,17 @@ def test_a_model_that_ranks_worse_fails_in_any_precision(vae: ExportFolder, arti
     made = targets.artifact(artifacts["vae"], "onnx-int8")
     engine = open_engine(made)
 
-    def by_number(inputs: Any) -> Arrays:
+    def by_number(inputs: Any, answers: Arrays) -> Arrays:
         """The unseen items with the highest numbers."""
-        answers = engine(inputs)
         for k, seen in enumerate(inputs["item_ids"]):
             free = np.setdiff1d(np.arange(vae.n_items), seen)[::-1][: vae.top_k]
             answers["items"][k] = np.pad(free, (0, vae.top_k - len(free)), constant_values=-1)
+            if ALL_SCORES in answers:
+                answers[ALL_SCORES][k] = np.where(np.isin(np.arange(vae.n_items), seen), -np.inf, -1e9)
+                answers[ALL_SCORES][k, free] = answers["scores"][k, : len(free)]
         return answers
 
-    assert "loses" in verify.verify(vae, made, by_number, users=10_000)["why"]
+    assert "loses" in verify.verify(vae, made, Spoilt(engine, by_number), users=10_000)["why"]
 
 
 @pytest.mark.slow

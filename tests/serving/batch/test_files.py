@@ -50,18 +50,18 @@ def _written(path: Path, content: str) -> Path:
         ("ids.csv.gz", "user\n3\n1\n3\n7000000001\n"),
     ],
 )
-def test_users_of_a_text_file(name: str, content: str, export: Any, tmp_path: Path) -> None:
-    ids, _, repeated = read_users(_written(tmp_path / name, content), export)
+def test_users_of_a_text_file(name: str, content: str, tmp_path: Path) -> None:
+    ids, _, repeated = read_users(_written(tmp_path / name, content), int)
     assert (ids.tolist(), ids.dtype, repeated) == ([3, 1, 7_000_000_001], np.int64, 1)
 
 
 @pytest.mark.parametrize("values", [[3, 1], ["3", "1"], [3.0, 1.0]])
-def test_users_of_a_parquet_file(values: list[Any], export: Any, texts: Any, tmp_path: Path) -> None:
+def test_users_of_a_parquet_file(values: list[Any], tmp_path: Path) -> None:
     path = tmp_path / "ids.parquet"
     pd.DataFrame({"other": 0, "user": values}).to_parquet(path)
-    assert read_users(path, export)[0].tolist() == [3, 1]
+    assert read_users(path, int)[0].tolist() == [3, 1]
     if not isinstance(values[0], float):
-        assert read_users(path, texts)[0].tolist() == ["3", "1"]
+        assert read_users(path, str)[0].tolist() == ["3", "1"]
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,15 @@ def test_users_of_a_parquet_file(values: list[Any], export: Any, texts: Any, tmp
         ("ids.csv", "user,b\n,2\n", "row 1 has no id"),
     ],
 )
-def test_a_bad_file_of_users_is_one_line(name: str, content: str, message: str, export: Any, tmp_path: Path) -> None:
+def test_a_bad_file_of_users_is_one_line(name: str, content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        read_users(_written(tmp_path / name, content), export)
+        read_users(_written(tmp_path / name, content), int)
     assert "\n" not in str(error.value) and f"--users {tmp_path / name}" in str(error.value)
 
 
-def test_a_missing_file_is_named(export: Any, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--users .*/none.csv does not exist"):
-        read_users(tmp_path / "none.csv", export)
+        read_users(tmp_path / "none.csv", int)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl", "jsonl.gz"])

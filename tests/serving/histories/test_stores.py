@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
 from serving.histories.events import LATEST_TIME, Event
-from serving.histories.store import HistoryStore, open_store
+from serving.histories.store import HistoryStore
 from serving.ids import IdTypes
+from tests.serving.histories.conftest import Opener
 
 BIG = 2**63 - 1
 """19 digits; not equal to any float64."""
-Opener = Callable[[], HistoryStore]
-KINDS = ("sqlite",)
-
-
-@pytest.fixture(params=KINDS)
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    """Opens the same new store again and again, each time with a connection of its own."""
-    opened: list[HistoryStore] = []
-
-    def again() -> HistoryStore:
-        opened.append(open_store(f"sqlite:///{tmp_path / 'histories.db'}", create=True))
-        return opened[-1]
-
-    yield again
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(opener: Opener) -> HistoryStore:
-    return opener()
 
 
 def test_a_history_is_in_the_order_of_its_latest_events(store: HistoryStore) -> None:
@@ -88,10 +65,10 @@ def test_users_come_once_in_blocks(store: HistoryStore) -> None:
         (Event(1, "1"), "item is '1', expected a whole number"),
         (Event(True, 1), "user is 'True'"),
         (Event(2**63, 1), "expected -9223372036854775807 to 9223372036854775807"),
-        (Event(1, 1, 1_700_000_000_000), f"time is 1700000000000, expected whole seconds since 1970, at most {LATEST_TIME}"),
+        (Event(1, 1, 1_700_000_000_000), f"is 1700000000000, expected whole seconds since 1970, at most {LATEST_TIME}"),
         (Event(1, 1, -1), "time is -1"),
     ],
-)  # fmt: skip
+)
 def test_bad_events_are_refused_whole(store: HistoryStore, event: Event, message: str) -> None:
     store.append([Event(1, 1, 1)])
     with pytest.raises(ValueError, match=message):
