@@ -11,6 +11,7 @@ python -m serving batch --export runs/first --out best20.csv -k 20 --users activ
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from argparse import Namespace
@@ -24,11 +25,16 @@ from serving.export_folder import ExportFolder, open_export
 from serving.progress import step
 
 if TYPE_CHECKING:  # they import numpy and pyarrow, which --help does not need
+    import numpy as np
+    import numpy.typing as npt
+
     from serving.batch.models import ModelChoice
     from serving.batch.parts import Plan
     from serving.batch.shards import Shard
     from serving.batch.users import UserSource
     from serving.batch.work import Job
+
+    Mask = npt.NDArray[np.bool_] | None
 
 PART_ROWS = 1 << 20
 FORMATS = ("parquet", "csv", "jsonl")
@@ -55,6 +61,8 @@ def add_arguments(parser: CommandParser) -> None:
     add("--format", choices=FORMATS, help="of the parts (default: parquet)")
     add("--model", help="verified converted model (default: onnx-fp32 if there is one, else the exported model)")
     add("--processes", type=int, default=1, help="processes on this machine (default: %(default)s)")
+    add("--allow", metavar="FILE", type=Path, help="recommend only these items: a column item, or one id a line")
+    add("--deny", metavar="FILE", type=Path, help="never recommend these items")
     add("--popular", action="store_true", help="the most popular items for users without history; adds column source")
     add_rare("--shard", metavar="I/N", help="write share I of N; started by mpirun or srun, each rank writes its own")
     add_rare("--models", type=Path, help=MODELS_HELP)
@@ -77,12 +85,25 @@ def _check(args: Namespace, export: ExportFolder) -> int:
     if args.store is not None and args.data is not None:
         raise ValueError("--store and --data were both given; name the place of the histories once")
     k = export.top_k if args.k is None else args.k
-    if not 1 <= k <= export.top_k:
-        raise ValueError(f"-k is {k}, expected 1 to {export.top_k}: the model gives {export.top_k} items")
+    if not 1 <= k <= export.n_items:
+        raise ValueError(f"-k is {k}, expected 1 to {export.n_items}, the number of items of the model")
     return k
 
 
-def _plan(args: Namespace, export: ExportFolder, source: UserSource, model: ModelChoice, k: int) -> Plan:
+def _allowed(args: Namespace, export: ExportFolder) -> Mask:
+    """[I] the items that may be recommended; None for all."""
+    import numpy as np
+
+    from serving.batch.user_files import read_items
+
+    if args.allow is None and args.deny is None:
+        return None
+    allowed = read_items(args.allow, "--allow", export) if args.allow is not None else True
+    denied = read_items(args.deny, "--deny", export) if args.deny is not None else False
+    return np.broadcast_to(allowed & ~np.asarray(denied), export.n_items).copy()
+
+
+def _plan(args: Namespace, export: ExportFolder, source: UserSource, model: ModelChoice, k: int, allowed: Mask) -> Plan:
     """The parts of the batch, and what a command that goes on with it must have the same."""
     from serving.batch import parts, work
 
@@ -94,6 +115,7 @@ def _plan(args: Namespace, export: ExportFolder, source: UserSource, model: Mode
         "format": output.format,
         "source": source.fingerprint,
         "popular": args.popular,
+        "items": "all" if allowed is None else hashlib.sha256(allowed.tobytes()).hexdigest(),
     }
     return parts.Plan(
         output=output, users=len(source), part_users=work.part_users(args.part_rows, k), settings=settings
@@ -112,19 +134,22 @@ def main(args: Namespace) -> int:
     if shard.count > 1 and output.file is not None:
         raise ValueError(f"--out {args.out} is a single file; share {shard} of a batch needs a folder")
     parts.check_folder(output.folder)
+    allowed = _allowed(args, export)
     model = choose_model(export, args.model, args.provider, args.models)
     choice = sources.SourceChoice(users=args.users, histories=args.histories, store=args.store, data=args.data)
     step("reading the users")
     source = sources.open_source(choice, export, output.kept_users)
     for note in choice.notes:
         print(f"note: {note}", file=sys.stderr)
-    plan = _plan(args, export, source, model, k)
+    plan = _plan(args, export, source, model, k, allowed)
     goes_on = parts.begin(plan)
     missing = plan.missing()
     if goes_on and missing:
         print(f"going on: {len(plan) - len(missing):,} of {len(plan):,} parts are there", file=sys.stderr)
     own = [part for part in missing if part % shard.count == shard.index]
-    job = work.Job(export=export.folder, source=choice, model=model, plan=plan, k=k, popular=args.popular)
+    job = work.Job(
+        export=export.folder, source=choice, model=model, plan=plan, k=k, popular=args.popular, allowed=allowed
+    )
     rate = _write(args, job, export, source, own, shown=shard.index == 0)
     return _report(plan, shard, rate)
 
@@ -170,7 +195,9 @@ def _report(plan: Plan, shard: Shard, rate: float) -> int:
     name = plan.output.name
     print(f"{name}: {total.rows:,} recommendations for {total.users - total.unknown:,} of {total.users:,} users{speed}")
     if total.short:
-        print(f"{total.short:,} users have fewer than {plan.settings['k']}: they have nearly all items")
+        print(
+            f"{total.short:,} users have fewer than {plan.settings['k']}: no more are allowed and not in their history"
+        )
     if total.unknown:
         popular = "the most popular items" if plan.settings["popular"] else "nothing"
         print(f"{total.unknown:,} users got {popular} (no history, or not known): see {plan.output.unknown_users}")

@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from serving.batch.users import UserBlock
 from serving.engines.engine import Engine
+from serving.engines.outputs import ALL_SCORES
 from serving.export_folder import Arrays, ExportFolder, Rows
+from serving.recommend.ranking import top_k
 
 BLOCK_BYTES = 32 << 20
 """Bytes of the scores [B, I] of a block; engines hold a few arrays of this size."""
@@ -87,17 +89,28 @@ class Scorer:
         k: int,
         *,
         history_limit: int | None = None,
+        allowed: npt.NDArray[np.bool_] | None = None,
         popular: bool = False,
         compiled: bool = False,
     ) -> None:
         """
         Args:
-            k: at most the K of the model.
+            k: at most the K of the model, or I if the engine gives all scores.
             history_limit: largest number of items that the engine takes; it gets the latest ones of a longer history.
+            allowed: [I] the items that may be recommended; None for all.
             popular: give the most popular items to users for whom the model cannot answer.
             compiled: XLA compiles the model, a program for each shape.
+
+        Raises:
+            ValueError: the model was made before models gave all scores, which these answers need.
         """
-        self._engine, self._k, self._limit = engine, k, history_limit
+        self.engine, self._k, self._limit, self._allowed = engine, k, history_limit, allowed
+        self._from_all = allowed is not None or k > export.top_k
+        if self._from_all and ALL_SCORES not in engine.outputs:
+            raise ValueError(
+                f"--allow, --deny and -k above {export.top_k} need the scores of all items, which this model does not "
+                "give: it was made by an earlier version; train again, or convert an export of this version"
+            )
         self._padding, self._largest = export.n_items, largest_block(export.n_items)
         self._growth = COMPILED_GROWTH if compiled else GROWTH
         counts = export.items["count"].to_numpy(np.float32)
@@ -132,11 +145,23 @@ class Scorer:
         inputs: Arrays = {"item_ids": padded(users.histories, rows, self._padding, self._limit)}
         if users.rows is not None:
             inputs["user_ids"] = users.rows[rows]
-        answer = self._engine(inputs)
+        if self._from_all:
+            scores = self.engine(inputs, (ALL_SCORES,))[ALL_SCORES]
+            self._hide_cut(scores, users.histories, rows)
+            found.items[rows], found.scores[rows] = top_k(scores, self._k, self._allowed)
+            return
+        answer = self.engine(inputs)
         items, scores = answer["items"], answer["scores"]
         if self._limit is not None:
             items, scores = self._without_seen(items, scores, users.histories, rows)
         found.items[rows], found.scores[rows] = items[:, : self._k], scores[:, : self._k]
+
+    def _hide_cut(self, scores: npt.NDArray[np.float32], histories: Rows, rows: npt.NDArray[np.int64]) -> None:
+        """Hide all items of histories that were longer than the limit: the engine hides those that it was given."""
+        for place, row in enumerate(rows):
+            history = histories.row(int(row))
+            if self._limit is not None and len(history) > self._limit:
+                scores[place, history] = -np.inf
 
     def _without_seen(
         self, items: npt.NDArray, scores: npt.NDArray, histories: Rows, rows: npt.NDArray[np.int64]
@@ -157,7 +182,10 @@ class Scorer:
     def _fill_popular(self, found: Answers, users: UserBlock, rows: npt.NDArray[np.int64]) -> None:
         assert self._by_count is not None
         for row in rows:
-            allowed = self._by_count[~np.isin(self._by_count, users.histories.row(int(row)))][: self._k]
+            taken = ~np.isin(self._by_count, users.histories.row(int(row)))
+            if self._allowed is not None:
+                taken &= self._allowed[self._by_count]
+            allowed = self._by_count[taken][: self._k]
             found.items[row, : len(allowed)] = allowed
             found.scores[row, : len(allowed)] = self._counts[allowed]
         found.popular[rows] = True

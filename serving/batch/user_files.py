@@ -67,7 +67,7 @@ def _read_delimited(path: Path, wanted: Sequence[Sequence[str]]) -> pa.Table:
     first = _first_line(path, delimiter)
     columns = [_named(first, names) for names in wanted]
     headless = len(wanted) == 1 and len(first) == 1 and columns[0] is None
-    names = ["user"] if headless else first
+    names = [wanted[0][0]] if headless else first
     return pa_csv.read_csv(
         path,
         read_options=pa_csv.ReadOptions(column_names=names, skip_rows=0 if headless else 1),
@@ -144,6 +144,22 @@ def read_users(path: Path, id_type: IdType) -> tuple[npt.NDArray, str, int]:
     values = unique.to_numpy(zero_copy_only=False) if id_type is int else unique.to_pylist()
     dtype = np.int64 if id_type is int else object
     return np.array(values, dtype), digest(path), len(ids) - len(unique)
+
+
+def read_items(path: Path, flag: str, export: ExportFolder) -> npt.NDArray[np.bool_]:
+    """[I] which items a file lists: Parquet or CSV with a column item or item_id, or text with one id a line.
+
+    Raises:
+        ValueError: the file cannot be read, has no such column, names no item of the model, or ids of another type.
+    """
+    (column,) = _read_table(path, flag, [ITEM_NAMES])
+    ids = _array(_as_ids(column, export.id_types.item, f"{flag} {path}"), export.id_types.item)
+    places = id_index(export.item_ids).get_indexer(id_index(ids))
+    if len(ids) and not (places >= 0).any():
+        raise ValueError(f"{flag} {path} names none of the items of the model")
+    listed = np.zeros(export.n_items, np.bool_)
+    listed[places[places >= 0]] = True
+    return listed
 
 
 class HistoryFile:

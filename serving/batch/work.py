@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from recsys_core.errors import UserError
 from serving.batch.models import ModelChoice, open_scoring_engine
@@ -23,6 +24,8 @@ from serving.batch.users import UserBlock, UserSource
 from serving.export_folder import ExportFolder, open_export
 
 NO_HISTORY, NO_ROW = "no known item", "not a user that the model was trained on"
+PART_ROWS = 1 << 20
+"""Rows of a part, about."""
 MOST_USERS = 1 << 16
 """Users of a part, at most."""
 Report = Callable[[int], None]
@@ -39,12 +42,20 @@ class Job:
     plan: Plan
     k: int
     popular: bool
+    allowed: npt.NDArray[np.bool_] | None
+    """[I] the items that may be recommended; None for all."""
 
     def writer(self, export: ExportFolder, source: UserSource, threads: int) -> PartWriter:
         """Load the model."""
         engine, limit = open_scoring_engine(export, self.model, threads)
         scorer = Scorer(
-            export, engine, self.k, history_limit=limit, popular=self.popular, compiled=self.model.provider == "xla"
+            export,
+            engine,
+            self.k,
+            history_limit=limit,
+            allowed=self.allowed,
+            popular=self.popular,
+            compiled=self.model.provider == "xla",
         )
         return PartWriter(self, export, source, scorer)
 
@@ -54,6 +65,7 @@ class PartWriter:
 
     def __init__(self, job: Job, export: ExportFolder, source: UserSource, scorer: Scorer) -> None:
         self._job, self._source, self._scorer = job, source, scorer
+        self.engine = scorer.engine
         titles = export.titles
         self._catalogue = Catalogue(item_ids=export.item_ids, titles=titles if any(titles) else None)
 

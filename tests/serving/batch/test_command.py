@@ -234,6 +234,8 @@ def test_a_store_is_read_as_it_is_when_the_batch_begins(
     [
         (("-k", "0"), "-k is 0, expected 1 to"),
         (("-k", "101000"), "-k is 101000, expected 1 to"),
+        (("-k", "40", "--model", "onnx-fp32"), "onnx-fp32 holds no model"),
+        (("--allow", "none.txt"), "--allow none.txt does not exist"),
         (("--processes", "0"), "--processes is 0, expected 1 or more"),
         (("--shard", "3/2"), "--shard is '3/2'"),
         (("--users", "a.csv", "--histories", "b.csv"), "--users and --histories were both given"),

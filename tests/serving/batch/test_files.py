@@ -14,7 +14,7 @@ import pytest
 
 from serving.batch.scoring import Answers
 from serving.batch.tables import FORMATS, Catalogue, answers_table, join_files, write_table
-from serving.batch.user_files import HistoryFile, read_users
+from serving.batch.user_files import HistoryFile, read_items, read_users
 from tests.serving.batch.linear import Items
 
 NUMBERS, TEXTS = [10, 7_000_000_123, -5], ["a", "b,c", 'd"e\n']
@@ -168,3 +168,10 @@ def test_the_titles_are_left_out_where_there_are_none() -> None:
         "item",
         "score",
     ]
+
+
+def test_lists_of_items(export: Any, tmp_path: Path) -> None:
+    path = _written(tmp_path / "i.txt", "-5\n10\n999\n")
+    assert read_items(path, "--allow", export).tolist() == [True, False, True]
+    with pytest.raises(ValueError, match=r"--deny .*i\.txt names none of the items of the model"):
+        read_items(_written(path, "item\n999\n"), "--deny", export)

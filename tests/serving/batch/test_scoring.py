@@ -94,3 +94,30 @@ def test_progress_counts_every_user_once(engine: LinearEngine, export: Any) -> N
     told: list[int] = []
     Scorer(export, engine, K).answers(_block([[], [1], [2, 3], list(range(35))]), told.append)
     assert sum(told) == 4
+
+
+@given(histories=HISTORIES, allowed=st.lists(st.booleans(), min_size=N_ITEMS, max_size=N_ITEMS))
+def test_an_answer_is_as_long_as_the_allowed_items_let_it(histories: list[list[int]], allowed: list[bool]) -> None:
+    weights = np.random.default_rng(5).normal(size=(N_ITEMS, N_ITEMS)).astype(np.float32)
+    export, mask = Items(Path(), list(range(N_ITEMS)), int), np.array(allowed)
+    for limit in (None, 3):
+        scorer = Scorer(
+            export,
+            LinearEngine(weights, K),
+            9,
+            allowed=mask,
+            history_limit=limit,
+            popular=True,  # type: ignore[arg-type]
+        )
+        found = scorer.answers(_block(histories))
+        for own, row in zip(histories, found.items, strict=True):
+            left = set(np.flatnonzero(mask).tolist()) - set(own)
+            given_items = row[row >= 0].tolist()
+            assert len(given_items) == min(9, len(left)) and set(given_items) <= left
+
+
+def test_a_model_without_all_scores_says_so(engine: LinearEngine, export: Any) -> None:
+    export.top_k, engine.outputs = K, frozenset({"items", "scores"})
+    with pytest.raises(ValueError, match=r"-k above 7 need the scores of all items.*convert an export of this version"):
+        Scorer(export, engine, K + 1)
+    Scorer(export, engine, K)
