@@ -32,6 +32,7 @@ from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
+from recsys_core.model_card import card
 from recsys_core.rankings import SCORE_TOLERANCE, all_scores_agree, answers_agree
 from recsys_core.signatures import answers_of
 
@@ -141,5 +142,6 @@ def write_export(
             **({"judged_run": judged["run"]} if judged else {}),
         }
         write_json(working / "export.json", content)
+        card.write(working, content, result, data.manifest)
 
     publish(folder, write)
