@@ -52,7 +52,7 @@ def as_markdown(export: Mapping[str, Any], result: Mapping[str, Any], manifest: 
             [("family", export["model"]["package"]), *((name, str(value)) for name, value in settings.items())],
             ("setting", "value"),
         ),
-        "Data": _table(facts.data_rows(manifest, export), ("", "")),
+        "Data": _table(facts.data_rows(manifest, export), ("field", "value")),
         "Protocol": "\n\n".join(facts.protocol_lines(manifest, result)),
         "Test": f"Means over the test users with their 95 % intervals.\n\n{_table(test[1:], test[0])}",
         "Validation": _table(validation[1:], validation[0]) + (f"\n\n{_list(gate)}" if gate else ""),
