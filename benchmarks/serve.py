@@ -29,6 +29,7 @@ RECOMMEND = "recommend"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", metavar="RUN", type=Path, required=True, help="folder of a run, or its export")
+    parser.add_argument("--data", metavar="D", type=Path, help="the data set of the run, if it was moved")
     parser.add_argument("--models", type=Path, help="folder of the conversions (default: converted/ beside the export)")
     parser.add_argument(
         "--variants", nargs="+", metavar="TARGET", help="as onnx-fp16 (default: all that are converted and verified)"
@@ -154,7 +155,7 @@ def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.
 def main(args: argparse.Namespace) -> int:
     from serving.export_folder import open_export
 
-    export = open_export(args.export)
+    export = open_export(args.export, args.data)
     engines, sizes = _open_engines(export, args)
     found = quality(export, engines, sizes)
     print(TABLES["serve-quality"].as_text(found))

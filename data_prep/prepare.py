@@ -79,7 +79,7 @@ def _reused(request: Request, ranks: Ranks) -> Mapping[str, Any] | None:
     return store.prepared_with(request.out)
 
 
-def _titles(request: Request, folder: Path | None) -> pd.Series | None:
+def _titles(request: Request, folder: Path | None) -> pd.DataFrame | None:
     if request.titles is not None:
         return read_titles(request.titles)
     found = None
@@ -88,7 +88,7 @@ def _titles(request: Request, folder: Path | None) -> pd.Series | None:
     return read_titles(found) if found else None
 
 
-def _check_titles(request: Request, titles: pd.Series, items: pa.Array) -> list[str]:
+def _check_titles(request: Request, titles: pd.DataFrame, items: pa.Array) -> list[str]:
     """A note if few of the items have a title in the file of --titles.
 
     Raises:
@@ -175,7 +175,7 @@ def _in_background(work: Callable[[], str]) -> Future[str]:
 @dataclass(frozen=True, kw_only=True)
 class _Made:
     divided: Divided
-    titles: pd.Series | None
+    titles: pd.DataFrame | None
     notes: list[str]
 
 

@@ -32,6 +32,8 @@ def add_subject_flags(parser: argparse.ArgumentParser, *, several: bool = False,
         add("--export", type=Path, nargs="+", default=[], help="trained models: the folders of runs")
     elif exports:
         add("--export", type=Path, help="a trained model: the folder of a run")
+    if exports:
+        add("--data", type=Path, help="the data set of the run of --export, if it was moved")
     add("--engine", default=ONNX, help="tensorflow, tensorflow-xla, or a conversion (default: %(default)s)")
     add(
         "--table-mib",
@@ -77,6 +79,7 @@ def chosen_subjects(args: argparse.Namespace) -> list[Subject]:
 def flags_of(subject: Subject, args: argparse.Namespace) -> list[str]:
     """Flags that choose the same subject in another process."""
     source = ["--export", str(subject.export)] if subject.export else ["--model", subject.model]
+    source += ["--data", str(subject.data)] if subject.data else []
     return [*source, "--engine", args.engine, "--table-mib", str(args.table_mib), "--kept", str(args.kept)]
 
 
@@ -109,5 +112,6 @@ def _subject_by_name(name: str, args: argparse.Namespace) -> Subject:
 def _subject_of_export(folder: Path, args: argparse.Namespace) -> Subject:
     from serving.export_folder import open_export
 
-    export = open_export(folder)
-    return Subject(model=export.content["model"]["package"], engine=args.engine, export=export.folder)
+    export = open_export(folder, args.data)
+    package = export.content["model"]["package"]
+    return Subject(model=package, engine=args.engine, export=export.folder, data=args.data)

@@ -44,6 +44,8 @@ class Subject:
     engine: str = ONNX
     """tensorflow, tensorflow-xla, or a conversion such as onnx-fp32."""
     export: Path | None = None
+    data: Path | None = None
+    """The data set of the export's run, if it was moved."""
     converted: Path | None = None
     """Folder of an export's conversions, or for the models of the zoo a folder to write them to."""
     table_bytes: int = 1 << 28
@@ -168,7 +170,7 @@ class _ExportServable:
         from serving.export_folder import SERVING, open_export
 
         assert subject.export is not None
-        export = open_export(subject.export)
+        export = open_export(subject.export, subject.data)
         self._held_out, self._padding = export.held_out_users("test"), export.n_items
         if subject.engine == TENSORFLOW:
             same_inputs = export.inputs("recommend").keys() == export.inputs(SERVING).keys()

@@ -51,7 +51,7 @@ def running_target(subject: Subject, args: argparse.Namespace) -> Iterator[Runni
 
         url, engines = args.url or f"127.0.0.1:{PORTS[args.target]}", TRITON_WORKERS
         protocol = args.target.removeprefix("triton-")
-        made = Triton(url, args.name, subject.export, protocol=protocol, timeout=args.timeout)
+        made = Triton(url, args.name, subject.export, protocol=protocol, timeout=args.timeout, data=subject.data)
     with made:
         yield RunningTarget(target=made, engines=engines, settle=made.settle)
 

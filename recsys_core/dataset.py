@@ -221,8 +221,9 @@ class Dataset:
 
 
 def manifest_fingerprint(manifest: dict[str, Any]) -> str:
-    """See `Dataset.fingerprint`. It leaves out the extra items, which earlier versions did not write."""
-    files = {name: entry for name, entry in manifest["files"].items() if "extra" not in name}
+    """See `Dataset.fingerprint`. It leaves out extra items and attributes, which earlier versions did not write."""
+    added = ("extra", "item_attributes")
+    files = {name: entry for name, entry in manifest["files"].items() if not any(word in name for word in added)}
     digests = [f"{name} {entry['sha256']}" for name, entry in sorted(files.items())]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 

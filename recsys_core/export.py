@@ -7,7 +7,7 @@ saved_model/     signatures, each of int32 inputs -> items int32 [B, K], scores 
                  candidate_items [B, C]; without all_scores)
 export.json      signatures with their shapes, K, padding, item map, types of the ids, data set, metrics
 golden.npz       SIGNATURE/NAME of every input, of items and of scores: made-up requests, the trained model's answers
-items.parquet    index, item_id, title, count
+items.parquet    index, item_id, title, count, and the attributes of the items
 
 It holds no user's id and no history. With `export_users` it holds the files of `user_histories` too, and NCF's
 `recommend` takes user_ids alone, with the training matrix in the SavedModel.
@@ -30,6 +30,7 @@ from recsys_core import user_histories
 from recsys_core.config import plain
 from recsys_core.dataset import Dataset
 from recsys_core.files import publish, write_json
+from recsys_core.item_attributes import with_attributes
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
 from recsys_core.model_card import card
@@ -122,7 +123,7 @@ def write_export(
             stored = {part: array for part, array in expected[name].items() if part != "all_scores"}  # large
             golden |= {f"{name}/{part}": array for part, array in {**requests, **stored}.items()}
         np.savez(working / "golden.npz", **golden)
-        storable(data.items, "item_id").to_parquet(working / "items.parquet", index=False)
+        storable(with_attributes(data), "item_id").to_parquet(working / "items.parquet", index=False)
         if export_users:
             user_histories.write(working, data)
         content = {

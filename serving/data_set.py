@@ -25,6 +25,19 @@ def run_folder(export: Path) -> tuple[Path | None, str]:
         return None, ""
 
 
+def write_place(export: Path, given: Path | None, file: Path) -> None:
+    """Write where the data set of an export is, for a copy of the export in a folder beside the file.
+
+    Args:
+        given: where it is if the run does not tell.
+        file: the run.json to write; nothing is written if nobody knows.
+    """
+    named, view = run_folder(export)
+    folder = given or named
+    if folder is not None:
+        file.write_text(json.dumps({"data": {"folder": str(folder.absolute()), "view": view}}, indent=2) + "\n")
+
+
 def open_data_set(export: Path, content: dict[str, Any], given: Path | None = None) -> Dataset:
     """The data set in the view that the model was trained on.
 

@@ -201,7 +201,8 @@ class ExportFolder:
 
     @cached_property
     def id_types(self) -> IdTypes:
-        if (ids := self.content.get("ids")) is not None:
+        ids = self.content.get("ids")
+        if ids is not None and not self.holds_users:
             return IdTypes(user=type_named(ids["user"]), item=type_named(ids["item"]), below_zero=ids["below_zero"])
         user, users_below = id_type_of(self.folder / "users.parquet", "user_id")
         item, items_below = id_type_of(self.folder / "items.parquet", "item_id")

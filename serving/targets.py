@@ -26,7 +26,7 @@ MODEL_FILES = {"savedmodel": "saved_model", "onnx": "model.onnx", "tensorrt": "m
 
 PROVIDERS = {
     "savedmodel": ("tensorflow", "xla"),
-    "onnx": ("cpu", "cuda"),
+    "onnx": ("cpu", "cuda", "tensorrt-rtx"),
     "tensorrt": ("tensorrt",),
     "tf-trt": ("tensorflow",),
 }
@@ -82,6 +82,18 @@ def parse_targets(formats: str, precisions: str) -> list[Target]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Largest shapes that an engine takes; None where there is no limit."""
+
+    batch: int | None = None
+    """Requests in a batch."""
+    history: int | None = None
+    """Items in a history."""
+    k: int | None = None
+    """Items in an answer: the length of each answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
     """A converted model on disk. Its folder need not exist yet."""
 
@@ -99,6 +111,32 @@ class Artifact:
             return json.loads((self.folder / name).read_text())
         except (OSError, json.JSONDecodeError):
             return None
+
+    @property
+    def limits(self) -> Limits:
+        """From conversion.json. TensorRT engines of earlier versions have them among their options."""
+        note = self.read_json("conversion.json") or {}
+        options = note.get("options", {}) if self.target.format == "tensorrt" else {}
+        earlier = {"batch": options.get("max_batch"), "history": options.get("max_history")}
+        found = note.get("limits", earlier)
+        return Limits(**{name: found.get(name) for name in ("batch", "history", "k")})
+
+    @property
+    def dla_core(self) -> int:
+        """The DLA core that a TensorRT engine was built for; -1 for the GPU."""
+        return int((self.read_json("conversion.json") or {}).get("options", {}).get("dla_core", -1))
+
+    def largest_batch(self, wanted: int) -> int:
+        """The largest batch that the model takes, at most `wanted`."""
+        return min(wanted, self.limits.batch or wanted)
+
+    def history_limit(self, of_export: int | None) -> int | None:
+        """The longest history that the model takes.
+
+        Args:
+            of_export: limit of the signature that the model was made from.
+        """
+        return min((limit for limit in (self.limits.history, of_export) if limit is not None), default=None)
 
     @property
     def _command_arguments(self) -> str:

@@ -10,6 +10,10 @@ The folder is written under a temporary name and renamed when complete, so it is
     users.parquet                    split, index (row of that split's matrices), user_id
     feature_spec.yaml                the same contents in the terms of `data_prep.write.feature_spec`
 
+Where the source has attributes of items (the fingerprint of the data set leaves them out):
+
+    item_attributes.parquet          item_id, and a column for each attribute, as genre (lists of text) and year
+
 Where whole users are held out and some items belong to them only, which are no columns of the matrices above:
 
     extra_items.parquet              the same for these X items; count is 0
@@ -41,6 +45,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.read.attributes import attribute_table
 from data_prep.split.matrix import CHUNK, Matrix, release
 from data_prep.split.result import Split
 from data_prep.write import feature_spec
@@ -126,10 +131,10 @@ def _matrices(split: Split) -> dict[str, Matrix]:
     }
 
 
-def _items_table(ids: pa.Array, counts: npt.NDArray[np.int64], titles: pd.Series | None) -> pa.Table:
+def _items_table(ids: pa.Array, counts: npt.NDArray[np.int64], titles: pd.DataFrame | None) -> pa.Table:
     named: list[str | None] = [None] * len(ids)
     if titles is not None:
-        found = titles.reindex(list(map(str, ids.to_pylist()))).to_list()
+        found = titles["title"].reindex(list(map(str, ids.to_pylist()))).to_list()
         named = [title if isinstance(title, str) else None for title in found]
     return pa.table(
         {
@@ -171,7 +176,7 @@ def _write_array(path: Path, array: np.ndarray) -> None:
         os.fsync(file.fileno())
 
 
-def _write_all(folder: Path, split: Split, titles: pd.Series | None) -> None:
+def _write_all(folder: Path, split: Split, titles: pd.DataFrame | None) -> None:
     for name, matrix in _matrices(split).items():
         _write_array(folder / f"{name}.indptr.npy", matrix.indptr)
         _write_array(folder / f"{name}.indices.npy", matrix.indices)
@@ -183,13 +188,16 @@ def _write_all(folder: Path, split: Split, titles: pd.Series | None) -> None:
     pq.write_table(_items_table(split.item_ids, split.train.item_counts(), titles), folder / "items.parquet")
     if extra := split.extra_item_ids:
         pq.write_table(_items_table(extra, np.zeros(len(extra), np.int64), titles), folder / "extra_items.parquet")
+    every = pa.concat_arrays([split.item_ids, *([extra] if extra else [])])
+    if (table := attribute_table(every, titles)) is not None:
+        pq.write_table(table, folder / "item_attributes.parquet")
     pq.write_table(_users_table(split), folder / "users.parquet")
 
 
 def write(
     folder: Path,
     split: Split,
-    titles: pd.Series | None,
+    titles: pd.DataFrame | None,
     parameters: Mapping[str, Any],
     source: Mapping[str, Any],
     warnings: list[str],

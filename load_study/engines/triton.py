@@ -34,12 +34,16 @@ class Triton:
         protocol: str = "http",
         timeout: float = 10.0,
         connections: int = CONNECTIONS,
+        data: Path | None = None,
     ) -> None:
         """
+        Args:
+            data: the data set of the export's run, if it was moved.
+
         Raises:
             ValueError: no such export, or the server has no such model ready.
         """
-        self._inputs = ExportRequests(export)
+        self._inputs = ExportRequests(export, data)
         self._url, self._model, self._protocol, self._timeout = url, model, protocol, timeout
         with self._connect() as client:
             if not client.ready(model):
@@ -98,14 +102,22 @@ def _encoded(ids: npt.NDArray) -> npt.NDArray:
 class ExportRequests:
     """Requests of random test users of an export, with the ids of the data set as clients send them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
+        """
+        Args:
+            data: the data set of the run, if it was moved.
+        """
         from serving.export_folder import open_export, padding_id
+        from serving.histories.dataset import DatasetStore
 
-        export = open_export(folder)
+        export = open_export(folder, data)
         self._held_out = export.held_out_users("test")
         padding = np.array([padding_id(export.id_types.item, export.id_types.below_zero)], export.item_ids.dtype)
         self._ids = _encoded(np.append(export.item_ids, padding))  # the padding is index I
-        self._users = _encoded(export.user_ids) if export.knows_users else None
+        self._users = None
+        if export.knows_users:
+            known = export.user_ids if export.holds_users else DatasetStore(export.data_set).user_ids
+            self._users = _encoded(known)
 
     def draw(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray]:
         """Inputs [size, ...] of random users: their ids if the model knows users, else their histories."""

@@ -9,9 +9,11 @@ python -m serving check --export runs/first
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.convert.conversion import unavailable_reason
 from serving.convert.operators import LARGEST_TOP_K, STRUCTURAL, TENSORRT, TF_TRT
+from serving.convert.options import Options
+from serving.convert.plan import PlanBuilder
 from serving.export_folder import NO_SCATTER, ExportFolder, open_export
 from serving.progress import step
 from serving.targets import Target
@@ -50,7 +54,7 @@ class Graph:
     """Operator -> the type, or the option, that no engine supports."""
 
 
-def check_operators(graph: Graph, supported: set[str], top_k: str) -> list[Finding]:
+def check_operators(graph: Graph, supported: Collection[str], top_k: str) -> list[Finding]:
     """One finding for each operator, by name.
 
     Args:
@@ -103,7 +107,8 @@ def onnx_graph(model: Path) -> Graph:
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(str(model)).graph
+    loaded = onnx.load(str(model))
+    graph = loaded.graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -112,13 +117,49 @@ def onnx_graph(model: Path) -> Graph:
     def k_of(node: Any) -> int | None:
         return int(constants[node.input[1]].reshape(-1)[0]) if node.input[1] in constants else None
 
+    unsupported_types = unsupported_onnx_types(loaded)
     scatters = [a for n in graph.node if n.op_type == "ScatterND" for a in n.attribute if a.name == "reduction"]
     has_reduction = any(a.s not in (b"", b"none") for a in scatters)
+    scatter = {"ScatterND": "with a reduction, which TensorRT ignores"} if has_reduction else {}
     return Graph(
         operators=Counter(n.op_type for n in graph.node),
         top_k=tuple(k_of(n) for n in graph.node if n.op_type == "TopK"),
-        unsupported_types={"ScatterND": "with a reduction, which TensorRT ignores"} if has_reduction else {},
+        unsupported_types=unsupported_types | scatter,
     )
+
+
+def unsupported_onnx_types(model: Any) -> dict[str, str]:
+    """Operator -> a type of its first input that TensorRT does not take."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    types = {t.name: t.data_type for t in graph.initializer}
+    types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
+    found = {}
+    for node in graph.node:
+        kind = types.get(node.input[0], 0) if node.input else 0
+        name = onnx.TensorProto.DataType.Name(kind)
+        if kind and name not in TENSORRT.get(node.op_type, {name}):
+            found[node.op_type] = name
+    return found
+
+
+def read_by_parser(model: Path) -> tuple[str, str | None] | None:
+    """The name of the TensorRT of this machine, and why its parser refuses the model (None if it reads it).
+
+    TensorRT-RTX has the same parser and needs no GPU to read a model. None if the machine has neither.
+    """
+    name = next((n for n in ("tensorrt", "tensorrt_rtx") if importlib.util.find_spec(n) is not None), None)
+    if name is None:
+        return None
+    shown = name
+    try:
+        trt = importlib.import_module(name)
+        shown = f"{name} {trt.__version__}"
+        PlanBuilder(trt, "fp32", Options()).read(model)
+    except (RuntimeError, TypeError, ImportError) as error:  # TypeError: without a GPU some versions give no builder
+        return shown, " ".join(str(error).split())
+    return shown, None
 
 
 def format_table(title: str, findings: list[Finding]) -> str:
@@ -160,10 +201,14 @@ def main(args: argparse.Namespace) -> int:
     step("loading TensorFlow and reading the graph")
     found = {"tf-trt": check_operators(tensorflow_graph(export, args.signature), TF_TRT, "TopKV2")}
     artifact = targets.artifact(args.models or targets.default_folder(export.folder), "onnx-fp32")
+    parsed = None
     if artifact.model.exists():
         found["tensorrt"] = check_operators(onnx_graph(artifact.model), TENSORRT, "TopK")
+        parsed = read_by_parser(artifact.model)
     if args.json:
         print(json.dumps({name: [vars(f) for f in findings] for name, findings in found.items()}, indent=2))
     else:
         _print_tables(found, export, args.signature)
+        if parsed is not None:
+            print(f"the parser of {parsed[0]} {'reads onnx-fp32' if parsed[1] is None else 'refuses it: ' + parsed[1]}")
     return UNSUPPORTED_FOUND if any(not f.supported for findings in found.values() for f in findings) else 0

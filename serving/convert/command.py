@@ -18,7 +18,6 @@ from serving.command_help import EXPORT_HELP, CommandParser
 from serving.convert import conversion, options, verify
 from serving.data_set import DATA_HELP
 from serving.engines import providers
-from serving.engines.onnx import cuda_missing_reason
 from serving.export_folder import open_export
 from serving.progress import step
 from serving.targets import PROVIDERS, Artifact
@@ -56,8 +55,8 @@ def main(args: argparse.Namespace) -> int:
     verify.check_users(args.users)
     for target in wanted:
         providers.check_name(target, args.provider)
-    if args.provider == "cuda" and (reason := cuda_missing_reason()) is not None:
-        raise ValueError(f"--provider cuda: {reason}")
+    if (reason := providers.missing_from_machine(args.provider)) is not None:
+        raise ValueError(f"--provider {args.provider}: {reason}")
     export = open_export(args.export, args.data)
     folder = args.models or targets.default_folder(export.folder)
     artifacts = [Artifact(folder=folder / target.name, target=target) for target in wanted]

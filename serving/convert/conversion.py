@@ -83,6 +83,8 @@ def convert_in_this_process(export: ExportFolder, artifact: Artifact, options: O
         temporary.folder.mkdir(parents=True)
         step(f"{target.name}: loading TensorFlow and converting the exported model")
         note |= _converter(target).convert(export, target, temporary.model, options)
+        limits = note.get("limits", {})
+        note["limits"] = {"batch": limits.get("batch"), "history": limits.get("history"), "k": export.top_k}
         note |= {"status": "OK", "export": export.identity, "options": vars(options), "versions": package_versions()}
         note["seconds"] = round(time.perf_counter() - started, 1)
         command = _command(export, artifact, options, users)

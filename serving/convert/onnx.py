@@ -1,23 +1,19 @@
-"""ONNX by tf2onnx in float32, and its conversion to float16 and int8. All of it runs on a CPU."""
+"""ONNX by tf2onnx in float32, and its conversion to float16. `int8` and `bfloat16` convert to the other precisions."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from serving.convert import int8
 from serving.convert.casts import without_needless_casts
 from serving.convert.options import Options
 from serving.engines.outputs import ALL_SCORES, RANKED
-from serving.export_folder import SERVING, Arrays, ExportFolder
+from serving.export_folder import SERVING, ExportFolder
 from serving.progress import step
 from serving.targets import Target
-
-CALIBRATION_USERS = 512
-CALIBRATION_BATCH = 32
 
 
 def missing_requirements(target: Target) -> list[str]:
@@ -85,54 +81,6 @@ def convert_to_fp16(source: Path, path: Path) -> None:
     onnx.save(without_needless_casts(half), str(path))
 
 
-class CalibrationReader:
-    """Gives ONNX Runtime the requests of the calibration users, in batches of similar history length."""
-
-    def __init__(self, export: ExportFolder, users: int) -> None:
-        held_out = export.held_out_users("calibration")
-        self.source, self.users = held_out.source, min(users, len(held_out.fold_in))
-        rows = np.arange(min(users, len(held_out.fold_in)))
-        rows = rows[np.argsort(held_out.fold_in.lengths[rows], kind="stable")]
-        batches = [rows[k : k + CALIBRATION_BATCH] for k in range(0, len(rows), CALIBRATION_BATCH)]
-        self._requests: Iterator[Arrays] = (held_out.requests(batch, export.n_items) for batch in batches)
-
-    def get_next(self) -> Arrays | None:
-        """The inputs of the next batch, None after the last."""
-        return next(self._requests, None)
-
-
-def _products_without_weights(model: Any) -> list[str]:
-    """Names of the MatMul nodes that multiply two computed tensors. They have no weights to store in int8."""
-    weights = {t.name for t in model.graph.initializer}
-    weights |= {n.output[0] for n in model.graph.node if n.op_type in ("Constant", "DequantizeLinear")}
-    return [n.name for n in model.graph.node if n.op_type == "MatMul" and not weights & set(n.input)]
-
-
-def convert_to_int8(source: Path, path: Path, requests: CalibrationReader) -> None:
-    """Convert a float32 model: products with weights in int8, static, one scale per output channel."""
-    import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    prepared = path.with_name("prepared.onnx")
-    try:
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(path),
-            requests,
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_exclude=_products_without_weights(onnx.load(str(prepared))),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
-    finally:
-        prepared.unlink(missing_ok=True)
-
-
 def convert(export: ExportFolder, target: Target, path: Path, options: Options) -> dict[str, str]:
     """Write model.onnx; returns further fields for conversion.json."""
     if target.precision == "fp32":
@@ -145,9 +93,7 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
             step(f"{target.name}: converting from fp32 to fp16")
             convert_to_fp16(source, path)
             return {"opset": str(options.opset)}
-        requests = CalibrationReader(export, CALIBRATION_USERS)
-        step(f"{target.name}: converting from fp32 to int8, calibrating with {requests.source}")
-        convert_to_int8(source, path, requests)
-        return {"opset": str(options.opset), "calibration": f"{requests.users} {requests.source}"}
+        calibration = int8.convert_to_int8(source, path, export)
+        return {"opset": str(options.opset), "calibration": calibration}
     finally:
         source.unlink(missing_ok=True)

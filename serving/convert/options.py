@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from serving.command_help import CommandParser
 from serving.engines import providers
 
-VERIFY_HELP = "verify with it too: cuda (ONNX) or xla (SavedModel) (default: auto, which is every one of this machine)"
+VERIFY_HELP = (
+    "verify with it too: cuda or tensorrt-rtx (ONNX), xla (SavedModel) (default: auto, which is every one of this "
+    "machine)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""TensorRT by its Python API (8.6 and 10): builds an engine from the ONNX model.
+"""TensorRT 8.6, 10 and 11: makes the ONNX model of a precision and builds its plan.
 
-This file has not been run: it needs a machine with TensorRT. It follows NVIDIA's documentation. docs/serving.md says
-how to run it on a GPU machine.
+No plan was run, for want of a GPU with TensorRT. docs/tensorrt.md says what was built and tested without one, and how
+to run it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,27 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from serving.convert import onnx
+from serving.convert import bfloat16, int8, onnx
+from serving.convert.operators import LARGEST_TOP_K
 from serving.convert.options import Options
-from serving.engines import gpu
+from serving.convert.plan import PlanBuilder, Shapes
+from serving.engines import cuda, gpu
 from serving.export_folder import SERVING, ExportFolder
+from serving.progress import step
 from serving.targets import Target
+
+INSTALL = "pip install tensorrt, from NVIDIA's package index, or use NVIDIA's containers"
 
 
 def missing_requirements(target: Target) -> list[str]:
     """Packages and hardware that this machine lacks."""
     missing = onnx.missing_requirements(target)
     if importlib.util.find_spec("tensorrt") is None:
-        missing.append("package tensorrt is not installed (pip install tensorrt==8.6.1, or use NVIDIA's containers)")
-    if importlib.util.find_spec("cuda") is None:
-        missing.append("package cuda-python is not installed (pip install cuda-python)")
-    return missing + gpu.missing_requirements()
+        missing.append(f"package tensorrt is not installed ({INSTALL})")
+    return missing + cuda.missing_requirements() + gpu.missing_requirements()
 
 
-def profile_shapes(export: ExportFolder, options: Options) -> dict[str, tuple[tuple[int, ...], ...]]:
+def profile_shapes(export: ExportFolder, options: Options) -> Shapes:
     """The optimisation profile: the smallest, the optimal and the largest shape of every input."""
     batches = (1, options.optimal_batch, options.max_batch)
     histories = (1, options.optimal_history, options.max_history)
@@ -36,62 +39,51 @@ def profile_shapes(export: ExportFolder, options: Options) -> dict[str, tuple[tu
     return {name: matrix if name == "item_ids" else vector for name in export.inputs(SERVING)}
 
 
-def _read_network(trt: Any, builder: Any, logger: Any, model: Path) -> tuple[Any, Any]:
-    """The network of an ONNX model, and the parser, which must live as long as the network."""
-    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)  # the only kind since TensorRT 10
-    network = builder.create_network(1 << int(explicit) if explicit is not None else 0)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(model)):
-        reasons = "; ".join(str(parser.get_error(k)) for k in range(parser.num_errors))
-        raise RuntimeError(f"TensorRT cannot read {model.name}: {reasons}")
-    return network, parser
+def check_top_k(export: ExportFolder) -> None:
+    """Raise ValueError if the exported model ranks more items than TensorRT can."""
+    if export.top_k > LARGEST_TOP_K:
+        raise ValueError(
+            f"the exported model ranks {export.top_k:,} items, TensorRT at most {LARGEST_TOP_K:,}: train with --top-k "
+            f"{LARGEST_TOP_K} or less, or serve it by ONNX Runtime (--to onnx)"
+        )
 
 
-def _configure(trt: Any, builder: Any, config: Any, target: Target, options: Options) -> None:
-    """Set the memory, the precision and the device of a builder's configuration."""
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
-    flags = {"fp16": ("FP16",), "bf16": ("BF16",), "int8": ("INT8", "FP16")}.get(target.precision, ())
-    for flag in flags:
-        if not hasattr(trt.BuilderFlag, flag):
-            raise RuntimeError(f"TensorRT {trt.__version__} has no {flag}")
-        config.set_flag(getattr(trt.BuilderFlag, flag))
-    config.clear_flag(trt.BuilderFlag.TF32)  # on by default; layers in float32 stay in float32
-    if options.dla_core >= 0:
-        if options.dla_core >= builder.num_DLA_cores:
-            raise RuntimeError(f"--dla-core is {options.dla_core}, this device has {builder.num_DLA_cores} DLA cores")
-        config.default_device_type = trt.DeviceType.DLA
-        config.DLA_core = options.dla_core
-        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-        if not flags:
-            raise RuntimeError("a DLA core takes fp16 or int8, not fp32")
+def write_source(export: ExportFolder, precision: str, path: Path, options: Options) -> dict[str, str]:
+    """Write the ONNX model that TensorRT reads: the type of each tensor is that of the precision."""
+    if precision == "fp32":
+        onnx.convert_to_fp32(export, path, options.opset)
+        return {}
+    float32 = path.with_name("fp32.onnx")
+    try:
+        onnx.convert_to_fp32(export, float32, options.opset)
+        if precision == "fp16":
+            onnx.convert_to_fp16(float32, path)
+        elif precision == "bf16":
+            bfloat16.convert_to_bfloat16(float32, path)
+        else:
+            return {"calibration": int8.convert_to_int8(float32, path, export, symmetric=True)}
+    finally:
+        float32.unlink(missing_ok=True)
+    return {}
 
 
-def convert(export: ExportFolder, target: Target, path: Path, options: Options) -> dict[str, str]:
+def convert(export: ExportFolder, target: Target, path: Path, options: Options) -> dict[str, Any]:
     """Build an engine and write its plan; returns further fields for conversion.json.
 
-    An int8 engine takes its scales from the int8 ONNX model, which is calibrated on real requests.
+    Raises:
+        ValueError: the model or the device is out of TensorRT's limits.
+        RuntimeError: TensorRT refuses the model.
     """
+    check_top_k(export)
     import tensorrt as trt
 
+    builder = PlanBuilder(trt, target.precision, options)  # what this TensorRT cannot build ends here
     source = path.with_name("source.onnx")
-    source_target = Target(format="onnx", precision="int8" if target.precision == "int8" else "fp32")
-    onnx.convert(export, source_target, source, options)
-    logger = trt.Logger(trt.Logger.WARNING)
-    builder = trt.Builder(logger)
-    network, parser = _read_network(trt, builder, logger, source)
-    config = builder.create_builder_config()
-    _configure(trt, builder, config, target, options)
-    profile = builder.create_optimization_profile()
-    for name, (smallest, optimal, largest) in profile_shapes(export, options).items():
-        profile.set_shape(name, smallest, optimal, largest)
-    config.add_optimization_profile(profile)
-    timing = path.parent.parent / "tensorrt-timing.cache"
-    cache = config.create_timing_cache(timing.read_bytes() if timing.exists() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
-    plan = builder.build_serialized_network(network, config)
-    del parser
-    if plan is None:
-        raise RuntimeError("TensorRT built no engine; its reasons are above")
-    path.write_bytes(bytes(plan))
-    timing.write_bytes(bytes(config.get_timing_cache().serialize()))
-    return {"tensorrt": str(trt.__version__), "profile": str(profile_shapes(export, options))}
+    calibration = write_source(export, target.precision, source, options)
+    step(f"{target.name}: building the engine with TensorRT {trt.__version__}")
+    builder.read(source)
+    shapes = profile_shapes(export, options)
+    builder.configure(shapes)
+    path.write_bytes(builder.build(path.parent.parent.parent / f"tensorrt-{trt.__version__}.timing.cache"))
+    note = {"tensorrt": str(trt.__version__), "strongly_typed": builder.recipe.strongly_typed, "profile": dict(shapes)}
+    return note | calibration | {"limits": {"batch": options.max_batch, "history": options.max_history}}

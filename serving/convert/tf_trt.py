@@ -1,12 +1,13 @@
 """TF-TRT by TensorFlow 2.17's converter.
 
-This file has not been run: it needs a GPU, and TensorFlow with TensorRT 8.6. It follows TensorFlow's source.
-docs/serving.md says how to run it on a GPU machine.
+It was not run, for want of a GPU and a TensorFlow with TensorRT. It follows TensorFlow's source; docs/tensorrt.md says
+how to run it.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,39 +19,37 @@ from serving.engines import gpu
 from serving.export_folder import NO_SCATTER, Arrays, ExportFolder
 from serving.targets import Target
 
-LINKED_TENSORRT = "8.6"
-"""The TensorRT version that the wheels of TensorFlow 2.17 are linked against."""
+MODES = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}
 
 
 def missing_requirements(target: Target) -> list[str]:
-    """Packages and hardware that this machine lacks."""
+    """Packages, libraries and hardware that this machine lacks."""
     del target
     import tensorflow as tf
+    from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as trt
 
-    missing = []
-    version = ".".join(tf.__version__.split(".")[:2])
-    if not tf.sysconfig.get_build_info().get("is_tensorrt_build", False):
+    if not trt.is_tensorrt_enabled():
+        version = ".".join(tf.__version__.split(".")[:2])
         too_new = tuple(map(int, version.split("."))) > (2, 17)
-        missing.append(
-            f"TensorFlow {tf.__version__} is built without TensorRT "
-            + ("(2.17 is the last release with it)" if too_new else "(pip install 'tensorflow[and-cuda]==2.17.1')")
-        )
-    if importlib.util.find_spec("tensorrt") is None:
-        missing.append(f"package tensorrt is not installed (TensorFlow 2.17 is linked against {LINKED_TENSORRT})")
-    else:
-        missing += _wrong_version()
-    return missing + gpu.missing_requirements()
+        remedy = "2.17 is the last release with it" if too_new else "pip install 'tensorflow[and-cuda]==2.17.1'"
+        return [f"TensorFlow {tf.__version__} is built without TensorRT ({remedy})", *gpu.missing_requirements()]
+    return _missing_library(trt.get_linked_tensorrt_version()) + gpu.missing_requirements()
 
 
-def _wrong_version() -> list[str]:
-    """One line if the installed TensorRT has another major version than TensorFlow's."""
-    import tensorrt as trt
+def _missing_library(linked: tuple[int, int, int]) -> list[str]:
+    """One line if the library that TensorFlow is linked against is not there. TensorFlow ends the process without it.
 
-    if trt.__version__.split(".")[0] == LINKED_TENSORRT.split(".")[0]:
-        return []
+    Args:
+        linked: the version that TensorFlow was built with: 8.6.1 for its wheels, another in NVIDIA's container.
+    """
+    version = ".".join(map(str, linked))
+    for name in (f"libnvinfer.so.{linked[0]}", f"libnvinfer.so.{version}"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return []
     return [
-        f"TensorRT {trt.__version__} is installed, TensorFlow 2.17 is linked against {LINKED_TENSORRT} and refuses "
-        "another major version; use NVIDIA's TensorFlow container, or --to tensorrt"
+        f"TensorFlow was built with TensorRT {version}, and libnvinfer.so.{linked[0]} is not found; another major "
+        "version does not do: use NVIDIA's TensorFlow container, or --to tensorrt"
     ]
 
 
@@ -60,17 +59,29 @@ def _calibration_requests(export: ExportFolder, options: Options) -> tuple[Array
     Users whose history is longer than the engine takes are left out.
     """
     held_out = export.held_out_users("calibration")
-    limit = min(export.history_limit(NO_SCATTER) or options.max_history, options.max_history)
-    rows = np.flatnonzero(held_out.fold_in.lengths <= limit)
+    rows = np.flatnonzero(held_out.fold_in.lengths <= history_limit(export, options))
     return held_out.requests(rows, export.n_items), len(rows)
 
 
+def history_limit(export: ExportFolder, options: Options) -> int:
+    """The longest history that the engines are built for."""
+    return min(export.history_limit(NO_SCATTER) or options.max_history, options.max_history)
+
+
+def profile_shapes(export: ExportFolder, options: Options) -> list[tuple[int, int]]:
+    """Batch and history length of the inputs that the engines are built with: smallest, optimal, largest."""
+    longest = history_limit(export, options)
+    batch, history = options.optimal_batch, min(options.optimal_history, longest)
+    return [(1, 1), (batch, history), (options.max_batch, longest)]
+
+
 def profile_inputs(export: ExportFolder, options: Options) -> Iterator[Arrays]:
-    """Inputs of the batch sizes that the engines are built for: 1, the optimal and the largest."""
-    inputs, count = _calibration_requests(export, options)
-    for size in (1, options.optimal_batch, options.max_batch):
-        rows = np.arange(size) % count
-        yield {name: values[rows] for name, values in inputs.items()}
+    """Inputs of the `profile_shapes`: TF-TRT builds engines for these and for every shape between them."""
+    names = export.inputs(NO_SCATTER)
+    for batch, length in profile_shapes(export, options):
+        padded = np.full((batch, length), export.n_items, np.int32)
+        padded[:, 0] = np.arange(batch) % export.n_items
+        yield {name: padded if name == "item_ids" else np.zeros(batch, np.int32) for name in names}
 
 
 def calibration_inputs(export: ExportFolder, options: Options) -> Iterator[Arrays]:
@@ -81,13 +92,12 @@ def calibration_inputs(export: ExportFolder, options: Options) -> Iterator[Array
         yield {name: values[start : start + size] for name, values in inputs.items()}
 
 
-def convert(export: ExportFolder, target: Target, path: Path, options: Options) -> dict[str, str]:
+def convert(export: ExportFolder, target: Target, path: Path, options: Options) -> dict[str, Any]:
     """Write a SavedModel whose supported parts are TensorRT engines; returns further fields for conversion.json."""
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # layers in float32 stay in float32
-    mode = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}[target.precision]
-    int8_options: dict[str, Any] = {"use_calibration": True} if mode == "INT8" else {}
+    mode = MODES[target.precision]
     converter = tf.experimental.tensorrt.Converter(
         input_saved_model_dir=str(export.saved_model),
         input_saved_model_signature_key=export.stored_signature(NO_SCATTER),
@@ -95,7 +105,8 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
         dynamic_shape_profile_strategy="Range+Optimal",
         max_workspace_size_bytes=options.workspace_mib << 20,
         precision_mode=mode,
-        **int8_options,
+        allow_build_at_runtime=False,  # a request that no engine takes would wait minutes for one
+        use_calibration=mode == "INT8",
     )
     if mode == "INT8":
         converter.convert(calibration_input_fn=lambda: calibration_inputs(export, options))
@@ -104,4 +115,11 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
     converter.build(input_fn=lambda: profile_inputs(export, options))
     converter.save(str(path), save_gpu_specific_engines=True)
     converter.summary(line_length=160, detailed=True)
-    return {"engines": "for this GPU"}
+    from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils as trt
+
+    return {
+        "engines": "for this GPU",
+        "tensorrt": ".".join(map(str, trt.get_loaded_tensorrt_version())),
+        "profile": profile_shapes(export, options),
+        "limits": {"batch": options.max_batch, "history": history_limit(export, options)},
+    }

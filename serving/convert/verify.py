@@ -4,6 +4,7 @@ A converted model passes if all of this holds; a NaN fails every check:
 - golden requests: equal items, except where scores tie within the tolerance of the precision (fp32, fp16, bf16);
 - test users: NDCG and Recall lose at most the allowed loss of the precision plus one standard error of the difference
   (with few users, one user can change a metric by more than the allowed loss);
+- a TF-TRT model holds TensorRT engines, and they compute every request (otherwise TensorFlow raises an error);
 - every answer has its full length, no item twice, and no item of the request's history;
 - golden requests: the answers are the best of the scores of all items, where the model gives those.
 
@@ -29,9 +30,10 @@ from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
 from serving.convert.options import VERIFY_HELP
 from serving.data_set import DATA_HELP, MissingDataError
 from serving.engines import providers
-from serving.engines.blocks import in_blocks
+from serving.engines.blocks import BLOCK, in_blocks
 from serving.engines.engine import Engine, open_engine, reference_engine
 from serving.engines.outputs import ALL_SCORES, RANKED
+from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import Arrays, ExportFolder, Rows, digest, open_export
 from serving.progress import step
 from serving.targets import PROVIDERS, Artifact
@@ -140,6 +142,13 @@ def compare_answers(expected: Arrays, answers: Arrays, tolerance: float | None) 
     }
 
 
+def missing_engines_reason(artifact: Artifact, engine: Engine) -> str | None:
+    """Why a TF-TRT model has nothing of TensorRT in it; None if it has, and for other formats."""
+    if artifact.target.format != "tf-trt" or not isinstance(engine, SavedModelEngine) or engine.count("TRTEngineOp"):
+        return None
+    return "no part of it is a TensorRT engine: TensorFlow computes all of it"
+
+
 def check_users(users: int) -> None:
     """Raise ValueError unless the number of test users is at least 1."""
     if users < 1:
@@ -150,6 +159,8 @@ def _test_requests(export: ExportFolder, history_limit: int | None, users: int) 
     """Inputs and relevant items of the first test users whose history is within the limit."""
     held_out = export.held_out_users("test")
     rows = np.flatnonzero(held_out.fold_in.lengths <= (history_limit or np.iinfo(np.int64).max))[:users]
+    if not len(rows):
+        raise ValueError(f"no test user has a history of at most {history_limit} items, which is the engine's limit")
     assert held_out.fold_out is not None
     relevant = [held_out.fold_out.row(int(k)) for k in rows]
     indptr = np.concatenate([[0], np.cumsum([len(r) for r in relevant])]).astype(np.int64)
@@ -166,13 +177,25 @@ def _ranks_all(answers: Arrays, n_items: int) -> bool:
     return bool((-np.sort(-scores, axis=1)[:, : ranked.shape[1]] == ranked).all())
 
 
+def _golden(export: ExportFolder, signature: str, history_limit: int | None) -> tuple[Arrays, Arrays]:
+    """The golden requests whose history is within the limit, and their answers."""
+    requests, expected = export.golden(signature)
+    lengths = (requests["item_ids"] != export.n_items).sum(axis=1)
+    rows = np.flatnonzero(lengths <= (history_limit or np.iinfo(np.int64).max))
+    return {n: v[rows] for n, v in requests.items()}, {n: v[rows] for n, v in expected.items()}
+
+
 def _verify_golden(
-    export: ExportFolder, signature: str, engine: Engine, tolerance: float | None
+    export: ExportFolder, artifact: Artifact, engine: Engine, tolerance: float | None
 ) -> tuple[str | None, dict[str, Any]]:
     """Why the golden answers fail (None if they pass), and the comparison."""
-    requests, expected = export.golden(signature)
+    signature, limits = artifact.target.signature, artifact.limits
+    requests, expected = _golden(export, signature, artifact.history_limit(export.history_limit(signature)))
+    if not len(requests["item_ids"]):
+        return f"no golden request has a history of at most {limits.history} items, which is the engine's limit", {}
     has_all = ALL_SCORES in engine.outputs
-    answers = engine(requests, (*RANKED, ALL_SCORES) if has_all else RANKED)
+    wanted = (*RANKED, ALL_SCORES) if has_all else RANKED
+    answers = in_blocks(engine, requests, export.n_items, artifact.largest_batch(BLOCK), wanted)
     if (reason := malformed_reason(requests, answers, export.n_items, export.top_k)) is not None:
         return reason, {}
     compared = compare_answers(expected, answers, tolerance)
@@ -194,10 +217,11 @@ def _verify_test_users(
     """
     target, padding = artifact.target, export.n_items
     tolerance, allowed = SCORE_TOLERANCE[target.precision], ALLOWED_LOSS[target.precision]
-    inputs, relevant = _test_requests(export, export.history_limit(target.signature), users)
+    history_limit = artifact.history_limit(export.history_limit(target.signature))
+    inputs, relevant = _test_requests(export, history_limit, users)
     step(f"{target.name}: verifying with {len(relevant):,} test users")
     expected = in_blocks(reference_engine(export, target.signature), inputs, padding)
-    answers = in_blocks(engine, inputs, padding)
+    answers = in_blocks(engine, inputs, padding, artifact.largest_batch(BLOCK))
     reason = malformed_reason(inputs, answers, export.n_items, export.top_k)
     metrics = metric_losses(expected["items"], answers["items"], relevant, allowed)
     test = compare_answers(expected, answers, tolerance)
@@ -223,7 +247,10 @@ def verify(
     target = artifact.target
     tolerance = SCORE_TOLERANCE[target.precision]
     step(f"{target.name}: verifying with the golden requests")
-    reason, golden = _verify_golden(export, target.signature, engine, tolerance)
+    golden: dict[str, Any] = {}
+    reason = missing_engines_reason(artifact, engine)
+    if reason is None:
+        reason, golden = _verify_golden(export, artifact, engine, tolerance)
     metrics: dict[str, Any] = {}
     test: dict[str, Any] = {}
     not_compared = None

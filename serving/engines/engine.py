@@ -10,7 +10,7 @@ import numpy.typing as npt
 from serving.engines import providers
 from serving.engines.onnx import OnnxEngine
 from serving.engines.outputs import RANKED
-from serving.engines.savedmodel import SavedModelEngine
+from serving.engines.savedmodel import SavedModelEngine, require_engines
 from serving.engines.tensorrt import TensorRtEngine
 from serving.export_folder import Arrays, ExportFolder
 from serving.targets import Artifact
@@ -50,7 +50,9 @@ def open_engine(artifact: Artifact, threads: int = 0, provider: str = providers.
     if artifact.target.format == "onnx":
         return OnnxEngine(artifact.model, threads, provider=provider)
     if artifact.target.format == "tensorrt":
-        return TensorRtEngine(artifact.model)
+        return TensorRtEngine(artifact.model, artifact.dla_core)
+    if artifact.target.format == "tf-trt":
+        require_engines()
     return SavedModelEngine(artifact.model, artifact.target.signature, threads, provider)
 
 

@@ -1,6 +1,6 @@
-"""The ONNX Runtime engine, on the CPU or by the CUDA provider.
+"""The ONNX Runtime engine, on the CPU, by the CUDA provider or by TensorRT-RTX.
 
-The CUDA provider has not been run: it needs a GPU. It follows ONNX Runtime's documentation.
+The two for GPUs have not been run: they need one. They follow ONNX Runtime's documentation.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from serving.engines import tensorrt_rtx
 from serving.engines.outputs import RANKED, hide_seen
 from serving.export_folder import Arrays
 
@@ -47,10 +48,10 @@ class OnnxEngine:
         """
         Args:
             profile: prefix of the file with the time of every operator, which `end_profiling` writes.
-            provider: "cpu" or "cuda".
+            provider: "cpu", "cuda" or "tensorrt-rtx".
 
         Raises:
-            ValueError: the CUDA provider is missing, or does not start.
+            ValueError: the provider is missing, or does not start.
         """
         import onnxruntime as ort
 
@@ -61,13 +62,16 @@ class OnnxEngine:
         options.log_severity_level = 3
         if provider == "cuda" and (reason := cuda_missing_reason()) is not None:
             raise ValueError(reason)
-        chosen: list[Any] = ["CPUExecutionProvider"]
+        chosen: list[Any] | None = ["CPUExecutionProvider"]
         if provider == "cuda":
             options.log_severity_level = 4
             ort.set_default_logger_severity(4)  # that it does not start is said below, in one line
             with contextlib.redirect_stdout(io.StringIO()):
                 ort.preload_dlls(cudnn=False)  # from the nvidia-* packages; the models have no operator of cuDNN
-            chosen.insert(0, (CUDA, CUDA_OPTIONS))
+            chosen = [(CUDA, CUDA_OPTIONS), "CPUExecutionProvider"]
+        if provider == "tensorrt-rtx":
+            tensorrt_rtx.add_to(options)
+            chosen = None
         self._session = ort.InferenceSession(
             model if isinstance(model, bytes) else str(model), options, providers=chosen
         )

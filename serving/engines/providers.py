@@ -1,8 +1,11 @@
-"""The provider of an engine: what computes. ONNX models run on the CPU or by CUDA, SavedModels by TensorFlow or XLA."""
+"""The provider of an engine: what computes.
+
+ONNX models run on the CPU, by CUDA or by TensorRT-RTX, SavedModels by TensorFlow or XLA.
+"""
 
 from __future__ import annotations
 
-from serving.engines import gpu
+from serving.engines import gpu, tensorrt_rtx
 from serving.engines.onnx import cuda_missing_reason
 from serving.engines.savedmodel import NOT_COMPILED, compiled_signature, stored_inputs
 from serving.targets import PROVIDERS, Artifact, Target
@@ -10,8 +13,8 @@ from serving.targets import PROVIDERS, Artifact, Target
 AUTO = "auto"
 CHOICES = (AUTO, *dict.fromkeys(name for names in PROVIDERS.values() for name in names if name != "tensorrt"))
 HELP = (
-    "what computes: cpu or cuda for ONNX models, tensorflow or xla for SavedModels (default: that of the GPU if there "
-    "is one, this machine has it and the model was verified with it)"
+    "what computes: cpu, cuda or tensorrt-rtx for ONNX models, tensorflow or xla for SavedModels (default: that of the "
+    "GPU if there is one, this machine has it and the model was verified with it)"
 )
 
 
@@ -22,10 +25,17 @@ def check_name(target: Target, asked: str) -> None:
         raise ValueError(f"--provider is {asked}, {target.format} has: {', '.join((AUTO, *known))}")
 
 
-def missing_reason(artifact: Artifact, provider: str) -> str | None:
-    """Why this machine cannot run a model with a provider; None if it can."""
+def missing_from_machine(provider: str) -> str | None:
+    """Why this machine does not have a provider of ONNX models; None if it has it, or for other providers."""
     if provider == "cuda":
         return cuda_missing_reason()
+    return tensorrt_rtx.missing_reason() if provider == "tensorrt-rtx" else None
+
+
+def missing_reason(artifact: Artifact, provider: str) -> str | None:
+    """Why this machine cannot run a model with a provider; None if it can."""
+    if (reason := missing_from_machine(provider)) is not None:
+        return reason
     if provider == "xla" and compiled_signature(artifact.target.signature, stored_inputs(artifact.model)) is None:
         return f"{artifact.model} {NOT_COMPILED}"
     return None

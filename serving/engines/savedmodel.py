@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ def stored_inputs(folder: Path) -> dict[str, set[str]]:
         return {name: set(about.inputs) for name, about in content.meta_graphs[0].signature_def.items()}
     except (OSError, DecodeError, IndexError) as error:
         raise ValueError(f"{folder} is no SavedModel: {error}") from None
+
+
+def require_engines() -> None:
+    """From now on, a request that no TensorRT engine of a TF-TRT model takes is an error, in this process.
+
+    TensorFlow would compute it by its own kernels instead, and only its log would tell.
+    """
+    os.environ["TF_TRT_ALLOW_ENGINE_NATIVE_SEGMENT_EXECUTION"] = "False"
 
 
 def powers_of_two(first: int, last: int) -> list[int]:
@@ -105,6 +114,12 @@ class SavedModelEngine:
         tensors = {name: self._tf.constant(value) for name, value in inputs.items()}
         found = self._answering(tuple(outputs))(**tensors)
         return hide_seen({name: value.numpy() for name, value in found.items()}, inputs)
+
+    def count(self, operator: str) -> int:
+        """Number of nodes of the signature with an operator, those of the functions that it calls too."""
+        graph = self._function.graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        return sum(node.op == operator for node in nodes)
 
     def warm_up(self, largest_batch: int, longest: int, padding: int) -> int:
         """Run every shape that XLA compiles a program for, up to these; returns their number.

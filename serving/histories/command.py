@@ -24,6 +24,34 @@ from serving.ids import Id, IdType, IdTypes
 
 STORE_HELP = "sqlite:///FILE, postgresql://USER@HOST/NAME or redis://HOST/0"
 UNKNOWN_USER = 1
+LOAD = """Load the users of a prepared data set into a store, with all items that they have. It can be repeated.
+
+python -m serving histories load --data data/ml-1m --store sqlite:///histories.db
+"""
+OF_A_USER = {
+    "add": (
+        "append events: a user took items",
+        """Append events to a store: a user took items. They count in the next recommendation.
+
+python -m serving histories add --store sqlite:///histories.db --user 42 --items 318,527
+""",
+    ),
+    "show": (
+        "print the items of a user, the latest last",
+        """Print the items of a user of a store, the latest last. The status is 1 if the user is not known.
+
+python -m serving histories show --store sqlite:///histories.db --user 42
+""",
+    ),
+    "forget": (
+        "delete all that is known of a user",
+        """Delete all that a store knows of a user. The status is 1 if it knew nothing.
+
+python -m serving histories forget --store sqlite:///histories.db --user 42
+""",
+    ),
+}
+"""Action on one user -> its line in the help, and its own help."""
 BLOCK = 1024
 """Users of a data set that are loaded at a time."""
 
@@ -31,25 +59,21 @@ BLOCK = 1024
 def add_arguments(parser: CommandParser) -> None:
     actions = parser.add_subparsers(dest="histories_action", required=True)
     load = actions.add_parser("load", help="load the users of a prepared data set, with all items that they have")
+    load.explain(LOAD)
     load.add_argument("--data", metavar="D", required=True, help="the data set, or an export that holds its users")
     load.add_argument("--store", metavar="ADDRESS", required=True, help=f"{STORE_HELP}; made if it is not there")
     load.add_rare(
         "--view", default="", choices=("", "final-fit", "all-users"), help="view that the model was trained on"
     )
-    for name, text in (
-        ("add", "append events: a user took items"),
-        ("show", "print the items of a user, the latest last"),
-        ("forget", "delete all that is known of a user"),
-    ):
+    for name, (text, about) in OF_A_USER.items():
         action = actions.add_parser(name, help=text)
+        action.explain(about)
         action.add_argument("--store", metavar="ADDRESS", required=True, help=STORE_HELP)
         action.add_argument("--user", metavar="ID", required=True, help="the user")
         if name == "add":
             action.add_argument("--items", metavar="ID", nargs="+", required=True, help="items, in order")
             action.add_argument("--time", type=int, help="whole seconds since 1970 (default: now)")
-            action.add_rare(
-                "--text-ids", action="store_true", help="ids of a new store are text (default: whole numbers)"
-            )
+            action.add_rare("--text-ids", action="store_true", help="the ids of a new store are text")
         if name == "show":
             action.add_argument("--json", action="store_true", help="print one line of JSON")
 

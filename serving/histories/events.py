@@ -83,6 +83,12 @@ def types_of(event: Event) -> IdTypes:
     return IdTypes(user=str if isinstance(event.user, str) else int, item=str if isinstance(event.item, str) else int)
 
 
+def no_rows(address: str) -> ValueError:
+    """The error of a store that does not know which users a model was trained on, by row."""
+    load = f"python -m serving histories load --data D --store {address}"
+    return ValueError(f"{address} does not hold the users that the model was trained on; load its data set: {load}")
+
+
 def of_type(ids: Sequence[Id], id_type: IdType) -> list[Id]:
     """The ids that have a type; ids of another one are not known to a store."""
     return [i for i in ids if type(i) is id_type]

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from serving.export_folder import ExportFolder, open_export
 from serving.histories.events import Event, ReadOnlyStoreError
@@ -28,24 +24,17 @@ class ExportStore:
         self.address = str(self._export.folder)
         if not self._export.holds_users:
             raise ValueError(f"{self.address} holds no users; name a store with --store, or the data set with --data")
+        rows = self._export.users["row"].astype(int).tolist()
+        self._rows: dict[Id, int] = dict(zip(self._export.user_ids.tolist(), rows, strict=True))
+        self._histories, self._item_ids = self._export.histories, self._export.item_ids
 
     @property
     def id_types(self) -> IdTypes:
         return self._export.id_types
 
-    @cached_property
-    def _rows(self) -> dict[Id, int]:
-        export = self._export
-        return dict(zip(export.user_ids.tolist(), export.users["row"].astype(int).tolist(), strict=True))
-
-    @cached_property
-    def _item_ids(self) -> npt.NDArray:
-        return self._export.item_ids
-
     def histories(self, users: Sequence[Id]) -> list[tuple[Id, ...] | None]:
         rows = [self._rows.get(user) for user in users]
-        stored = self._export.histories
-        return [None if row is None else tuple(self._item_ids[np.asarray(stored.row(row))].tolist()) for row in rows]
+        return [None if row is None else tuple(self._item_ids[self._histories.row(row)].tolist()) for row in rows]
 
     def rows(self, users: Sequence[Id], training_users: str) -> list[int | None]:
         del training_users  # the users are those of this export

@@ -17,6 +17,7 @@ from serving.histories.events import (
     checked,
     in_blocks,
     latest_of_pairs,
+    no_rows,
     of_type,
     types_of,
 )
@@ -187,7 +188,7 @@ class PostgresqlStore:
             (),
             training_users,
         ):
-            raise ValueError(f"{self.address} does not hold the users that the model was trained on")
+            raise no_rows(self.address)
         return [found.get(user) for user in users]
 
     def users(self, block: int = 4096) -> Iterator[list[Id]]:

@@ -23,6 +23,7 @@ from serving.histories.events import (
     StoreUnavailableError,
     checked,
     in_blocks,
+    no_rows,
     of_type,
     types_of,
 )
@@ -184,7 +185,7 @@ class RedisStore:
 
         found = self._run(work)
         if found is None:
-            raise ValueError(f"{self.address} does not hold the users that the model was trained on")
+            raise no_rows(self.address)
         return [found.get(user) for user in users]
 
     def users(self, block: int = 4096) -> Iterator[list[Id]]:

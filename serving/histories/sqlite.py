@@ -16,6 +16,7 @@ from serving.histories.events import (
     StoreUnavailableError,
     checked,
     in_blocks,
+    no_rows,
     types_of,
 )
 from serving.ids import Id, IdTypes, type_name, type_named
@@ -82,6 +83,7 @@ class SqliteStore:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(SCHEMA)
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA secure_delete=ON")  # what `forget` deletes is overwritten
             connection.execute("SELECT 1 FROM recsys_events LIMIT 1").fetchone()
             self._inode = self._path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
@@ -95,7 +97,7 @@ class SqliteStore:
         """The connection to the file that is there now."""
         with self._lock:
             try:
-                if self._connection is None or self._path.stat().st_ino != self._inode:
+                if self._path.stat().st_ino != self._inode or self._connection is None:
                     self.close()
                     self._connect()
             except FileNotFoundError:
@@ -155,7 +157,7 @@ class SqliteStore:
         with self._opened() as connection:
             known = connection.execute("SELECT 1 FROM recsys_rows WHERE training_users = ? LIMIT 1", (training_users,))
             if known.fetchone() is None:
-                raise ValueError(f"{self.address} does not hold the users that the model was trained on")
+                raise no_rows(self.address)
             found = dict(connection.execute(query, (training_users, json.dumps(list(users)))).fetchall())
         return [found.get(user) for user in users]
 

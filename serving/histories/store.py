@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from serving.histories import postgresql, redis
 from serving.histories.dataset import DatasetStore
@@ -143,3 +144,17 @@ def shown_address(address: str) -> str:
     if scheme in ("postgresql", "postgres"):
         return postgresql.shown_address(address)
     return redis.shown_address(address) if scheme in ("redis", "rediss") else address
+
+
+def lasting_address(address: str) -> str:
+    """An address without a password that means the same in another folder, for files."""
+    shown = shown_address(address)
+    if shown.startswith("sqlite:"):
+        path = Path(shown.split("://", 1)[1].removeprefix("/"))
+        return f"sqlite:///{path.absolute()}"
+    return shown if "://" in shown else str(Path(shown).absolute())
+
+
+def has_password(address: str) -> bool:
+    """Whether an address holds a password, which `shown_address` leaves out."""
+    return "://" in address and (urlsplit(address).password is not None or "password=" in address)

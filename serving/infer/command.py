@@ -28,7 +28,7 @@ from serving.infer import mps
 from serving.infer.answers import SCORE_TOLERANCE, format_tables, golden_batch, is_expected
 from serving.infer.processes import FAILED, Report, run_processes, serialize_engine
 from serving.progress import step
-from serving.targets import Artifact, Target
+from serving.targets import PROVIDERS, Artifact, Target
 
 VERIFIED_USERS = 10_000
 """Largest number of test users to verify a new conversion with."""
@@ -44,16 +44,44 @@ def _choose_target(args: argparse.Namespace) -> Target:
     return Target(format=format_name, precision=precision)
 
 
+def check_fits(artifact: Artifact, batch: int, dla_core: int) -> None:
+    """Raise ValueError unless an engine that exists takes the batch, and was built for the DLA core.
+
+    Args:
+        dla_core: that was asked for; -1 for none.
+    """
+    again = f"python -m serving convert --export RUN --to tensorrt --precision {artifact.target.precision}"
+    limit = artifact.limits.batch
+    if limit is not None and batch > limit:
+        raise ValueError(
+            f"-b is {batch}, the engine in {artifact.folder} takes at most {limit} requests; build it again "
+            f"with: {again} --max-batch {batch}"
+        )
+    if dla_core >= 0 and artifact.dla_core != dla_core:
+        built_for = "the GPU" if artifact.dla_core < 0 else f"DLA core {artifact.dla_core}"
+        raise ValueError(
+            f"--useDLACore is {dla_core}, the engine in {artifact.folder} was built for {built_for}; build it again "
+            f"with: {again} --dla-core {dla_core}"
+        )
+
+
 def _open_or_convert(args: argparse.Namespace, export: ExportFolder) -> Artifact:
     """The converted model that the flags name; converts it if it does not exist."""
     target = _choose_target(args)
     folder = args.models or targets.default_folder(export.folder)
     artifact = Artifact(folder=folder / target.name, target=target)
-    if not artifact.model.exists():
+    if args.use_dla_core >= 0 and target.format != "tensorrt":
+        raise ValueError(f"--useDLACore is {args.use_dla_core}, but the engine is {target.name}: it needs TensorRT")
+    if artifact.model.exists():
+        check_fits(artifact, args.batch, args.use_dla_core)
+    else:
         step(f"building {target.name}")
         provider = args.provider if target.format == "onnx" else providers.AUTO
         options = Options(
-            max_batch=max(args.batch, 1), optimal_batch=args.batch, dla_core=args.use_dla_core, provider=provider
+            max_batch=max(args.batch, Options.max_batch),
+            optimal_batch=args.batch,
+            dla_core=args.use_dla_core,
+            provider=provider,
         )
         note = conversion.convert_in_child_process(export, artifact, options, VERIFIED_USERS)
         if note["status"] != "OK":
@@ -79,7 +107,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_rare("--mps", action="store_true", help="start a CUDA MPS daemon for this command, and stop it at the end")
     add_rare(
         "--provider",
-        choices=(providers.AUTO, "cpu", "cuda"),
+        choices=(providers.AUTO, *PROVIDERS["onnx"]),
         default=providers.AUTO,
         help="what computes ONNX models (default: cuda if this machine has it and the model was verified with it)",
     )

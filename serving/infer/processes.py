@@ -55,11 +55,13 @@ class SerializedEngine:
     content: bytes
     provider: str = "cpu"
     """Of an ONNX model."""
+    dla_core: int = -1
+    """That a TensorRT plan was built for; -1 for the GPU."""
 
     def load(self, threads: int) -> Engine:
         if self.format == "onnx":
             return OnnxEngine(self.content, threads, provider=self.provider)
-        return TensorRtEngine(self.content)
+        return TensorRtEngine(self.content, self.dla_core)
 
 
 def serialize_engine(artifact: Artifact, identity: str, provider: str = providers.AUTO) -> SerializedEngine:
@@ -76,8 +78,9 @@ def serialize_engine(artifact: Artifact, identity: str, provider: str = provider
     provider = providers.choose(artifact, provider)
     artifact.require_verified(identity, provider)
     if artifact.target.format == "tensorrt":
-        return SerializedEngine(format="tensorrt", content=artifact.model.read_bytes())
-    if provider == "cuda":  # each process optimises it: what is optimised for a CPU is not what a GPU wants
+        content = artifact.model.read_bytes()
+        return SerializedEngine(format="tensorrt", content=content, dla_core=artifact.dla_core)
+    if provider != "cpu":  # each process optimises it: what is optimised for a CPU is not what a GPU wants
         return SerializedEngine(format="onnx", content=artifact.model.read_bytes(), provider=provider)
     import onnxruntime as ort
 
@@ -106,6 +109,7 @@ class _ChildTask:
     size: int
     format: str
     provider: str
+    dla_core: int
     inputs: Arrays
     threads: int
     repeat: int
@@ -116,7 +120,8 @@ class _ChildTask:
             content = bytes(shared.buf[: self.size])
         finally:
             shared.close()
-        return SerializedEngine(format=self.format, content=content, provider=self.provider).load(self.threads)
+        engine = SerializedEngine(format=self.format, content=content, provider=self.provider, dla_core=self.dla_core)
+        return engine.load(self.threads)
 
 
 def _run_child(pipe: Connection, task: _ChildTask) -> None:
@@ -199,7 +204,7 @@ def run_processes(
     with _shared_memory(engine.content) as memory:
         task = _ChildTask(
             memory=memory, size=len(engine.content), format=engine.format, provider=engine.provider,
-            inputs=inputs, threads=threads, repeat=repeat,
+            dla_core=engine.dla_core, inputs=inputs, threads=threads, repeat=repeat,
         )  # fmt: skip
         try:
             for _ in range(processes):

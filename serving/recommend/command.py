@@ -3,10 +3,11 @@
 A title may be given without its year, with its article first or last, in any case, or by its beginning. It must mean
 one item: if several match, the command lists them with their ids and ends with status 2. A title or an id that is not
 known is reported and left out; if none of them is known, the command ends with status 2 and names similar titles.
+--allow, --deny and --where choose among all items: the answer has as many as are left, up to -k.
 
 python -m serving recommend --export runs/first --user 42
-python -m serving recommend --export runs/first --titles "Toy Story,Heat" -k 5
-python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" Heat
+python -m serving recommend --export runs/first --titles "Shawshank Redemption, The" --titles Heat -k 5
+python -m serving recommend --export runs/first --user 42 --where "genre = 'Drama' and year > 1990"
 """
 
 from __future__ import annotations
@@ -26,12 +27,18 @@ from serving.export_folder import SERVING, ExportFolder, Id, open_export
 from serving.histories.command import STORE_HELP
 from serving.histories.store import HistoryStore
 from serving.progress import step
+from serving.recommend.answers import ERROR
+from serving.recommend.item_table import item_table
 from serving.recommend.known_users import require_store, types_of_users
-from serving.recommend.recommender import POPULAR, Recommender
-from serving.recommend.request_flags import add_request_flags
+from serving.recommend.recommender import Recommender
+from serving.recommend.request_flags import add_request_flags, format_of
 from serving.recommend.requests import Request, RequestError, check_request, parse_ids, parse_user
-from serving.recommend.table import format_json, format_table
-from serving.recommend.titles import LISTED, TitleIndex
+from serving.recommend.table import print_answer
+from serving.recommend.titles import TitleIndex
+from serving.recommend.where import ItemFilter
+
+LISTED = 10
+"""Largest number of unknown ids that are named."""
 
 
 def open_model(
@@ -51,14 +58,19 @@ def open_model(
     provider = providers.choose(artifact, provider)
     artifact.require_verified(export.identity, provider)
     step(f"loading {name}")
-    return open_engine(artifact, provider=provider), export.history_limit(artifact.target.signature)
+    return open_engine(artifact, provider=provider), artifact.history_limit(
+        export.history_limit(artifact.target.signature)
+    )
 
 
 def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
-    add_request_flags(parser, "separated by spaces (each in quotes), by commas or by ;")
+    add_request_flags(parser, "each in quotes; may be repeated")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
+    parser.add_rare(
+        "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for --where"
+    )
     add("--store", metavar="ADDRESS", help=f"where the items of --user are: {STORE_HELP} (default: the data set)")
     parser.add_rare("--data", metavar="D", type=Path, help=DATA_HELP)
     parser.add_rare("--models", type=Path, help=MODELS_HELP)
@@ -82,7 +94,8 @@ def _with_titles(request: Request, values: list[str], export: ExportFolder) -> t
     unknown = []
     for title in unknown_titles:
         similar = " or ".join(f'"{t}"' for t in index.nearest(title))
-        unknown.append(f'no item has the title "{title}"' + (f"; do you mean {similar}?" if similar else ""))
+        several = "; several titles: repeat --titles" if "," in title or ";" in title else ""
+        unknown.append(f'no item has the title "{title}"' + (f"; do you mean {similar}?" if similar else "") + several)
     return replace(request, item_ids=tuple(dict.fromkeys((*request.item_ids, *ids)))), unknown
 
 
@@ -143,7 +156,9 @@ def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistorySt
         k=args.k,
         deny=_item_ids([args.deny], "--deny", export),
         allow=_item_ids([args.allow], "--allow", export) if args.allow else None,
-        top_k=export.top_k,
+        where=args.where,
+        top_k=export.n_items,
+        n_items=export.n_items,
         id_types=types,
     )
     titles = [value for value in args.titles if value.strip(" ,;")]
@@ -157,19 +172,20 @@ def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistorySt
 
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
+    form = format_of(args)
     export = open_export(args.export, args.data)
     asks_store = args.user is not None or args.store is not None
     store = require_store(export, args.store) if asks_store else None
     request = _request_of(args, export, store)
+    item_filter = None
+    if request.where:
+        item_filter = ItemFilter(item_table(export, args.items_table))
+        item_filter.mask(request.where)  # what is wrong with it is said before the model is loaded
     engine, history_limit = open_model(export, args.models, args.model, args.provider)
-    (answer,) = Recommender(export, engine, history_limit, store).recommend([request])
-    if answer.note:
-        print(f"note: {answer.note}", file=sys.stderr)
-    shown = (answer.titles, answer.item_ids.tolist(), answer.scores.tolist(), answer.source)
-    if args.json:
-        print(format_json(*shown, answer.note))
-        return 0
-    if answer.source == POPULAR:
-        print("no known user or item: the most popular items")
-    print(format_table(*shown))
+    recommender = Recommender(export, engine, history_limit, store, item_filter=item_filter)
+    (answer,) = recommender.recommend([request])
+    if answer.source == ERROR:
+        raise RequestError(answer.note)
+    items, scores = answer.item_ids.tolist(), answer.scores.tolist()
+    print_answer(answer.titles, items, scores, answer.source, answer.note, form)
     return 0

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from serving.command_help import CommandParser
 
+FORMATS = ("table", "json", "csv")
+
+
+def format_of(args: argparse.Namespace) -> str:
+    """The format that --format or --json names."""
+    if args.json and args.format not in (None, "json"):
+        raise ValueError(f"--json and --format {args.format} differ; give one of them")
+    return "json" if args.json else args.format or "table"
+
 
 def add_request_flags(parser: CommandParser, titles: str) -> None:
-    """Add --user, --items, --titles, -k, --json, --deny and --allow.
+    """Add --user, --items, --titles, -k, --where, --format, --json, --deny and --allow.
 
     Args:
         titles: how titles are separated, for the help.
@@ -18,6 +28,8 @@ def add_request_flags(parser: CommandParser, titles: str) -> None:
     add("--items", metavar="ID", help="items that the user has, separated by spaces or commas", **several)
     add("--titles", metavar="TITLE", help=f"items by title, {titles}", **several)
     add("-k", type=int, default=10, help="number of recommendations (default: %(default)s)")
-    add("--json", action="store_true", help="print one line of JSON instead of a table")
+    add("--where", metavar="FILTER", default="", help="only items that fit, as \"genre = 'Drama' and year > 1990\"")
+    add("--format", choices=FORMATS, default=None, help="how to print the answer (default: table)")
+    add("--json", action="store_true", help="the same as --format json: one line")
     parser.add_rare("--deny", metavar="ID,...", default="", help="never recommend these")
     parser.add_rare("--allow", metavar="ID,...", default="", help="recommend nothing else")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes
 
 MAX_IDS = 10_000
-"""Largest number of ids in each list of a request."""
+"""Largest number of ids in each list of a request, unless the catalogue has more items."""
 MAX_ID = 2**63 - 1
 LONGEST_TEXT = 1_000
 """Largest number of characters of a text id or of a title."""
@@ -32,6 +32,8 @@ class Request:
     """Items that are not recommended."""
     allow: frozenset[Id] | None = None
     """The only items that are recommended; None for all."""
+    where: str = ""
+    """A filter on the columns of the items (see `where`), "" for none."""
     unknown_titles: tuple[str, ...] = ()
     """Titles of the request that no item has."""
 
@@ -63,11 +65,20 @@ def _check_id(value: object, name: str, id_type: IdType, smallest: int) -> Id:
     return int(value)
 
 
-def _check_ids(values: Collection[object], name: str, id_type: IdType, smallest: int) -> tuple[Id, ...]:
-    """The ids without duplicates, in their order."""
-    if len(values) > MAX_IDS:
-        raise RequestError(f"{name} holds {len(values):,} ids, at most {MAX_IDS:,} are taken")
-    return tuple(dict.fromkeys(_check_id(v, name, id_type, smallest) for v in values))
+def check_length(values: Sized, name: str, n_items: int) -> None:
+    """Raise RequestError if a list holds more ids than MAX_IDS and than there are items."""
+    if len(values) > max(MAX_IDS, n_items):
+        raise RequestError(f"{name} holds {len(values):,} ids, at most {max(MAX_IDS, n_items):,} are taken")
+
+
+def _check_where(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RequestError(f"where is {shorten(value)!r}, expected text")
+    if len(value) > LONGEST_TEXT:
+        raise RequestError(f"where has {len(value):,} characters, at most {LONGEST_TEXT:,} are taken")
+    return value.strip()
 
 
 def check_request(
@@ -77,14 +88,19 @@ def check_request(
     k: object = 10,
     deny: Collection[object] = (),
     allow: Collection[object] | None = None,
+    where: object = None,
     top_k: int,
+    n_items: int = 0,
     id_types: IdTypes = WHOLE_NUMBERS,
     unknown_titles: tuple[str, ...] = (),
 ) -> Request:
     """Make a request of values that have not been checked.
 
     Args:
-        top_k: the largest `k`: the number of items in an answer of the model.
+        where: a filter on the columns of the items; None or "" for none.
+        top_k: the largest `k`: the number of items in an answer of the model, or that of all items where the model
+            gives the scores of all (`Recommender.largest_k`).
+        n_items: of the catalogue; lists may be as long, and in any case MAX_IDS.
         id_types: the types of the data set's ids.
         unknown_titles: titles of the request that no item has.
 
@@ -94,12 +110,19 @@ def check_request(
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= int(k) <= top_k:
         raise RequestError(f"k is {shorten(k)!r}, expected a whole number from 1 to {top_k}")
     least = id_types.smallest
+
+    def ids(values: Collection[object], name: str) -> tuple[Id, ...]:
+        """The ids without duplicates, in their order."""
+        check_length(values, name, n_items)
+        return tuple(dict.fromkeys(_check_id(v, name, id_types.item, least) for v in values))
+
     return Request(
         user_id=None if user_id is None else _check_id(user_id, "user", id_types.user, least),
-        item_ids=_check_ids(item_ids, "items", id_types.item, least),
+        item_ids=ids(item_ids, "items"),
         k=int(k),
-        deny=frozenset(_check_ids(deny, "deny", id_types.item, least)),
-        allow=None if allow is None else frozenset(_check_ids(allow, "allow", id_types.item, least)),
+        deny=frozenset(ids(deny, "deny")),
+        allow=None if allow is None else frozenset(ids(allow, "allow")),
+        where=_check_where(where),
         unknown_titles=unknown_titles,
     )
 

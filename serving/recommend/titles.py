@@ -7,7 +7,6 @@ first or left out, and the title in parentheses.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,10 @@ ARTICLE = re.compile(
     r"(.+), (the|a|an|le|la|les|l'|il|lo|i|gli|el|los|las|der|die|das|den|det|de|het|un|une|una|ein|eine|o|os|as)"
 )
 IN_PARENTHESES = re.compile(r"\s*\(([^()]*)\)")
-LISTED = 10
-"""Largest number of matching titles that an error lists."""
+LISTED = 100
+"""Largest number of matching titles that an error lists: all but those of a text that is the beginning of very many."""
+SIMILAR = 70
+"""Least likeness, of 100, of a title that is suggested."""
 
 
 def _normal(text: str) -> str:
@@ -95,17 +96,30 @@ class TitleIndex:
         return list(dict.fromkeys(k for forms in (self._full, self._own) for t, found in forms.items()
                                   if t.startswith(full) for k in found))  # fmt: skip
 
-    def split(self, value: str) -> Iterator[str]:
-        """The titles of a list that is separated by ; or by commas, also where the titles themselves hold commas."""
-        separator = ";" if ";" in value and not self.matches(value) else ","
+    def split(self, value: str) -> list[str]:
+        """The titles of a list that is separated by ; or by commas, also where the titles themselves hold commas.
+
+        Where it is not plain that the text is such a list (one of its parts is no title), it is one title.
+        """
+        if self.matches(value):
+            return [value]
+        found = list(self._parts(value, ";" if ";" in value else ","))
+        return found if found and all(self._is_title(title) for title in found) else [value]
+
+    def _is_title(self, text: str) -> bool:
+        """Whether an item has this title in one of its forms, not only one that begins so."""
+        full = _normal(text)
+        name, _ = _without_year(full)
+        return full in self._full or name in self._own or name in self._loose
+
+    def _parts(self, value: str, separator: str) -> Iterator[str]:
+        """The parts of a list, each the longest that is a title."""
         parts = value.split(separator)
         start = 0
         while start < len(parts):
             ends = range(len(parts), start, -1) if separator == "," else [start + 1]
-            joined = (separator.join(parts[start:end]).strip() for end in ends)
-            end, title = next(
-                ((e, t) for e, t in zip(ends, joined, strict=True) if e == start + 1 or self.matches(t)), (0, "")
-            )
+            joined = ((end, separator.join(parts[start:end]).strip()) for end in ends)
+            end, title = next(pair for pair in joined if pair[0] == start + 1 or self.matches(pair[1]))
             if title:
                 yield title
             start = end
@@ -134,7 +148,11 @@ class TitleIndex:
         return "\n".join([head, *lines, *more])
 
     def nearest(self, title: str, count: int = 3) -> list[str]:
-        """The titles that look most like a text. It compares all titles, which takes some tenths of a second."""
-        known = {**self._loose, **self._own}
-        close = difflib.get_close_matches(_without_year(_normal(title))[0], known, n=count, cutoff=0.6)
-        return list(dict.fromkeys(self._titles[known[form][0]] for form in close))
+        """The titles that look most like a text, the most similar first."""
+        from rapidfuzz import fuzz, process
+
+        known = [*dict.fromkeys((*self._own, *self._loose))]
+        text = _without_year(_normal(title))[0]
+        close = process.extract(text, known, scorer=fuzz.WRatio, limit=4 * count, score_cutoff=SIMILAR)
+        indices = dict.fromkeys(k for form, *_ in close for k in (*self._own.get(form, ()), *self._loose.get(form, ())))
+        return list(dict.fromkeys(self._titles[k] for k in indices))[:count]

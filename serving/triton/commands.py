@@ -15,9 +15,12 @@ from typing import Any
 
 from serving import targets
 from serving.command_help import EXPORT_HELP, MODELS_HELP, CommandParser
-from serving.export_folder import open_export
+from serving.export_folder import ExportFolder, open_export
+from serving.histories.command import STORE_HELP
+from serving.histories.store import has_password
 from serving.progress import step
-from serving.triton import repository, server
+from serving.recommend.known_users import find_store
+from serving.triton import deploy, repository, server, store_settings
 from serving.triton.config import Service
 from serving.triton.example import example_command, http_url
 from serving.triton.server import Ports
@@ -70,7 +73,18 @@ def add_arguments(parser: CommandParser) -> None:
     build.add_rare(
         "--native", default="", metavar="TARGET,...", help="also serve these with Triton's own backends, by item index"
     )
+    build.add_argument("--store", metavar="ADDRESS", help=f"where the items of users are: {STORE_HELP}")
+    build.add_argument(
+        "--accept-events", action="store_true", help="also serve NAME_events, which appends to the store"
+    )
+    build.add_rare(
+        "--store-down", choices=(store_settings.ERROR, store_settings.POPULAR), default=store_settings.ERROR,
+        help="what a request for a user gets while the store is down (default: %(default)s)",
+    )  # fmt: skip
     add_service_arguments(build)
+    template = actions.add_parser("template", help="write files of a deployment: proxy, Compose, Kubernetes")
+    template.explain(deploy.__doc__ or "")
+    deploy.add_arguments(template)
     serve = actions.add_parser("serve", help="start the server on a repository")
     serve.explain(SERVE)
     serve.add_argument("--repository", type=Path, required=True, help="folder that `triton build` wrote")
@@ -82,13 +96,38 @@ def add_arguments(parser: CommandParser) -> None:
     serve.add_rare("--verbose", action="store_true", help="log all of Triton's messages")
 
 
+def _set_store(args: argparse.Namespace, export: ExportFolder) -> None:
+    """Write the store of the model, and the model that takes events; without --store, keep what there is."""
+    model = args.repository / args.name
+    if args.store is None:
+        kept = store_settings.read(model)
+        if kept is not None:
+            print(f"store, as before: {kept.address}")
+        elif (store := find_store(export, None)) is None:
+            print("users are not known to this model: it answers requests that hold items; --store names a store")
+        elif not export.holds_users:
+            print(f"users come from the data set {store.address}, read only; --store names another place")
+        return
+    settings = store_settings.check_and_describe(export, args.store, args.store_down, takes_events=args.accept_events)
+    store_settings.write(model, settings)
+    print(f"store: {settings.address}")
+    if has_password(args.store):
+        print("the password is not written: set PGPASSWORD (PostgreSQL) or REDISCLI_AUTH (Redis) for the server")
+    if args.accept_events:
+        events = repository.add_events_model(args.repository, args.name, export, settings)
+        print(f"{args.repository / events}: appends events to the store")
+
+
 def _build(args: argparse.Namespace) -> int:
     export, service = open_export(args.export), service_from_arguments(args)
+    if args.accept_events and args.store is None:
+        raise ValueError("--accept-events needs --store: where are the events written to?")
     folder = args.models or targets.default_folder(export.folder)
     artifact = targets.artifact(folder, args.model)
     repository.check_name(args.name)
     artifact.require_verified(export.identity)
     step(f"copying {artifact.target.name}, which is verified")
+    _set_store(args, export)
     version = repository.add_version(args.repository, args.name, export, artifact)
     repository.serve_version(args.repository, args.name, version, service)
     print(f"{args.repository / args.name}: version {version}, {artifact.target.name}")
@@ -147,4 +186,4 @@ def _print_example(args: argparse.Namespace, ports: Ports) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """0 done, 1 the server ended MAX_RESTARTS times."""
-    return _build(args) if args.triton_action == "build" else _serve(args)
+    return {"build": _build, "serve": _serve, "template": deploy.main}[args.triton_action](args)

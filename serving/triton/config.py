@@ -12,6 +12,8 @@ from serving.targets import Target
 
 BELOW_ZERO = "ids_below_zero"
 """Parameter of a model some of whose ids are whole numbers below 0 (`IdTypes.below_zero`)."""
+EVENTS = "_events"
+"""Ends the name of the model that takes events for another one."""
 BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt", "savedmodel": "tensorflow", "tf-trt": "tensorflow"}
 """Format -> Triton's backend."""
 
@@ -74,6 +76,7 @@ def recommender_config(name: str, versions: Sequence[int], service: Service, id_
         ("k", pb.TYPE_INT32, [1]),
         ("deny", item_type, [-1]),
         ("allow", item_type, [-1]),
+        ("where", pb.TYPE_STRING, [1]),
     ):
         config.input.append(
             pb.ModelInput(name=input_name, data_type=dtype, dims=dims, optional=True, allow_ragged_batch=dims == [-1])
@@ -90,6 +93,21 @@ def recommender_config(name: str, versions: Sequence[int], service: Service, id_
         config.parameters[BELOW_ZERO].string_value = "true"
     zeros = pb.ModelWarmup.Input(data_type=item_type, dims=[1], zero_data=True)
     config.model_warmup.append(pb.ModelWarmup(name="cold start", batch_size=1, inputs={"item_ids": zeros}))
+    return config
+
+
+def events_config(name: str, id_types: IdTypes = WHOLE_NUMBERS) -> Any:
+    """The configuration of the model that appends events (Python backend): one instance, one writer."""
+    from tritonclient.grpc import model_config_pb2 as pb
+
+    config = _base_config(name, "python", [1], Service())
+    user_type, item_type = (pb.TYPE_INT64 if t is int else pb.TYPE_STRING for t in (id_types.user, id_types.item))
+    for input_name, dtype, dims in (("user_id", user_type, [1]), ("item_ids", item_type, [-1])):
+        config.input.append(pb.ModelInput(name=input_name, data_type=dtype, dims=dims, allow_ragged_batch=dims == [-1]))
+    config.input.append(pb.ModelInput(name="time", data_type=pb.TYPE_INT64, dims=[1], optional=True))
+    config.output.append(pb.ModelOutput(name="written", data_type=pb.TYPE_INT64, dims=[1]))
+    if id_types.below_zero:
+        config.parameters[BELOW_ZERO].string_value = "true"
     return config
 
 

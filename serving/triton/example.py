@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import shlex
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from serving.export_folder import ExportFolder, Id, open_export
-from serving.triton import repository
+from serving.histories.events import StoreUnavailableError
+from serving.recommend.known_users import find_store
+from serving.triton import repository, store_settings
+from serving.triton.store_settings import StoreSettings
 
 EXAMPLE_K = 5
 
@@ -24,9 +28,17 @@ def id_tensor(name: str, ids: list[Id]) -> dict[str, Any]:
     return tensor(name, ids, "BYTES" if ids and isinstance(ids[0], str) else "INT64")
 
 
-def example_body(export: ExportFolder) -> dict[str, Any]:
+def _first_users(export: ExportFolder, settings: StoreSettings | None) -> list[Id]:
+    """The first user of the store, or else of the export or its data set; nobody while the store is down."""
+    with contextlib.suppress(ValueError, StoreUnavailableError):
+        store = find_store(export, None) if settings is None else settings.open()
+        return [] if store is None else next(store.users(block=1), [])
+    return []
+
+
+def example_body(export: ExportFolder, settings: StoreSettings | None = None) -> dict[str, Any]:
     """A request for recommendations to the first known user; to a user who has the first item if no user is known."""
-    users, items = export.user_ids.tolist(), export.item_ids.tolist()
+    users, items = _first_users(export, settings), export.item_ids.tolist()
     who = id_tensor("user_id", users[:1]) if users else id_tensor("item_ids", items[:1])
     return {"inputs": [who, tensor("k", [min(EXAMPLE_K, export.top_k)], "INT32")]}
 
@@ -45,7 +57,7 @@ def example_command(folder: Path, host: str, port: int, load: str = "*") -> str 
             continue
         exported = model / str(version) / "export"
         if exported.is_dir():
-            body = json.dumps(example_body(open_export(exported)), ensure_ascii=False)
+            body = json.dumps(example_body(open_export(exported), store_settings.read(model)), ensure_ascii=False)
             return f"curl -s {http_url(host, port)}/v2/models/{model.name}/infer -d {shlex.quote(body)}"
     return None
 

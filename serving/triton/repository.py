@@ -6,6 +6,7 @@ REPOSITORY/NAME/config.pbtxt             the configuration
 REPOSITORY/NAME/N/model.py               imports the class that Triton's Python backend runs
 REPOSITORY/NAME/N/export/                the files of the export that the recommender reads (without the SavedModel)
 REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified converted model
+REPOSITORY/NAME/N/run.json               where its data set is; the users come from there if the model has no store
 REPOSITORY/NAME/N/published.json         its export, its metrics, the time, and the version that was served before
 """
 
@@ -21,10 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from serving import targets
+from serving.data_set import write_place
 from serving.export_folder import ExportFolder, open_export
 from serving.targets import MODEL_FILES, Artifact
 from serving.triton import config as configuration
+from serving.triton import store_settings
 from serving.triton.config import Service
+from serving.triton.store_settings import StoreSettings
 
 KEY_FILE = ".control-key"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -38,8 +42,10 @@ sys.path[:0] = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if
 
 from serving.triton.backend import TritonPythonModel  # noqa: E402, F401
 '''
-EXPORT_FILES = ("export.json", "items.parquet", "users.parquet", "histories.npz", "golden.npz", "test.npz")
+EXPORT_FILES = ("export.json", "items.parquet", "golden.npz")
 """Files of the export that a version holds."""
+USER_FILES = ("users.parquet", "histories.npz", "test.npz")
+"""The same of an export that holds its users."""
 NATIVE_FILES = {
     "onnx": "model.onnx",
     "tensorrt": "model.plan",
@@ -120,7 +126,7 @@ def _write_whole(path: Path, content: str) -> None:
 
 def _copy_export(export: ExportFolder, folder: Path) -> None:
     folder.mkdir()
-    for name in EXPORT_FILES:
+    for name in (*EXPORT_FILES, *(USER_FILES if export.holds_users else ())):
         shutil.copy2(export.folder / name, folder / name)
 
 
@@ -140,6 +146,7 @@ def add_version(repository: Path, name: str, export: ExportFolder, artifact: Art
         (temporary / "model.py").write_text(MODEL_PY)
         _copy_export(export, temporary / "export")
         shutil.copytree(artifact.folder, temporary / artifact.folder.name)
+        write_place(export.folder, export.data, temporary / "run.json")
         about = {
             "model": artifact.target.name,
             "before": served_version(model),
@@ -165,7 +172,7 @@ def serve_version(repository: Path, name: str, version: int, service: Service | 
     if version not in versions(model):
         raise ValueError(f"{model} has no version {version}, it has: {', '.join(map(str, versions(model))) or 'none'}")
     path = model / "config.pbtxt"
-    id_types = open_export(model / str(version) / "export").id_types
+    id_types = store_settings.id_types(model, open_export(model / str(version) / "export"))
     config = configuration.recommender_config(name, [version], service or Service(), id_types)
     if path.is_file() and service is None:
         config = configuration.with_options_of(config, configuration.read_config(path))
@@ -199,3 +206,15 @@ def add_native(repository: Path, name: str, export: ExportFolder, artifact: Arti
     config = configuration.native_config(native_name, export, artifact.target, [version], service)
     _write_whole(model / "config.pbtxt", configuration.to_text(config))
     return native_name
+
+
+def add_events_model(repository: Path, name: str, export: ExportFolder, settings: StoreSettings) -> str:
+    """Add the model NAME_events, which appends events to the store of the model NAME; returns its name."""
+    events = check_name(f"{name}{configuration.EVENTS}")
+    model, folder = repository / events, repository / events / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_whole(folder / "model.py", MODEL_PY.replace("serving.triton.backend", "serving.triton.events_backend"))
+    store_settings.write(model, settings)
+    config = configuration.events_config(events, store_settings.id_types(model, export))
+    _write_whole(model / "config.pbtxt", configuration.to_text(config))
+    return events

@@ -88,7 +88,7 @@ def find_installation(scratch: Path) -> Installation:
     package = _package()
     if package is None:
         raise ValueError(
-            "no Triton server: pip install nvidia-pytriton==0.5.12 (extra `triton` of this project), or work in "
+            "no Triton server: pip install nvidia-pytriton==0.7.0 (extra `triton` of this project), or work in "
             "NVIDIA's tritonserver container"
         )
     program = package / "tritonserver" / "bin" / "tritonserver"

@@ -23,6 +23,7 @@ from serving.__main__ import main as serving
 from serving.convert.verify import verify
 from serving.engines.engine import reference_engine
 from serving.export_folder import SERVING, open_export
+from serving.histories.dataset import DatasetStore
 from serving.targets import Artifact, Target
 from tests.end_to_end.runs import losses, metrics, result
 from tests.item_splits import with_ids
@@ -181,11 +182,12 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 
 def test_text_ids_come_back_as_they_came(vae: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export, data = open_export(vae / "export"), Dataset.open(texts)
-    assert sorted(export.user_ids) == sorted(data.users["user_id"])
-    user = str(export.user_ids[7])
+    store = DatasetStore(export.data_set)
+    assert sorted(store.user_ids) == sorted(data.users["user_id"])
+    user = str(store.user_ids[7])
     of_user = said(capsys, "--export", str(vae), "--user", user, "-k", "50")
     assert of_user["source"] == "model" and len(of_user["items"]) == 50
-    known = {str(export.item_ids[k]) for k in export.histories.row(7)}
+    known = set(map(str, store.histories([user])[0] or ()))
     assert not known & {item["id"] for item in of_user["items"]}
     assert all(item["title"] == f"Film {item['id']}" for item in of_user["items"])
     assert {item["id"] for item in of_user["items"]} <= set(data.items["item_id"])
@@ -199,13 +201,14 @@ def test_numbers_of_19_digits_come_back_whole(
     ncf: tuple[Path, str], numbers: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export, data = open_export(ncf[0] / "export"), Dataset.open(numbers)
-    assert export.user_ids.dtype == export.item_ids.dtype == np.int64
-    assert sorted(export.user_ids.tolist()) == sorted(data.users["user_id"].tolist())
+    store = DatasetStore(export.data_set)
+    assert store.user_ids.dtype == export.item_ids.dtype == np.int64
+    assert sorted(store.user_ids.tolist()) == sorted(data.users["user_id"].tolist())
     for row in (0, 11):
-        user = int(export.user_ids[row])
+        user = int(store.user_ids[row])
         found = said(capsys, "--export", str(ncf[0]), "--user", str(user), "-k", "30")
         assert found["source"] == "model" and found["note"] == ""
-        known = {int(export.item_ids[k]) for k in export.histories.row(row)}
+        known = set(store.histories([user])[0] or ())
         ids = [item["id"] for item in found["items"]]
         assert len(ids) == 30 and not known & set(ids) and set(ids) <= set(data.items["item_id"])
     assert serving(["recommend", "--export", str(ncf[0]), "--user", str(user), "-k", "3"]) == 0

@@ -213,16 +213,22 @@ def test_offline_evaluation_gives_the_runs_numbers(alone: Path, python: Any, tmp
     assert 0 < found["coverage@5/all"]["mean"] <= 1
 
 
-def test_the_export_answers_its_golden_requests(alone: Path, tiny_pairs: Path) -> None:
+def test_the_export_does_not_hold_the_training_matrix(alone: Path, tiny_pairs: Path) -> None:
+    variables = tf.train.list_variables(str(alone / "export" / "saved_model" / "variables" / "variables"))
+    interactions = len(np.load(tiny_pairs / "train.indices.npy"))
+    assert not [name for name, shape in variables if "seen" in name or shape == [interactions]]
+    assert not list((alone / "export").glob("users*")) + list((alone / "export").glob("histories*"))
+
+
+def test_the_export_answers_its_golden_requests(alone: Path) -> None:
     golden = np.load(alone / "export" / "golden.npz")
     signatures = tf.saved_model.load(str(alone / "export" / "saved_model")).signatures
-    for name, inputs in (("recommend", ["user_ids"]), ("rank", ["user_ids", "candidate_items"])):
+    for name, inputs in (("recommend", ["user_ids", "item_ids"]), ("rank", ["user_ids", "candidate_items"])):
         got = signatures[name](**{part: tf.constant(golden[f"{name}/{part}"]) for part in inputs})
         expected = {part: golden[f"{name}/{part}"] for part in ("items", "scores")}
         assert answers_agree(expected, {part: value.numpy() for part, value in got.items()})
-    indptr, indices = (np.load(tiny_pairs / f"train.{part}.npy") for part in ("indptr", "indices"))
-    for user, items in zip(golden["recommend/user_ids"], golden["recommend/items"], strict=True):
-        assert not set(indices[indptr[user] : indptr[user + 1]].tolist()) & set(items.tolist())
+    for seen, items in zip(golden["recommend/item_ids"], golden["recommend/items"], strict=True):
+        assert not set(seen.tolist()) & set(items.tolist())
     for candidates, items in zip(golden["rank/candidate_items"], golden["rank/items"], strict=True):
         assert set(items.tolist()) == set(candidates.tolist())
 

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from recsys_core import user_histories
 from recsys_core.compare import compare_runs
+from recsys_core.dataset import Dataset
 from recsys_core.evaluation import user_values
 from recsys_core.rankings import answers_agree
 from tests.conftest import ROOT, _environment
@@ -204,6 +206,20 @@ def test_the_values_of_users_are_those_behind_the_result(alone: Path, python: An
     assert compared.loc[f"{alone}:ease", "difference"] == pytest.approx(difference)
 
 
+def test_the_export_holds_no_user(alone: Path, tiny_data: Path) -> None:
+    export = alone / "export"
+    assert {p.name for p in export.iterdir()} == {"export.json", "golden.npz", "items.parquet", "saved_model"}
+    about = json.loads((export / "export.json").read_text())
+    data = Dataset.open(tiny_data)
+    assert about["users"] == {"training_users": data.n_users, "digest": data.user_digest, "exported": False}
+    assert about["ids"] == {"user": "int64", "item": "int64", "below_zero": False}
+    everything = user_histories.histories(data)
+    real = {tuple(sorted(everything[row].indices.tolist())) for row in range(everything.shape[0])}
+    asked = np.load(export / "golden.npz")["recommend/item_ids"]
+    made_up = [tuple(sorted(row[row < about["n_items"]].tolist())) for row in asked]
+    assert not [history for history in made_up if len(history) > 2 and history in real]
+
+
 def test_the_export_answers_its_golden_requests(alone: Path) -> None:
     export = alone / "export"
     golden = np.load(export / "golden.npz")
@@ -212,7 +228,7 @@ def test_the_export_answers_its_golden_requests(alone: Path) -> None:
     requests, items, scores = (golden[f"recommend/{name}"] for name in ("item_ids", "items", "scores"))
     got = {n: t.numpy() for n, t in recommend(item_ids=tf.constant(requests)).items()}
     assert answers_agree({"items": items, "scores": scores}, got)
-    assert items.shape == (60, about["top_k"])
+    assert items.shape == (64, about["top_k"])
     assert about["signatures"]["recommend"]["inputs"]["item_ids"] == {"dtype": "int32", "shape": [None, None]}
     for request, answer in zip(requests, items, strict=True):
         seen = set(request[request < about["n_items"]].tolist())

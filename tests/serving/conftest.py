@@ -23,7 +23,19 @@ from tests.serving.two_models import Models, answers_of, same
 
 def _train(python: Any, module: str, data: Path, folder: Path, *words: str) -> Path:
     run = folder / "run"
-    done = python(f"{module}.train", "--data", data, "--run-dir", run, "--preset", "quick", "--epochs", "4", *words)
+    done = python(
+        f"{module}.train",
+        "--data",
+        data,
+        "--run-dir",
+        run,
+        "--preset",
+        "quick",
+        "--epochs",
+        "4",
+        "--export-users",
+        *words,
+    )
     assert done.returncode == 0, done.stderr
     return run / "export"
 

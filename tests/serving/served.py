@@ -38,8 +38,9 @@ class Served:
     def wanted(self, model: str, **request: Any) -> Answer:
         """What the recommender says without a server."""
         given = {"user_id": request.get("user"), "item_ids": request.get("items", ()), "k": request.get("k", 10)}
-        lists = {name: request[name] for name in ("deny", "allow") if name in request}
-        (answer,) = self.offline[model].recommend([check_request(**given, **lists, top_k=self.exports[model].top_k)])
+        lists = {name: request[name] for name in ("deny", "allow", "where") if name in request}
+        n_items = self.exports[model].n_items
+        (answer,) = self.offline[model].recommend([check_request(**given, **lists, top_k=n_items, n_items=n_items)])
         unknown = f"not known: {', '.join(map(str, answer.unknown[:10]))}" if answer.unknown else ""
         return Answer(
             items=answer.item_ids.tolist(),

@@ -41,7 +41,7 @@ def test_inputs_and_limit_of_a_stored_signature(stored: str) -> None:
 @pytest.mark.parametrize("version", [1, 4, 2.5, "2", None, [2]])
 def test_another_version_is_refused(version: Any, tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text(json.dumps({"format_version": version}))
-    with pytest.raises(ValueError, match=r"has export version .*, this program reads 2 and 3; train again"):
+    with pytest.raises(ValueError, match=r"has export version .*, this program reads 2, 3, 4; train again"):
         open_export(tmp_path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -84,9 +86,51 @@ def test_titles_are_the_ids_that_they_stand_for(titled: Path, capsys: pytest.Cap
         status, out, err = _says(capsys, titled, *words)
         assert (status, out) == by_id[:2]
         assert "Shawshank Redemption, The (1994) (id 2)" in err.splitlines()[0]
-    status, out, err = _says(capsys, titled, "--titles", "Toy Story,Alien", "--items", "2,6,77777777")
+    status, out, err = _says(capsys, titled, "--titles", "Toy Story", "Alien", "--items", "2,6,77777777")
     assert (status, out) == by_id[:2]
     assert 'ignored: no item has the title "Alien"\nignored: no item has the id 77777777\n' in err
+
+
+def test_a_list_of_which_a_part_is_no_title_is_one_title(titled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = _says(capsys, titled, "--titles", "Toy Story,Alien")
+    assert (status, out) == (2, "")
+    assert err.startswith('error: no item has the title "Toy Story,Alien"; do you mean "Toy Story (1995)"')
+    assert err.endswith("; several titles: repeat --titles\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--where", "colour = 'red'"), "where names the column 'colour', the items have: item_id, title, count"),
+        (("--where", "count >"), "where is 'count >', expected comparisons"),
+        (("--where", "x" * 1_001), "where has 1,001 characters"),
+        (("--items-table", "nothing.csv", "--where", "count > 1"), "nothing.csv does not exist"),
+        (("--json", "--format", "csv"), "--json and --format csv differ"),
+    ],
+)
+def test_a_filter_or_a_format_that_is_none_is_refused_before_the_model_is_loaded(
+    titled: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    status, out, err = _says(capsys, titled, "--items", "1", *words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {message}" if words[0] != "--items-table" else "error: --items-table nothing")
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_filter_on_a_table_beside_the_export(
+    titled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = open_export(titled).item_ids.tolist()
+    rows = [f"{i},{'War|Drama' if i % 2 else 'Comedy'},{1900 + k}" for k, i in enumerate(ids)]
+    (tmp_path / "more.csv").write_text("item_id,genre,year\n" + "\n".join(rows) + "\n")
+    where = ("--items-table", str(tmp_path / "more.csv"), "--where", "genre = 'Drama' and year > 1901", "-k", "5")
+    status, out, _ = _says(capsys, titled, "--items", str(ids[0]), *where, "--format", "csv")
+    found = list(csv.DictReader(io.StringIO(out)))
+    assert status == 0
+    assert list(found[0]) == ["rank", "id", "title", "score"]
+    assert [row["rank"] for row in found] == [str(k) for k in range(1, len(found) + 1)]
+    assert all(int(row["id"]) % 2 and ids.index(int(row["id"])) > 1 for row in found)
 
 
 @pytest.mark.slow

@@ -89,11 +89,12 @@ def test_several_matches_are_listed_with_their_ids(text: str, lines: list[str]) 
     assert str(refused.value).splitlines() == [head, *lines]
 
 
-def test_of_many_matches_ten_are_listed() -> None:
-    many = TitleIndex([f"Part {k}" for k in range(40)], list(range(40)))
-    with pytest.raises(RequestError) as refused:
-        many.find(["Part"])
-    assert str(refused.value).splitlines()[-2:] == ['  id 9: "Part 9"', "  and 30 more"]
+def test_all_matches_are_listed_but_of_very_many() -> None:
+    for count, last in ((40, '  id 39: "Part 39"'), (1_000, "  and 900 more")):
+        many = TitleIndex([f"Part {k}" for k in range(count)], list(range(count)))
+        with pytest.raises(RequestError) as refused:
+            many.find(["Part"])
+        assert str(refused.value).splitlines()[-1] == last
 
 
 @pytest.mark.parametrize(
@@ -103,17 +104,22 @@ def test_of_many_matches_ten_are_listed() -> None:
         (" Toy Story , ,Heat, ", ["Toy Story", "Heat"]),
         ("Toy Story;Shawshank Redemption, The", ["Toy Story", "Shawshank Redemption, The"]),
         ("Shawshank Redemption, The (1994),Heat", ["Shawshank Redemption, The (1994)", "Heat"]),
-        ("Heat,Good, the Bad and the Ugly, The,Alien", ["Heat", "Good, the Bad and the Ugly, The", "Alien"]),
+        ("Heat,Good, the Bad and the Ugly, The,Toy Story", ["Heat", "Good, the Bad and the Ugly, The", "Toy Story"]),
         ('"Good, the Bad and the Ugly, The",Heat', ['"Good, the Bad and the Ugly, The"', "Heat"]),
         ("Good, the Bad", ["Good, the Bad"]),
-        ("Alien,Aliens", ["Alien", "Aliens"]),
+        ("Alien,Aliens", ["Alien,Aliens"]),
+        ("Heat;Alien", ["Heat;Alien"]),
+        ("Shawshank Redemtion, The", ["Shawshank Redemtion, The"]),
+        ("Heat,2001", ["Heat,2001"]),
     ],
 )
-def test_a_list_is_split_at_commas_that_are_in_no_title(value: str, titles: list[str]) -> None:
+def test_a_text_is_a_list_of_titles_where_all_its_parts_are_titles(value: str, titles: list[str]) -> None:
     assert list(INDEX.split(value)) == titles
 
 
 def test_the_nearest_titles() -> None:
     assert INDEX.nearest("Toy Stroy") == ["Toy Story (1995)", "Toy Story 2 (1999)"]
     assert INDEX.nearest("Shawshenk Redemtion")[0] == "Shawshank Redemption, The (1994)"
+    assert INDEX.nearest("Shawshenk")[0] == "Shawshank Redemption, The (1994)"
+    assert INDEX.nearest("Emna")[:2] == ["Emma (1996)", "Emma (2009)"]
     assert INDEX.nearest("qqqqqqqq") == []

@@ -131,6 +131,6 @@ def test_no_client_runs_its_own_program_in_the_server(own_server: Served, protoc
         name, options = f"../outside/{name}", {}
     with own_server.client(protocol) as client:
         with contextlib.suppress(InferenceServerException):
-            client._client.load_model(name, **options)
+            client._connection.client.load_model(name, **options)
         own_server.still_serves(client)
     assert not ran.exists(), "the server ran it"

@@ -24,11 +24,11 @@ def _column(value: int, kind: Any = np.int64, rows: int = 1) -> npt.NDArray:
 
 
 REFUSED: dict[str, tuple[dict[str, npt.NDArray], str]] = {
-    "k 0": ({"k": _column(0, np.int32)}, "k is '0', expected a whole number from 1 to 100"),
+    "k 0": ({"k": _column(0, np.int32)}, "k is '0', expected a whole number from 1 to 300"),
     "k -1": ({"k": _column(-1, np.int32)}, "k is '-1'"),
     "k -2": ({"k": _column(-2, np.int32)}, "k is '-2'"),
-    "k 101": ({"k": _column(101, np.int32)}, "k is '101'"),
-    "k far too big": ({"k": _column(2**31 - 1, np.int32)}, "expected a whole number from 1 to 100"),
+    "k 301": ({"k": _column(301, np.int32)}, "k is '301'"),
+    "k far too big": ({"k": _column(2**31 - 1, np.int32)}, "expected a whole number from 1 to 300"),
     "k wrong in one row": ({"k": np.array([[3], [0]], np.int32)}, "k is '0'"),
     "user": ({"user_id": _column(-7)}, "user holds -7"),
     "item": ({"item_ids": np.array([[3, -(2**63)]])}, "items holds -9223372036854775808"),
