@@ -63,8 +63,12 @@ def add_arguments(parser: CommandParser) -> None:
     add("--processes", type=int, default=1, help="processes on this machine (default: %(default)s)")
     add("--allow", metavar="FILE", type=Path, help="recommend only these items: a column item, or one id a line")
     add("--deny", metavar="FILE", type=Path, help="never recommend these items")
+    add("--where", metavar="TEXT", help="only items that fit, as \"genre = 'Drama' and year > 1990\"")
     add("--popular", action="store_true", help="the most popular items for users without history; adds column source")
     add_rare("--shard", metavar="I/N", help="write share I of N; started by mpirun or srun, each rank writes its own")
+    add_rare(
+        "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for --where"
+    )
     add_rare("--models", type=Path, help=MODELS_HELP)
     add_rare("--provider", choices=providers.CHOICES, default=providers.AUTO, help=providers.HELP)
     add_rare("--part-rows", type=int, default=PART_ROWS, help="rows of a part, about (default: %(default)s)")
@@ -95,12 +99,21 @@ def _allowed(args: Namespace, export: ExportFolder) -> Mask:
     import numpy as np
 
     from serving.batch.user_files import read_items
+    from serving.recommend.item_table import item_table
+    from serving.recommend.where import ItemFilter
 
-    if args.allow is None and args.deny is None:
+    allowed = np.ones(export.n_items, np.bool_)
+    if args.allow is not None:
+        allowed &= read_items(args.allow, "--allow", export)
+    if args.deny is not None:
+        allowed &= ~read_items(args.deny, "--deny", export)
+    if args.where:
+        allowed &= ItemFilter(item_table(export, args.items_table)).mask(args.where)
+    if args.allow is None and args.deny is None and not args.where:
         return None
-    allowed = read_items(args.allow, "--allow", export) if args.allow is not None else True
-    denied = read_items(args.deny, "--deny", export) if args.deny is not None else False
-    return np.broadcast_to(allowed & ~np.asarray(denied), export.n_items).copy()
+    if not allowed.any():
+        raise ValueError("--allow, --deny and --where leave no item to recommend")
+    return allowed
 
 
 def _plan(args: Namespace, export: ExportFolder, source: UserSource, model: ModelChoice, k: int, allowed: Mask) -> Plan:

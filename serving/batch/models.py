@@ -58,16 +58,28 @@ def choose_model(export: ExportFolder, name: str | None, provider: str, models: 
     return ModelChoice(name=EXPORTED, provider="tensorflow" if provider == providers.AUTO else provider, models=models)
 
 
-def open_scoring_engine(export: ExportFolder, choice: ModelChoice, threads: int) -> tuple[Engine, int | None]:
-    """Load a model, and its limit on histories.
+@dataclass(frozen=True, kw_only=True)
+class ScoringEngine:
+    """A loaded model with its limits."""
+
+    run: Engine
+    history_limit: int | None
+    batch_limit: int | None
+
+
+def open_scoring_engine(export: ExportFolder, choice: ModelChoice, threads: int) -> ScoringEngine:
+    """Load a model.
 
     Args:
         threads: 0 for one per core.
     """
     if choice.name != EXPORTED:
         made = targets.artifact(choice.models or targets.default_folder(export.folder), choice.name)
-        return open_engine(made, threads, choice.provider), export.history_limit(made.target.signature)
+        longest = made.history_limit(export.history_limit(made.target.signature))
+        run = open_engine(made, threads, choice.provider)
+        return ScoringEngine(run=run, history_limit=longest, batch_limit=made.limits.batch)
     # The sparse kernels of `recommend` are TensorFlow's fastest; NCF's has other inputs than `serving`.
     same = export.inputs(RECOMMEND).keys() == export.inputs(SERVING).keys()
     signature = RECOMMEND if same and choice.provider == "tensorflow" else SERVING
-    return reference_engine(export, signature, choice.provider), None
+    run = reference_engine(export, signature, choice.provider)
+    return ScoringEngine(run=run, history_limit=None, batch_limit=None)

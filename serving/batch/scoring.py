@@ -89,6 +89,7 @@ class Scorer:
         k: int,
         *,
         history_limit: int | None = None,
+        batch_limit: int | None = None,
         allowed: npt.NDArray[np.bool_] | None = None,
         popular: bool = False,
         compiled: bool = False,
@@ -97,6 +98,7 @@ class Scorer:
         Args:
             k: at most the K of the model, or I if the engine gives all scores.
             history_limit: largest number of items that the engine takes; it gets the latest ones of a longer history.
+            batch_limit: largest number of users that the engine takes at once.
             allowed: [I] the items that may be recommended; None for all.
             popular: give the most popular items to users for whom the model cannot answer.
             compiled: XLA compiles the model, a program for each shape.
@@ -108,10 +110,11 @@ class Scorer:
         self._from_all = allowed is not None or k > export.top_k
         if self._from_all and ALL_SCORES not in engine.outputs:
             raise ValueError(
-                f"--allow, --deny and -k above {export.top_k} need the scores of all items, which this model does not "
-                "give: it was made by an earlier version; train again, or convert an export of this version"
+                f"--allow, --deny, --where and -k above {export.top_k} need the scores of all items, which this model does "
+                "not give: it was made by an earlier version; train again, or convert an export of this version"
             )
-        self._padding, self._largest = export.n_items, largest_block(export.n_items)
+        self._padding, most = export.n_items, largest_block(export.n_items)
+        self._largest = min(most, batch_limit or most)
         self._growth = COMPILED_GROWTH if compiled else GROWTH
         counts = export.items["count"].to_numpy(np.float32)
         self._by_count = np.lexsort((np.arange(len(counts)), -counts)).astype(np.int32) if popular else None

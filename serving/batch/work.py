@@ -47,12 +47,13 @@ class Job:
 
     def writer(self, export: ExportFolder, source: UserSource, threads: int) -> PartWriter:
         """Load the model."""
-        engine, limit = open_scoring_engine(export, self.model, threads)
+        engine = open_scoring_engine(export, self.model, threads)
         scorer = Scorer(
             export,
-            engine,
+            engine.run,
             self.k,
-            history_limit=limit,
+            history_limit=engine.history_limit,
+            batch_limit=engine.batch_limit,
             allowed=self.allowed,
             popular=self.popular,
             compiled=self.model.provider == "xla",

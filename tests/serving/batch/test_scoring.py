@@ -118,6 +118,13 @@ def test_an_answer_is_as_long_as_the_allowed_items_let_it(histories: list[list[i
 
 def test_a_model_without_all_scores_says_so(engine: LinearEngine, export: Any) -> None:
     export.top_k, engine.outputs = K, frozenset({"items", "scores"})
-    with pytest.raises(ValueError, match=r"-k above 7 need the scores of all items.*convert an export of this version"):
+    with pytest.raises(
+        ValueError, match=r"--where and -k above 7 need the scores of all items.*convert an export of this version"
+    ):
         Scorer(export, engine, K + 1)
     Scorer(export, engine, K)
+
+
+def test_an_engine_gets_no_more_users_than_it_takes(engine: LinearEngine, export: Any) -> None:
+    Scorer(export, engine, K, batch_limit=2).answers(_block([[1], [2], [3], [4], [5]]))
+    assert [batch for batch, _ in engine.shapes] == [2, 2, 1]
