@@ -132,6 +132,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None =
                 export_users=config.export_users,
                 convert=config.convert,
                 warm_start=config.warm_start or None,
+                callbacks=_trackers(config, world),
                 verbose=True,
                 world=world,
                 stop=stop,
@@ -145,6 +146,19 @@ def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None =
             if stop.received and result.complete:
                 trainer.say(f"{stop.name} came after the training; the run in {config.run_dir} is finished")
     return status.code
+
+
+def _trackers(config: Any, world: World) -> tuple[Any, ...]:
+    """The callback of --track; none without it."""
+    from recsys_core.config import plain
+    from recsys_core.tracking.request import parse_track
+
+    request = parse_track(config.track)
+    if request is None:
+        return ()
+    from recsys_core.tracking.mlflow_runs import TrackMlflow
+
+    return (TrackMlflow(request, config.run_dir, plain(config), is_rank0=world.is_rank0),)
 
 
 def _end_if_stopped(stop: StopSignal, request: TrainRequest, world: World) -> None:
