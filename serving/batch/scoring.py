@@ -110,8 +110,8 @@ class Scorer:
         self._from_all = allowed is not None or k > export.top_k
         if self._from_all and ALL_SCORES not in engine.outputs:
             raise ValueError(
-                f"--allow, --deny, --where and -k above {export.top_k} need the scores of all items, which this "
-                "model does not give: it was made by an earlier version; train again, or convert an export of this version"
+                f"--allow, --deny, --where and -k above {export.top_k} need the scores of all items, which this model "
+                "does not give: an earlier version made it; train again, or convert an export of this version"
             )
         self._padding, most = export.n_items, largest_block(export.n_items)
         self._largest = min(most, batch_limit or most)
