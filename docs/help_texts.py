@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ncf_tf.train": ("",),
     "ncf_tf.evaluate": ("",),
     "recsys_core.compare": ("",),
+    "recsys_core.model_card": ("",),
     "recsys_core.baselines": ("",),
     "ncf_tf.tune": ("",),
     "serving": (
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "histories show",
         "histories forget",
         "recommend",
+        "batch",
         "infer",
         "triton build",
         "triton serve",
@@ -55,6 +57,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "peers",
         "evaluate",
         "serve",
+        "batch",
         "suite",
         "gpu",
         "report",
