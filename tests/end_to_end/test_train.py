@@ -208,7 +208,8 @@ def test_the_values_of_users_are_those_behind_the_result(alone: Path, python: An
 
 def test_the_export_holds_no_user(alone: Path, tiny_data: Path) -> None:
     export = alone / "export"
-    assert {p.name for p in export.iterdir()} == {"export.json", "golden.npz", "items.parquet", "saved_model"}
+    cards = {"MODEL_CARD.md", "MODEL_CARD.html"}
+    assert {p.name for p in export.iterdir()} == {"export.json", "golden.npz", "items.parquet", "saved_model", *cards}
     about = json.loads((export / "export.json").read_text())
     data = Dataset.open(tiny_data)
     assert about["users"] == {"training_users": data.n_users, "digest": data.user_digest, "exported": False}
