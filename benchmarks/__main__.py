@@ -21,6 +21,7 @@ COMMAND_LINE = CommandLine(
         "evaluate": "evaluation over the whole catalogue, and the share of its limit",
         "serve": "an export and its conversions: agreement, metrics, size, latency",
         "release": "a version published, shadowed, promoted and rolled back while a Triton server answers",
+        "batch": "recommendations for all users, and the share of the limit",
         "suite": "all of these in turn, and the report",
         "gpu": "tests, speed and memory of one GPU beside compiled PyTorch, in eight minutes",
         "report": "HTML and Markdown of a results file",

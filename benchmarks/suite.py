@@ -50,6 +50,7 @@ def plan(args: argparse.Namespace, *, peers: bool, gpu: bool) -> dict[str, list[
         found["peers"] = [*data, *models, *rounds, *window]
     if args.export:
         found["serve"] = ["--export", str(args.export), *window]
+        found["batch"] = ["--export", str(args.export), *window]
     return {name: words for name, words in found.items() if not args.only or name in args.only}
 
 

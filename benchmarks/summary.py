@@ -145,6 +145,18 @@ def serve_quality(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def batch(rows: Sequence[Row]) -> list[str]:
+    """The fastest model, and its share of the limit."""
+    rows = having(rows, "users_per_second", "share_of_limit", "model", "n_items")
+    if not rows:
+        return []
+    best = max(rows, key=lambda row: median_of(row, "users_per_second"))
+    return [
+        f"{of_windows(best['users_per_second'], ',.0f')} users/s get recommendations of {best['n_items']:,} items "
+        f"({best['model']}), {of_windows(best['share_of_limit'], '.0%')} of what the matrix products alone would allow."
+    ]
+
+
 def embeddings(rows: Sequence[Row]) -> list[str]:
     """The smallest table from which on the update by rows is faster."""
     texts = []
@@ -173,5 +185,6 @@ SUMMARIES: Mapping[str, Summary] = {
     "prep": prep,
     "serve": serve,
     "serve-quality": serve_quality,
+    "batch": batch,
     "embeddings": embeddings,
 }

@@ -172,6 +172,23 @@ TABLES: Mapping[str, Table] = {
         ),
         note="Lists of all test users compared with TensorFlow's, and their metrics.",
     ),
+    "batch": Table(
+        title="Recommendations for all users",
+        columns=(
+            ("model", plain("model")),
+            ("layers", plain("layers")),
+            ("users (count)", plain("users")),
+            ("items of a history (mean)", number("mean_history", ".0f")),
+            ("the command's loop (users/s)", number("users_per_second", ",.0f")),
+            ("the engine alone (users/s)", number("engine_users_per_second", ",.0f")),
+            ("limit (users/s)", number("limit_users_per_second", ",.0f")),
+            ("share of limit (%)", number("share_of_limit", ".0%")),
+            ("loop over engine (%)", number("share_of_engine", ".0%")),
+            ("peak memory (GiB)", number("peak_gib", ".2f")),
+        ),
+        note="The loop of `python -m serving batch` in one process: users read, the best items found, Parquet written. "
+        "The limit is the matrix products of the forward pass behind the sparse first layer, alone.",
+    ),
     "embeddings": Table(
         title="Updates of embedding tables",
         columns=(

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ncf_tf.train": ("",),
     "ncf_tf.evaluate": ("",),
     "recsys_core.compare": ("",),
+    "recsys_core.model_card": ("",),
     "recsys_core.baselines": ("",),
     "ncf_tf.tune": ("",),
     "serving": (
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "recommend",
         "similar",
         "demo",
+        "batch",
         "infer",
         "triton build",
         "triton template",
@@ -59,6 +61,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "evaluate",
         "serve",
         "release",
+        "batch",
         "suite",
         "gpu",
         "report",

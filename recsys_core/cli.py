@@ -134,6 +134,7 @@ def train(spec: ModelSpec, argv: Sequence[str] | None, stop: StopSignal | None =
                 export_users=config.export_users,
                 convert=config.convert,
                 warm_start=config.warm_start or None,
+                callbacks=_trackers(config, world),
                 verbose=True,
                 world=world,
                 stop=stop,
@@ -166,6 +167,19 @@ def _ended(spec: ModelSpec, request: TrainRequest) -> int | None:
         return None
     print(run_state.ending(folder, state))
     return 0 if state.verdict == "passed" else run_state.GATE_MISSED
+
+
+def _trackers(config: Any, world: World) -> tuple[Any, ...]:
+    """The callback of --track; none without it."""
+    from recsys_core.config import plain
+    from recsys_core.tracking.request import parse_track
+
+    request = parse_track(config.track)
+    if request is None:
+        return ()
+    from recsys_core.tracking.mlflow_runs import TrackMlflow
+
+    return (TrackMlflow(request, config.run_dir, plain(config), is_rank0=world.is_rank0),)
 
 
 def _end_if_stopped(stop: StopSignal, request: TrainRequest, world: World) -> None:

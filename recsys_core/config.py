@@ -195,7 +195,8 @@ class RunConfig:
     """The configuration of a run; `config.yaml` of a run folder is one. Each family adds its model's components."""
 
     FREE: ClassVar[tuple[str, ...]] = (
-        "data", "top_k", "export_users", "convert", "training.keep_checkpoints", "training.steps_per_call",
+        "data", "top_k", "export_users", "convert", "track", "training.keep_checkpoints",
+        "training.steps_per_call",
         "evaluation.metrics", "evaluation.final_metrics", "evaluation.gate", "evaluation.baselines",
         "evaluation.ease_regularization", "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
         "hardware.step", "hardware.device_memory", "hardware.deterministic",
@@ -221,6 +222,8 @@ class RunConfig:
     """Export ids and histories of all users too, for a demonstration: whoever has the export has them."""
     convert: str = ""
     """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
+    track: str = ""
+    """Write the run to a tracking server too: mlflow, or mlflow:URI (docs/model-card.md)."""
     warm_start: str = ""
     """Folder of an older run: start from its best checkpoint, items (and users) matched by id; new ones start fresh."""
     training: TrainingConfig = FROM_PRESET

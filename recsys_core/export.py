@@ -33,6 +33,7 @@ from recsys_core.files import publish, write_json
 from recsys_core.item_attributes import with_attributes
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
+from recsys_core.model_card import card
 from recsys_core.rankings import SCORE_TOLERANCE, all_scores_agree, answers_agree
 from recsys_core.signatures import answers_of
 
@@ -143,5 +144,6 @@ def write_export(
             "similar_items": item_vectors.write(working, model),
         }
         write_json(working / "export.json", content)
+        card.write(working, content, result, data.manifest)
 
     publish(folder, write)

@@ -27,6 +27,7 @@ from recsys_core.evaluation.condition import check_decides
 from recsys_core.evaluation.criteria import criteria
 from recsys_core.flag_check import check_words
 from recsys_core.flag_list import flags_of
+from recsys_core.tracking.request import check_track
 
 C = TypeVar("C")
 HELP = {"-h": flag_help.short_help, "--help": flag_help.short_help, "--help-all": flag_help.full_help}
@@ -276,6 +277,7 @@ def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
     config = tyro.cli(type(base), default=base, args=list(rest), prog=command, config=(tyro.conf.OmitArgPrefixes,))
     check(config)
     check_installed(config.evaluation.baselines)
+    check_track(config.track)
     check_decides(criteria(config.evaluation).primary, "--primary")  # before TensorFlow starts
     started_from = str(Path(config.warm_start).absolute()) if config.warm_start else ""
     return dataclasses.replace(

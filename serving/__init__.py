@@ -20,6 +20,7 @@ A module imports only modules of its own folder and of the folders and modules t
     recommend/      requests with original ids, and their recommendations
     similar/        similar items
     demo/           a page in the browser for people who try a model
+    batch/          recommendations for all users, into files
     triton/         Triton's model repository, server and client
     release/        publish a new version of a model, shadow it, or roll back to an earlier one
 """

@@ -1,4 +1,4 @@
-"""Command line: ``python -m serving convert|check|verify|histories|recommend|infer|triton|client|publish``."""
+"""Command line: ``python -m serving convert|check|verify|histories|recommend|batch|infer|triton|client|publish``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ ACTIONS = {
     "recommend": ("serving.recommend.command", "recommend items for a user, for items or for titles"),
     "similar": ("serving.similar.command", "list the items that are most similar to one"),
     "demo": ("serving.demo.command", "serve a page that shows recommendations with reasons, of one model or of two"),
+    "batch": ("serving.batch.command", "recommend for all users, into Parquet, CSV or JSON lines"),
     "infer": ("serving.infer.command", "run several processes on one device, as NVIDIA's sampleMovieLensMPS"),
     "triton": ("serving.triton.commands", "build a model repository, or serve it"),
     "client": ("serving.triton.client", "send a request to a Triton server over HTTP or gRPC"),

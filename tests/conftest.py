@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Parallel workers (`--dist loadgroup`) take whole files, and one takes all that needs trained exports."""
     for item in items:
         folder, file = item.path.relative_to(ROOT).parent, item.path.name
-        group = "serving" if folder.name == "serving" else f"{folder}/{file}"
+        group = "serving" if "serving" in folder.parts else f"{folder}/{file}"
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -208,7 +208,8 @@ def test_the_values_of_users_are_those_behind_the_result(alone: Path, python: An
 
 def test_the_export_holds_no_user(alone: Path, tiny_data: Path) -> None:
     export = alone / "export"
-    names = {"export.json", "golden.npz", "items.parquet", "item_vectors.npy", "saved_model"}
+    cards = {"MODEL_CARD.md", "MODEL_CARD.html"}
+    names = {"export.json", "golden.npz", "items.parquet", "item_vectors.npy", "saved_model", *cards}
     assert {p.name for p in export.iterdir()} == names
     about = json.loads((export / "export.json").read_text())
     data = Dataset.open(tiny_data)

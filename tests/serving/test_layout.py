@@ -15,7 +15,7 @@ PACKAGE = Path(serving.__file__).parent
 ORDER = (
     *("command_help", "progress", "ids", "held_out", "data_set", "export_folder", "targets"),
     *("histories", "engines", "convert", "infer"),
-    *("reasons", "recommend", "similar", "demo"),
+    *("reasons", "recommend", "batch", "similar", "demo"),
     *("triton", "release", "__main__"),
 )
 """As in the docstring of `serving`."""

@@ -1,0 +1,1 @@
+"""Runs in a tracking server, beside the folder of the run, which stays the record."""
