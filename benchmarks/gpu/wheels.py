@@ -19,7 +19,7 @@ PLATFORMS = tuple(f"manylinux_2_{k}_x86_64" for k in (28, 27, 17)) + tuple(
 PINNED_IN_SETUP = (
     "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "tqdm", "PyYAML", "tyro", "dacite", "tabulate", "psutil",
     "tensorflow", "keras", "tensorboard", "hdrhistogram", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis",
-    "polars", "implicit", "optuna",
+    "polars", "implicit", "optuna", "Markdown",
 )  # fmt: skip
 CUDA = (
     "nvidia-cublas-cu12==12.3.4.1", "nvidia-cuda-cupti-cu12==12.3.101", "nvidia-cuda-nvcc-cu12==12.3.107",

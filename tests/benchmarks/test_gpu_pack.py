@@ -98,6 +98,7 @@ def test_every_library_that_the_tests_import_travels() -> None:
     ours = {path.name for path in ROOT.iterdir() if path.is_dir()}
     elsewhere = {"horovod", "mpi4py", "tensorflow_io"}  # of several ranks
     elsewhere |= {"torch"}  # of the other Python
+    elsewhere |= {"mlflow", "tensorrt"}  # used where a machine has them
     elsewhere |= {"other_processes", "silence"}  # ours; `heartbeat` runs as a file, beside them
     elsewhere |= {"fsspec", "s3fs", "gcsfs", "aiohttp", "adbc_driver_postgresql"}  # extras that few sources need
     packages = {"yaml": "pyyaml", "hdrh": "hdrhistogram"}

@@ -162,6 +162,12 @@ def _evaluate() -> dict[str, Any]:
     return {"kind": "evaluate", "users": 9, "n_items": 1200, "block_size": 3} | speed
 
 
+def _batch() -> dict[str, Any]:
+    speed = {"users_per_second": [5.0, 7.0], "engine_users_per_second": [6.0, 8.0], "share_of_limit": [0.5, 0.75]}
+    about = {"kind": "batch", "model": "onnx-fp32", "layers": "1200-200-1200", "users": 9, "n_items": 1200}
+    return {**about, **speed, "mean_history": 60.0, "share_of_engine": [0.8, 0.9], "peak_gib": 1.0}
+
+
 def _embeddings(rows: int, dense: float) -> dict[str, Any]:
     return {"kind": "embeddings", "lookups": 8, "rows": rows, "width": 4, "dense_ms": dense, "by_rows_ms": 2.0}
 
@@ -169,7 +175,13 @@ def _embeddings(rows: int, dense: float) -> dict[str, Any]:
 def _every_kind() -> list[dict[str, Any]]:
     roofline = [_train(500, 1_234.0) | _roofline(), _ncf() | _roofline()]
     others = [_evaluate(), _prep("ours", [1.0, 2.0]), _prep("pandas", [6.0])]
-    others += [*_serve("tensorflow", 9, 0.4), *_serve("onnx-int8", 6, 0.375), _embeddings(4, 1.0), _embeddings(16, 3.0)]
+    others += [
+        *_serve("tensorflow", 9, 0.4),
+        *_serve("onnx-int8", 6, 0.375),
+        _batch(),
+        _embeddings(4, 1.0),
+        _embeddings(16, 3.0),
+    ]
     return [ABOUT | values for values in (*_speedup(), *roofline, _scaling(), _peer(), *others)]
 
 
@@ -232,7 +244,7 @@ def test_plots_have_units_intervals_and_room(kind: str, width: float) -> None:
     pictures.assert_room(figure, width)
 
 
-WORDS = {"rung", "precision", "model", "engine", "shape", "sizes", "way", "bound by"}
+WORDS = {"rung", "precision", "model", "engine", "shape", "sizes", "way", "bound by", "layers"}
 
 
 @pytest.mark.parametrize("kind", list(TABLES))
