@@ -32,6 +32,11 @@ def _table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *body])
 
 
+def _metrics(rows: facts.Rows, above: str = "") -> str:
+    """A table of metrics, its header first."""
+    return above + _table(rows[1:], rows[0]) if rows[1:] else "Not measured."
+
+
 def _list(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
@@ -54,8 +59,8 @@ def as_markdown(export: Mapping[str, Any], result: Mapping[str, Any], manifest: 
         ),
         "Data": _table(facts.data_rows(manifest, export), ("field", "value")),
         "Protocol": "\n\n".join(facts.protocol_lines(manifest, result)),
-        "Test": f"Means over the test users with their 95 % intervals.\n\n{_table(test[1:], test[0])}",
-        "Validation": _table(validation[1:], validation[0]) + (f"\n\n{_list(gate)}" if gate else ""),
+        "Test": _metrics(test, "Means over the test users with their 95 % intervals.\n\n"),
+        "Validation": _metrics(validation) + (f"\n\n{_list(gate)}" if gate else ""),
         "Limits": _list(facts.limit_lines(export)),
         "Use": USE,
         "Versions": _table(facts.version_rows(), ("package", "version")),

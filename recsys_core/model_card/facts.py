@@ -39,14 +39,14 @@ def measured(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def metric_rows(result: Mapping[str, Any], split: str) -> Rows:
-    """A header and a row for each metric: the model, then each baseline, with intervals.
+    """A header and a row for each metric: the model, then each baseline, with intervals. No row if none was measured.
 
     Args:
         split: "validation" or "test".
     """
     own = measured(result)
     columns = {"this model": own[split], **{name: b[split] for name, b in (own.get("baselines") or {}).items()}}
-    names = list(own[split]["metrics"])
+    names = list(own[split].get("metrics", ()))
     header = ("metric", *columns)
     cells = [
         tuple(interval(found["metrics"][name]) if name in found["metrics"] else "" for found in columns.values())
@@ -120,6 +120,9 @@ def protocol_lines(manifest: Mapping[str, Any], result: Mapping[str, Any]) -> li
     own = measured(result)
     for split in ("validation", "test"):
         found = own[split]
+        if "users" not in found:
+            lines.append(f"{split.capitalize()}: not measured.")
+            continue
         left_out = found.get("users_without_relevant", 0)
         note = f"; {left_out:,} with nothing to find are left out" if left_out else ""
         lines.append(f"{split.capitalize()}: means over {found['users']:,} users{note}.")

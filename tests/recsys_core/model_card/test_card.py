@@ -123,3 +123,11 @@ def test_the_command_writes_the_card_of_an_older_export(tmp_path: Path, capsys: 
     written, page = ((tmp_path / "export" / name).read_text() for name in (card.MARKDOWN, card.HTML))
     assert page == card.as_html(written)
     assert "--data names it" in capsys.readouterr().err
+
+
+def test_what_was_not_measured_is_said() -> None:
+    """`write_export` takes results without metrics; the card ended in a KeyError."""
+    export = {"model": {"package": "vaecf"}, "data_set": "1", "n_items": 3, "top_k": 2, "signatures": {}}
+    text = card.as_markdown(export, {"validation": {}, "test": {}}, {})
+    assert "## Test\n\nNot measured." in text and "## Validation\n\nNot measured." in text
+    assert "Test: not measured." in text
