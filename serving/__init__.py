@@ -18,9 +18,9 @@ A module imports only modules of its own folder and of the folders and modules t
     infer/          run the same requests in several processes at once
     reasons/        which items of a history carry a recommendation
     recommend/      requests with original ids, and their recommendations
+    batch/          recommendations for all users, into files
     similar/        similar items
     demo/           a page in the browser for people who try a model
-    batch/          recommendations for all users, into files
     triton/         Triton's model repository, server and client
     release/        publish a new version of a model, shadow it, or roll back to an earlier one
 """

@@ -61,6 +61,8 @@ def folders(
         items = pd.read_parquet(table)
         items["title"] = [*TITLES, *[None] * (len(items) - len(TITLES))]
         items.to_parquet(table, index=False)
+    for card in (runs["vae"] / "export").glob("MODEL_CARD.*"):  # as in exports of earlier versions
+        card.unlink()
     return runs
 
 
