@@ -147,15 +147,16 @@ def permutation_p(
 
     batch = max(1, BATCH_BYTES // (8 * len(known)))
     rng = np.random.default_rng(seed)
-    found = permutation_test(
-        (known,),
-        mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        batch=batch,
-        random_state=rng,
-    )
+    with np.errstate(over="ignore"):  # SciPy counts all signs, whose number is infinite for thousands of users
+        found = permutation_test(
+            (known,),
+            mean,
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=resamples,
+            batch=batch,
+            random_state=rng,
+        )
     return float(found.pvalue)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,13 @@ def test_the_permutation_test_has_its_level() -> None:
     p_values = np.array([permutation_p(row, resamples=199, seed=k) for k, row in enumerate(values)])
     assert np.mean(p_values <= 0.05) == pytest.approx(0.05, abs=0.027)
     assert np.mean(p_values <= 0.5) == pytest.approx(0.5, abs=0.065)
+
+
+def test_thousands_of_users_make_no_warning() -> None:
+    """SciPy warned of an overflow above a thousand users or so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert permutation_p(np.random.default_rng(0).normal(size=6_040), resamples=99) > 0
 
 
 def test_p_values_are_seeded() -> None:
