@@ -131,10 +131,7 @@ class World:
         return self.is_rank0
 
     def lost(self, error: BaseException) -> str | None:
-        """A line on the ranks whose end is the cause of an error of Horovod; None for other errors.
-
-        "" where rank 0 says it.
-        """
+        """A line on the ranks whose end is the cause of an error of Horovod ("": rank 0 says it); None for others."""
         del error
         return None
 
