@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -122,9 +123,11 @@ class _ZooServable:
         if subject.engine.startswith("onnx"):
             from serving.engines.onnx import OnnxEngine
 
-            self.runner: Callable[[Arrays], Any] = OnnxEngine(subject.onnx_file(subject.engine), threads, profile)
+            engine = OnnxEngine(subject.onnx_file(subject.engine), threads, profile)
+            self.runner: Any = engine
+            self._run: Callable[[Arrays], Any] = partial(engine, outputs=tuple(engine.outputs))
         else:
-            self.runner = _open_keras(subject, threads)
+            self.runner = self._run = _open_keras(subject, threads)
 
     def examples(self, size: int, rng: np.random.Generator) -> Arrays:
         from load_study.zoo.examples import drawn
@@ -135,7 +138,7 @@ class _ZooServable:
         return {name: values[start : start + size] for name, values in self._kept.items()}
 
     def __call__(self, inputs: Arrays) -> Any:
-        return self.runner(inputs)
+        return self._run(inputs)
 
 
 def limit_tensorflow(threads: int) -> None:
