@@ -397,7 +397,7 @@ def test_ids_without_a_type_in_parquet_are_exported_as_text(tmp_path: Path) -> N
     rows = table().assign(user=[UUID(int=int(u[1:].split("@")[0])) for u in table()["user"]])
     data = Dataset.from_frame(rows).split("users", held_out=12)
     model = linear(data)
-    assert Trainer(tmp_path / "run", epochs=1, **EASY).fit(model, data).passed
+    assert Trainer(tmp_path / "run", epochs=1, export_users=True, **EASY).fit(model, data).passed
     users = pd.read_parquet(tmp_path / "run" / "export" / "users.parquet")["user_id"]
     assert UUID(users[0]) in set(rows["user"])
     model.save(tmp_path / "m")
