@@ -35,7 +35,7 @@ from recsys_core.matrices import storable
 from recsys_core.model import Recommender
 from recsys_core.model_card import card
 from recsys_core.rankings import SCORE_TOLERANCE, all_scores_agree, answers_agree
-from recsys_core.signatures import answers_of
+from recsys_core.signatures import Exported, answers_of
 
 EXPORT_VERSION = 4
 
@@ -75,6 +75,15 @@ def _same_answers(expected: Mapping[str, npt.NDArray], got: Mapping[str, npt.NDA
     return "all_scores" not in got or "all_scores" not in expected or all_scores_agree(expected["all_scores"], got)
 
 
+def _save(exported: Exported, folder: str) -> None:
+    """Write the SavedModel; a full disk is an OSError."""
+    functions = {name: signature.function for name, signature in exported.signatures.items()}
+    try:
+        tf.saved_model.save(exported.module, folder, signatures=functions)
+    except tf.errors.OpError as error:
+        raise OSError(str(error.message).splitlines()[0]) from error
+
+
 def write_export(
     folder: Path,
     model: Recommender,
@@ -110,10 +119,7 @@ def write_export(
     def write(working: Path) -> None:
         working.mkdir(parents=True)
         saved = str(working / "saved_model")
-        try:
-            tf.saved_model.save(exported.module, saved, signatures={name: s.function for name, s in signatures.items()})
-        except tf.errors.OpError as error:
-            raise OSError(str(error.message).splitlines()[0]) from error
+        _save(exported, saved)
         loaded = tf.saved_model.load(saved).signatures
         golden: dict[str, npt.NDArray] = {}
         for name, signature in signatures.items():
