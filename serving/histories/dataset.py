@@ -5,7 +5,7 @@ Shape legend: U training users, S held-out rows, B users asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving.histories.events import Event, ReadOnlyStoreError
+from serving.histories.read_only import ReadOnlyStore
 from serving.ids import Id, IdTypes, id_type_of, original_ids
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recsys_core.matrices import Csr
 
 
-class DatasetStore:
+class DatasetStore(ReadOnlyStore):
     """A prepared data set, mapped into memory."""
 
     read_only = True
@@ -127,21 +127,9 @@ class DatasetStore:
         for start in range(0, len(self.user_ids), block):
             yield self.user_ids[start : start + block].tolist()
 
-    def append(self, events: Iterable[Event]) -> int:
-        raise self._refusal
-
-    def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:
-        raise self._refusal
-
-    def forget(self, users: Sequence[Id]) -> int:
-        raise self._refusal
-
     @property
-    def _refusal(self) -> ReadOnlyStoreError:
-        return ReadOnlyStoreError(
+    def refusal(self) -> str:
+        return (
             f"{self.address} is a prepared data set, which never changes; load it into a store: "
             f"python -m serving histories load --data {self.address} --store sqlite:///histories.db"
         )
-
-    def close(self) -> None:
-        """Nothing is open."""

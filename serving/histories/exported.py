@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from serving.export_folder import ExportFolder, open_export
-from serving.histories.events import Event, ReadOnlyStoreError
+from serving.histories.read_only import ReadOnlyStore
 from serving.ids import Id, IdTypes
 
 
-class ExportStore:
+class ExportStore(ReadOnlyStore):
     """The users of an export."""
 
     read_only = True
@@ -45,18 +45,6 @@ class ExportStore:
         for start in range(0, len(ids), block):
             yield ids[start : start + block].tolist()
 
-    def append(self, events: Iterable[Event]) -> int:
-        raise self._refusal
-
-    def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:
-        raise self._refusal
-
-    def forget(self, users: Sequence[Id]) -> int:
-        raise self._refusal
-
     @property
-    def _refusal(self) -> ReadOnlyStoreError:
-        return ReadOnlyStoreError(f"{self.address} is an export, which never changes; name a store with --store")
-
-    def close(self) -> None:
-        """Nothing is open."""
+    def refusal(self) -> str:
+        return f"{self.address} is an export, which never changes; name a store with --store"

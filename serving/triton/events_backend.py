@@ -59,7 +59,7 @@ class TritonPythonModel:
         self._below_zero = BELOW_ZERO in json.loads(args["model_config"]).get("parameters", {})
 
     def execute(self, batch: list[Any]) -> list[Any]:
-        """One response for each request; the events of a request are written together."""
+        """One response for each request. Rows are written one by one: those before a row that fails stay written."""
         return [self._answer(request) for request in batch]
 
     def _answer(self, request: Any) -> Any:
