@@ -98,7 +98,7 @@ def _allowed(args: Namespace, export: ExportFolder) -> Mask:
     """[I] the items that may be recommended; None for all."""
     import numpy as np
 
-    from serving.batch.user_files import read_items
+    from serving.recommend.id_files import read_items
     from serving.recommend.item_table import item_table
     from serving.recommend.where import ItemFilter
 
