@@ -46,7 +46,7 @@ def test_ids_are_still_ids(numbers: Any, texts: Any) -> None:
 def test_a_file_that_is_not_there_is_no_list_of_unknown_ids(numbers: Any, texts: Any) -> None:
     with pytest.raises(ValueError, match=r"--allow none.txt does not exist, and no item has such an id"):
         ids_or_file("none.txt", "--allow", texts)
-    with pytest.raises(ValueError, match=r"--allow is 'none.txt', expected whole .* or a file of ids; there is no file"):
+    with pytest.raises(ValueError, match=r"--allow is 'none.txt', expected whole .* there is no file of this name"):
         ids_or_file("none.txt", "--allow", numbers)
 
 
