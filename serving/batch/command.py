@@ -157,8 +157,9 @@ def main(args: Namespace) -> int:
     plan = _plan(args, export, source, model, k, allowed)
     goes_on = parts.begin(plan)
     missing = plan.missing()
-    if goes_on and missing:
-        print(f"going on: {len(plan) - len(missing):,} of {len(plan):,} parts are there", file=sys.stderr)
+    if goes_on:
+        there = f"going on: {len(plan) - len(missing):,} of {len(plan):,} parts are" if missing else "all parts are"
+        print(f"{there} there", file=sys.stderr)
     own = [part for part in missing if part % shard.count == shard.index]
     job = work.Job(
         export=export.folder, source=choice, model=model, plan=plan, k=k, popular=args.popular, allowed=allowed

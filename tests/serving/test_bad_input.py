@@ -33,10 +33,24 @@ def test_a_title_that_two_items_share_names_both(tmp_path: Path, capsys: pytest.
     status, out, lines = _says(capsys, "recommend", "--export", export, "--titles", "twins")
     assert (status, out) == (2, "")
     assert lines == [
-        'error: 2 items match the title "twins"; give the full title or the id of one:',
+        'error: 2 items match the title "twins"; give the id of one:',
         '  id 1: "Twins (1988)"',
         '  id 2: "Twins (1988)"',
     ]
+
+
+def test_items_without_attributes_name_the_flag_that_brings_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--items", 1, "--where", "genre = 'Drama'"]
+    status, _, lines = _says(capsys, "recommend", "--export", STORED, *words)
+    assert status == 2 and lines[0].endswith("title, count; further ones come from --items-table FILE")
+
+
+def test_similar_takes_the_flags_of_recommend_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export = other_ids.copy(STORED, tmp_path / "export", titles=TITLES)
+    assert _says(capsys, "similar", "--export", export, "--titles", "twins")[2][0].startswith("error: 2 items match")
+    assert "no item has the id '999999'" in _says(capsys, "similar", "--export", export, "--items", 999999)[2][0]
 
 
 @pytest.mark.parametrize("command", ["recommend", "batch"])
