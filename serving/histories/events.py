@@ -33,12 +33,8 @@ class Event(NamedTuple):
     """Whole seconds since 1970 (UTC); None for now."""
 
 
-class PlacedEvent(NamedTuple):
-    """An event, the group of a transaction that it belongs to, and its place among all events of the transaction."""
-
-    event: Event
-    group: int
-    place: int
+PlacedEvent = tuple[Event, int, int]
+"""An event, the group of a transaction that it belongs to, and its place among all events of the transaction."""
 
 
 class StoreUnavailableError(OSError):
@@ -122,7 +118,9 @@ def placed(groups: Sequence[Iterable[Event]], types: IdTypes) -> list[PlacedEven
     start = 0
     for number, group in enumerate(groups):
         events = checked(group, types)
-        latest = sorted(latest_of_pairs(events), key=lambda pair: pair[1])
-        found += [PlacedEvent(event, number, start + place) for event, place in latest]
+        latest: Iterable[tuple[Event, int]] = zip(events, range(len(events)), strict=True)
+        if len({event[:2] for event in events}) < len(events):
+            latest = sorted(latest_of_pairs(events), key=lambda pair: pair[1])
+        found += [(event, number, start + place) for event, place in latest]
         start += len(events)
     return found
