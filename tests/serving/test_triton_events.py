@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from serving.histories.events import Event
+from serving.histories.sqlite import SqliteStore
 from serving.ids import IdTypes
 from serving.recommend.requests import RequestError
-from serving.triton.events_backend import check_rows, read_rows, to_arrays
+from serving.triton.events_backend import TritonPythonModel, check_rows, read_rows, to_arrays
 
 
 def _ids(*rows: list[int]) -> np.ndarray:
@@ -57,3 +61,65 @@ def test_a_request_of_bad_rows_only_is_an_error() -> None:
 def test_inputs_that_do_not_fit_refuse_the_request(users: np.ndarray | None, items: np.ndarray | None) -> None:
     with pytest.raises(RequestError, match="needs user_id and item_ids|different numbers of rows"):
         read_rows(_arrays(users, items), False)
+
+
+class _Tensor:
+    def __init__(self, name: str, values: np.ndarray) -> None:
+        self.name, self.values = name, values
+
+    def as_numpy(self) -> np.ndarray:
+        return self.values
+
+
+class _Error(SimpleNamespace):
+    UNAVAILABLE, INVALID_ARG = "unavailable", "invalid"
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message=message, code=code)
+
+
+UTILS = SimpleNamespace(
+    Tensor=_Tensor,
+    TritonError=_Error,
+    InferenceResponse=lambda tensors=(), error=None: error or {t.name: t.values.tolist() for t in tensors},
+    get_input_tensor_by_name=lambda request, name: request.get(name),
+    Logger=SimpleNamespace(log_error=lambda text: None),
+)
+"""The module that Triton gives to its backends, which exists in its processes only."""
+
+
+def _model(store: SqliteStore) -> TritonPythonModel:
+    model = TritonPythonModel()
+    model._utils, model._store, model._below_zero = UTILS, store, False
+    return model
+
+
+def _request(*rows: tuple[int, int]) -> dict[str, _Tensor]:
+    users, items = (np.array(column, np.int64)[:, None] for column in zip(*rows, strict=True))
+    return {"user_id": _Tensor("user_id", users), "item_ids": _Tensor("item_ids", items)}
+
+
+def test_the_requests_of_a_batch_are_one_transaction_and_a_bad_one_harms_no_other(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "h.db", create=True)
+    store.check()
+    store.append([Event(1, 10)])
+    assert store._connection is not None
+    statements: list[str] = []
+    store._connection.set_trace_callback(statements.append)
+    without = {"user_id": _request((1, 1))["user_id"]}
+    found = _model(store).execute([_request((1, 11), (-1, 5)), without, _request((2, 20)), _request((1, 10))])
+    assert statements.count("COMMIT") == 1
+    assert found[0]["written"] == [[1], [-1]] and found[0]["note"][1][0].startswith(b"row 1: 0 users")
+    assert found[1] == _Error("an event needs user_id and item_ids", "invalid")
+    assert (found[2]["written"], found[3]["written"]) == ([[1]], [[1]])
+    assert store.histories([1, 2]) == [(11, 10), (20,)]
+
+
+def test_a_store_that_is_down_is_told_to_the_requests_that_need_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "h.db", create=True)
+    store.check()
+    (tmp_path / "h.db").rename(tmp_path / "away.db")
+    without = {"user_id": _request((1, 1))["user_id"]}
+    down, bad = _model(store).execute([_request((1, 11)), without])
+    assert down == _Error("the store of histories does not answer", "unavailable")
+    assert bad.code == "invalid"
