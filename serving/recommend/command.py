@@ -33,7 +33,7 @@ from serving.recommend.item_lists import ids_or_file, item_ids
 from serving.recommend.item_table import item_table
 from serving.recommend.known_users import require_store, types_of_users
 from serving.recommend.recommender import Recommender
-from serving.recommend.request_flags import add_request_flags, format_of
+from serving.recommend.request_flags import add_request_flags, check_allow, format_of
 from serving.recommend.requests import Request, RequestError, check_request, parse_user
 from serving.recommend.table import print_answer
 from serving.recommend.titles import TitleIndex
@@ -137,7 +137,7 @@ def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistorySt
         item_ids=item_ids(args.items, "--items", export),
         k=args.k,
         deny=ids_or_file(args.deny, "--deny", export),
-        allow=ids_or_file(args.allow, "--allow", export) if args.allow else None,
+        allow=ids_or_file(args.allow, "--allow", export) if args.allow is not None else None,
         where=args.where,
         top_k=export.n_items,
         n_items=export.n_items,
@@ -155,6 +155,7 @@ def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistorySt
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
     form = format_of(args)
+    check_allow(args.allow)
     if args.why and form == "csv":
         raise ValueError(NO_CSV)
     export = open_export(args.export, args.data)

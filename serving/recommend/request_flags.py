@@ -33,4 +33,10 @@ def add_request_flags(parser: CommandParser, titles: str, lists: str = "ID,...")
     add("--format", choices=FORMATS, default=None, help="how to print the answer (default: table)")
     add("--json", action="store_true", help="the same as --format json: one line")
     parser.add_rare("--deny", metavar=lists, default="", help="never recommend these")
-    parser.add_rare("--allow", metavar=lists, default="", help="recommend nothing else")
+    parser.add_rare("--allow", metavar=lists, default=None, help="recommend nothing else")
+
+
+def check_allow(text: str | None) -> None:
+    """Raise ValueError for an --allow that holds nothing, as of a variable of the shell that is not set."""
+    if text is not None and not text.strip(" ,"):
+        raise ValueError(f"--allow is {text!r}: nothing could be recommended; leave it out for all items")

@@ -62,6 +62,15 @@ def test_the_command_says_what_is_wrong_before_a_model_is_loaded(
     )
 
 
+@pytest.mark.parametrize("text", ["", " , "])
+def test_an_empty_allow_list_is_not_taken_for_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["recommend", "--export", str(STORED)], ["client", "--url", "127.0.0.1:9"]):
+        assert main([*words, "--items", "1", "--allow", text]) == 2
+        assert capsys.readouterr().err == (
+            f"error: --allow is {text!r}: nothing could be recommended; leave it out for all items\n"
+        )
+
+
 @pytest.mark.slow
 def test_files_choose_among_all_items(
     vae_export: Path, artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
