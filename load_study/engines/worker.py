@@ -34,11 +34,12 @@ def answer_error(servable: Servable, size: int, rng: np.random.Generator) -> str
     try:
         servable(servable.examples(size, rng))
     except Exception as error:
-        return _error_text(error)
+        return error_text(error)
     return None
 
 
-def _error_text(error: Exception) -> str:
+def error_text(error: Exception) -> str:
+    """Kind and text of an error, in at most 500 letters."""
     return f"{type(error).__name__}: {error}"[:500]
 
 
@@ -55,7 +56,7 @@ def run_worker(
         for size in warm_up_sizes:
             servable(servable.examples(size, rng))
     except Exception as error:
-        answers.send(FAILED, _error_text(error))
+        answers.send(FAILED, error_text(error))
         return
     answers.send(READY)
     while (request := requests.get()) is not None:
