@@ -105,9 +105,10 @@ def _run_load(
 
 
 def _print_lateness(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print how many queries the generator sent late, and the largest delay."""
+    """Print what the generator ran on, how many queries it sent late, and the largest delay."""
     late, sent = (sum(row[name] for row in rows) for name in ("late_sends", "queries"))
     worst = 1e3 * max(row["worst_lateness_s"] for row in rows)
+    print(f"the generator: {rows[0]['generator']}")
     print(f"the generator: {late:.0f} of {sent:.0f} queries sent more than 1 ms late, at most {worst:.1f} ms late")
 
 
@@ -129,8 +130,10 @@ def main(args: argparse.Namespace) -> int:
                         {
                             "model": subject.model,
                             "engine": subject.engine,
+                            **subject.settings,
                             "target": args.target,
                             "engines": running.engines,
+                            "generator": running.generator,
                             "arrivals": args.arrivals + (f", {rate:g}/s" if rate else ""),
                             "sizes": args.sizes,
                             "split": args.split,

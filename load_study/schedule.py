@@ -234,8 +234,10 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
     row = {
         "model": subject.model,
         "engine": subject.engine,
+        **subject.settings,
         "target": args.target,
         "engines": running.engines,
+        "generator": running.generator,
         "sizes": args.sizes,
         "is_simulated": profile is not None,
         "level": goal.level,
@@ -278,6 +280,7 @@ def main(args: argparse.Namespace) -> int:
         rows.append(measure(subject, args, profile))
         record(args.results, "schedule", rows[-1])
     print(TABLES["schedule"].as_text(rows))
+    print(f"the generator: {rows[0]['generator']}")
     if failed := [row["model"] for row in rows if not row["rate"]]:
         print(f"no rate meets the target: {', '.join(failed)}; give a longer --target-ms, or more --engines")
     return 0
