@@ -58,11 +58,6 @@ class Subject:
             return {}
         return {"ids": self.ids, "table_mib": self.table_bytes >> 20}
 
-    @property
-    def target_ms(self) -> float | None:
-        """Published target of its tail latency, None if there is none."""
-        return CONFIGURATIONS[self.model].target_ms if self.model in CONFIGURATIONS else None
-
     def prepare(self) -> None:
         """Write the missing ONNX files that `open` needs. This loads TensorFlow: call it in a separate process."""
         if self.model not in CONFIGURATIONS or not self.engine.startswith("onnx"):

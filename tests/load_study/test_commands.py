@@ -15,13 +15,14 @@ from load_study import plots
 from load_study.__main__ import main
 from load_study.engines.simulated import SimulatedPool
 from load_study.report import REPORT
-from load_study.schedule import Candidate, baseline, candidates, search
+from load_study.schedule import baseline, candidates, search
 from load_study.search import Goal, Grid
 from load_study.traffic.arrivals import poisson
 from load_study.traffic.clock import VirtualClock
 from load_study.traffic.generator import generate
 from load_study.traffic.result import LoadResult
 from load_study.traffic.sizes import fixed
+from load_study.windows import Candidate
 from recsys_core.measuring.records import read
 
 SHORT = ["--sizes", "fixed:4", "--largest", "4"]

@@ -89,7 +89,7 @@ def test_plots_have_units_intervals_and_room(kind: str, width: float) -> None:
         assert "no interval" in PLOTS[kind].caption
 
 
-WORDS = {"model", "engine", "target", "loop", "arrivals", "simulated", "goal"}
+WORDS = {"ids", "generator", "model", "engine", "target", "loop", "arrivals", "simulated", "goal"}
 
 
 @pytest.mark.parametrize("kind", list(TABLES))
