@@ -13,6 +13,7 @@ COMMAND_LINE = CommandLine(
     actions={
         "load": "open-loop load on engines or a Triton server: tail latency, throughput, errors",
         "schedule": "the highest rate within a tail-latency target, over the split of queries",
+        "loadgen": "the same rate as MLPerf's LoadGen finds it, beside ours",
         "operators": "share of time by kind of operator and batch size",
         "platforms": "speed-up of engines and precisions over TensorFlow, for models of the zoo",
         "study": "all of these for one model or the whole zoo, and the report",
@@ -21,6 +22,7 @@ COMMAND_LINE = CommandLine(
     examples=(
         "load --model rmc1 --rate 50 100",
         "schedule --export runs/a/export --level p99",
+        "loadgen --model delay:10 ncf --engines 1 --compare",
     ),
 )
 main = COMMAND_LINE.main

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from load_study.goals import FROM_MEMORY
@@ -28,6 +29,15 @@ def goal(row: Row) -> str:
     """The target, marked where its number could not be verified."""
     doubt = ", unverified" if row.get("target_from") == FROM_MEMORY else ""
     return f"p{100 * row['level']:g} < {row['target_ms']:g} ms{doubt}"
+
+
+def same_rate(row: Row) -> str:
+    """Whether the interval of this package's rate and that of LoadGen's overlap; empty where one is missing."""
+    ours, theirs = row.get("rate"), row.get("loadgen_rate")
+    if not ours or not theirs:
+        return ""
+    (_, low, high), (_, other_low, other_high) = ours, theirs
+    return "yes" if low <= (other_high or math.inf) and other_low <= (high or math.inf) else "no"
 
 
 def _kind_share(name: str) -> Cell:
@@ -108,6 +118,32 @@ TABLES: Mapping[str, Table] = {
         note="The highest Poisson rate at which the percentile of the latency is within the goal, over the split of "
         "queries. The fixed split cuts the largest query evenly over the engines. An unverified goal is the paper's "
         "from memory. A window whose generator was late was discarded and run again.",
+    ),
+    "loadgen": Table(
+        title="Highest rate by MLPerf's LoadGen and by this package",
+        columns=(
+            ("model", plain("model")),
+            ("engine", plain("engine")),
+            ("ids", plain("ids")),
+            ("tables (MiB)", plain("table_mib")),
+            ("target", plain("target")),
+            ("engines (count)", plain("engines")),
+            ("generator", plain("generator")),
+            ("split (items)", plain("split")),
+            ("goal", goal),
+            ("window (s)", number("window_s", "g")),
+            ("capacity (queries/s)", number("capacity", ",.1f")),
+            ("this package (queries/s)", interval("rate", ",.1f", 1.0)),
+            ("LoadGen (queries/s)", interval("loadgen_rate", ",.1f", 1.0)),
+            ("in theory (queries/s)", number("theory_rate", ",.1f")),
+            ("same rate", same_rate),
+            ("LoadGen's own verdict VALID up to (queries/s)", number("loadgen_valid_rate", ",.1f")),
+            ("late windows discarded (count)", _count("discarded_windows")),
+            ("of LoadGen (count)", _count("loadgen_discarded_windows")),
+        ),
+        note="The median over the repeated searches; in brackets from the lowest answer to the highest rate above an "
+        "answer that was tried and missed. The same rate: these intervals overlap. LoadGen's own verdict asks for the "
+        "percentile with a confidence of 99 %, which short windows do not give.",
     ),
     "operators": Table(
         title="Time by kind of operator",

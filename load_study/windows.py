@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -68,14 +68,16 @@ class LateWindows:
         self.reasons.append(str(reason))
         return window
 
-    def fields(self) -> dict[str, object]:
+    def invalid(self) -> list[str]:
+        """Why a record of these windows is not valid; empty where it is."""
+        if not self.reasons:
+            return []
+        return [f"the generator was late in {len(self.reasons)} windows, {TRIES} times each: {self.reasons[0]}"]
+
+    def fields(self) -> dict[str, Any]:
         """For a record: counts, and why it is not valid."""
-        reason = f"the generator was late in {len(self.reasons)} windows, {TRIES} times each: " if self.reasons else ""
-        return {
-            "discarded_windows": float(self.discarded),
-            "invalid_windows": float(len(self.reasons)),
-            "invalid": [reason + self.reasons[0]] if self.reasons else [],
-        }
+        counts = {"discarded_windows": float(self.discarded), "invalid_windows": float(len(self.reasons))}
+        return {**counts, "invalid": self.invalid()}
 
 
 class LoadRunner:

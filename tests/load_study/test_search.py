@@ -319,5 +319,5 @@ def test_a_window_that_is_late_each_time_is_kept_and_makes_the_search_invalid(mo
     assert runner.window(Candidate(64), 20.0, 0) is late
     fields = runner.late.fields()
     assert (fields["discarded_windows"], fields["invalid_windows"]) == (3.0, 1.0)
-    (reason,) = fields["invalid"]  # type: ignore[misc]
+    (reason,) = fields["invalid"]
     assert reason.startswith("the generator was late in 1 windows, 4 times each: the generator sent 10% of the queries")
