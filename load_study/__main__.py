@@ -13,9 +13,9 @@ COMMAND_LINE = CommandLine(
     actions={
         "load": "open-loop load on engines or a Triton server: tail latency, throughput, errors",
         "schedule": "the highest rate within a tail-latency target, over the split of queries",
-        "loadgen": "the same rate as MLPerf's LoadGen finds it, beside ours",
         "operators": "share of time by kind of operator and batch size",
         "platforms": "speed-up of engines and precisions over TensorFlow, for models of the zoo",
+        "loadgen": "the same rate as MLPerf's LoadGen finds it, beside ours",
         "study": "all of these for one model or the whole zoo, and the report",
         "report": "HTML and Markdown of a results file",
     },

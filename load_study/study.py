@@ -3,12 +3,15 @@
 For each model: the time of its operators, the speed-up of each engine (models of the zoo), the highest rate within its
 tail-latency target, and the latency at 50, 100 and 120 % of that rate. `--model all` takes the zoo. --quick takes four
 to eight minutes a model on two busy cores; in full, with twice the splits and windows, it takes several times that.
+Each action is recorded when it ends, and one that fails does not stop the others: --resume measures what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from load_study import report
 from load_study.options import add_subject_flags, chosen_subjects, flags_of
 from load_study.subjects import Subject
 from load_study.zoo.configurations import CONFIGURATIONS
-from recsys_core.measuring.processes import run_action
+from recsys_core.measuring.conditions import BUSY, quiet_ones
+from recsys_core.measuring.processes import action_words, run_action
 from recsys_core.measuring.records import read
 
 AROUND = (0.5, 1.0, 1.2)
@@ -27,12 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_subject_flags(parser, several=True)
     add("--quick", action="store_true", help="fewer sizes, splits and windows")
+    add("--resume", action="store_true", help="keep what the same commands recorded while the machine was quiet")
     report.add_arguments(parser)
+
+
+def _records(results: Path) -> list[dict[str, Any]]:
+    """What was recorded so far; nothing where there is no file yet."""
+    return read(results) if results.is_file() else []
+
+
+def is_recorded(action: str, words: Sequence[str], results: Path, count: int = 1) -> bool:
+    """Whether the results file holds `count` valid records of exactly this command."""
+    command = shlex.join(["python", *action_words("load_study", action, words, results)])
+    valid, _ = quiet_ones(_records(results))
+    return sum(row["kind"] == action and row.get("command") == command for row in valid) >= count
 
 
 def _newest_schedule(results: Path, subject: Subject) -> dict[str, Any]:
     """The newest record of `schedule` for a subject; a rate of 0 if there is none."""
-    found = [row for row in read(results) if row["kind"] == "schedule" and row["model"] == subject.model]
+    found = [row for row in _records(results) if row["kind"] == "schedule" and row["model"] == subject.model]
     return found[-1] if found else {"rate": 0.0}
 
 
@@ -59,16 +76,48 @@ def _load_arguments(subject: Subject, args: argparse.Namespace) -> list[str] | N
     return [*flags_of(subject, args), *split, "--rate", *rates, *window]
 
 
+class _Runner:
+    """Runs the actions of a study, and notes which failed."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self.kept = 0
+        self.failed: list[str] = []
+
+    def run(self, action: str, words: Sequence[str], model: str, count: int = 1) -> None:
+        """Run one action, unless its `count` records are there and the study is resumed."""
+        if self._args.resume and is_recorded(action, words, self._args.results, count):
+            self.kept += 1
+        elif not run_action("load_study", action, words, self._args.results):
+            self.failed.append(f"{action} of {model}")
+
+
+def _print_windows(rows: Sequence[dict[str, Any]]) -> None:
+    """Print how many windows were late, and what became of them."""
+    late, kept = (int(sum(row.get(name) or 0 for row in rows)) for name in ("discarded_windows", "invalid_windows"))
+    _, not_valid = quiet_ones(rows)
+    print(
+        f"windows whose generator was late: {late} discarded and run again, {kept} late each time; "
+        f"{not_valid} of {len(rows)} records not valid"
+    )
+
+
 def main(args: argparse.Namespace) -> int:
-    failed = []
+    runner, before = _Runner(args), len(_records(args.results))
     for subject in chosen_subjects(args):
         for name, words in plan(subject, args).items():
-            if not run_action("load_study", name, words, args.results):
-                failed.append(f"{name} of {subject.model}")
-        loads = _load_arguments(subject, args)
-        if loads and not run_action("load_study", "load", loads, args.results):
-            failed.append(f"load of {subject.model}")
+            runner.run(name, words, subject.model)
+        if loads := _load_arguments(subject, args):
+            runner.run("load", loads, subject.model, count=len(AROUND))
+    everything = _records(args.results)
+    if args.resume:
+        print(f"{runner.kept} actions were recorded before")
+    _print_windows(everything[before:])
+    if runner.failed:
+        print(f"error: failed: {', '.join(runner.failed)} (see above); the rest is in the results", file=sys.stderr)
+    valid, _ = quiet_ones(everything)
+    if not report.REPORT.sections(valid):
+        print("no valid record, so there is no report; measure on a quiet machine, or take all with --busy")
+        return 1 if runner.failed else BUSY
     status = report.main(args)
-    if failed:
-        print(f"error: failed: {', '.join(failed)} (see above); the rest is in the report", file=sys.stderr)
-    return 1 if failed else status
+    return 1 if runner.failed else status
