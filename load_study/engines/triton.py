@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from load_study.engines.processes import ProcessPool
-from load_study.engines.worker import FAILED, READY, AnswerPipe, error_text
+from load_study.engines.worker import FAILED, READY, AnswerPipe, end_with_parent, error_text
 from serving.triton.client import Client, ServerError
 
 CONNECTIONS = 64
@@ -67,7 +66,7 @@ def run_client(
     answers: AnswerPipe,
 ) -> None:
     """Send the (number, size) of the queue to the server over some connections, until the process is ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    end_with_parent()
     try:
         inputs = ExportRequests(export, data)
     except Exception as error:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from load_study.engines.in_process import InProcess
@@ -20,6 +24,7 @@ from load_study.traffic import arrivals, sizes
 from load_study.traffic.clock import RealClock
 from load_study.traffic.generator import closed_loop, generate
 from load_study.traffic.queries import Query, Target
+from tests.conftest import ROOT
 from tests.load_study.quiet import on_a_quiet_machine
 
 DELAY = Subject(model="delay:20", engine="none")
@@ -99,6 +104,34 @@ def test_a_stop_is_seen_by_the_open_loop_and_hidden_by_the_closed(pair: EnginePo
         assert (closed > 0.1).sum() <= 2  # the one query that was under way, whatever the stop
 
     on_a_quiet_machine(check, tries=3)
+
+
+PARENT = """
+import time
+from load_study.engines.pool import EnginePool
+from load_study.subjects import Subject
+if __name__ == "__main__":
+    pool = EnginePool(Subject(model="delay:20", engine="none"), engines=1, largest=1)
+    print(pool._processes[0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_engines_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    file = tmp_path / "parent.py"
+    file.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(file)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    engine = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until = time.monotonic() + 30
+    while psutil.pid_exists(engine) and psutil.Process(engine).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "the engine waits for queries without a parent"
+        time.sleep(0.05)
 
 
 def test_a_full_queue_refuses_at_once() -> None:
