@@ -91,9 +91,3 @@ def scattered(ranks: npt.NDArray[np.int64], rows: int, table: int) -> npt.NDArra
     while math.gcd(step, rows) > 1:
         step += 1
     return (ranks * step + table * 7919) % rows
-
-
-def share_of_hottest(exponent: float, rows: int, hottest: int) -> float:
-    """Share of the requests that go to the `hottest` most popular of `rows` rows."""
-    chances = np.arange(1, rows + 1, dtype=np.float64) ** -exponent
-    return float(chances[:hottest].sum() / chances.sum())

@@ -8,7 +8,8 @@ from scipy.stats import chi2
 
 from load_study.zoo.configurations import CONFIGURATIONS, scaled
 from load_study.zoo.examples import KeptExamples, drawn
-from load_study.zoo.ids import drawn_ids, exponent_of, scattered, share_of_hottest, zipf_ranks
+from load_study.zoo.ids import drawn_ids, exponent_of, scattered, zipf_ranks
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 1000])
@@ -49,9 +50,15 @@ def test_uniform_ids_have_no_popular_row() -> None:
     assert counts.min() > 800 and counts.max() < 1200
 
 
-def test_the_share_of_the_hottest_rows() -> None:
-    assert share_of_hottest(0.0, 200, 20) == pytest.approx(0.1)
-    assert share_of_hottest(1.0, 3, 1) == pytest.approx(1 / (1 + 1 / 2 + 1 / 3))
+def test_the_page_states_the_share_of_the_popular_rows() -> None:
+    rows = scaled(CONFIGURATIONS["rmc1"], 256 << 20).tables[0].rows
+    hottest = []
+    for exponent in (0.99, 1.1):
+        chances = np.arange(1, rows + 1) ** -exponent
+        hottest.append(f"{chances[: rows // 100].sum() / chances.sum():.0%}".replace("%", " %"))
+    page = " ".join((ROOT / "docs" / "load.md").read_text().split())
+    assert f"In a table of {rows:,} rows (RMC1 at 256 MiB)" in page
+    assert f"get {hottest[0]} of the lookups at 0.99, {hottest[1]} at 1.1 and 1 % with uniform ids" in page
 
 
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))
