@@ -25,6 +25,9 @@ from recsys_core.measuring.records import read
 
 AROUND = (0.5, 1.0, 1.2)
 """Rates of the loads, in shares of the highest rate."""
+QUERIES = 250
+"""Of the slowest load: an interval of p95 needs 200."""
+SHORTEST_LOAD_S, LONGEST_LOAD_S = 20.0, 180.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,13 +68,18 @@ def plan(subject: Subject, args: argparse.Namespace) -> dict[str, list[str]]:
     return actions | {"schedule": [*flags, *search]}
 
 
+def _load_seconds(rate: float) -> float:
+    """Duration of the loads: long enough for a p95 at the lowest of their rates, within `LONGEST_LOAD_S`."""
+    return min(max(SHORTEST_LOAD_S, QUERIES / (AROUND[0] * rate)), LONGEST_LOAD_S)
+
+
 def _load_arguments(subject: Subject, args: argparse.Namespace) -> list[str] | None:
     """Arguments of the loads around the highest rate, None if no rate meets the target."""
     best = _newest_schedule(args.results, subject)
     if not best["rate"]:
         return None
     rates = [f"{best['rate'] * share:.3g}" for share in AROUND]
-    window = ["--duration", "8"] if args.quick else []
+    window = ["--duration", "8" if args.quick else f"{_load_seconds(best['rate']):.0f}"]
     split = ["--split", str(best["best_split"])]
     return [*flags_of(subject, args), *split, "--rate", *rates, *window]
 

@@ -55,9 +55,13 @@ def _share_of_queries(name: str) -> Cell:
     return lambda row: f"{row[name] / row['queries']:.2%}" if row.get(name) else ""
 
 
+ZOO_SETTINGS = ("ids", "table_mib")
+"""Records of models of the zoo that differ in these are never in one table or plot."""
+
 TABLES: Mapping[str, Table] = {
     "load": Table(
         title="Load",
+        grouped_by=ZOO_SETTINGS,
         columns=(
             ("model", plain("model")),
             ("engine", plain("engine")),
@@ -65,7 +69,6 @@ TABLES: Mapping[str, Table] = {
             ("tables (MiB)", plain("table_mib")),
             ("target", plain("target")),
             ("engines (count)", plain("engines")),
-            ("generator", plain("generator")),
             ("loop", plain("loop")),
             ("arrivals", plain("arrivals")),
             ("stall (s)", plain("stall_s")),
@@ -83,6 +86,7 @@ TABLES: Mapping[str, Table] = {
             ("p99.9 (ms)", interval("p999_s")),
             ("errors (%)", _share_of_queries("errors")),
             ("timeouts (%)", _share_of_queries("timeouts")),
+            ("generator", plain("generator")),
         ),
         note="Latency of the answered queries from the time they were due (closed loop: from the time they were sent, "
         "which hides the waiting time). In brackets 95 % intervals from batch means; empty for too few queries. "
@@ -90,13 +94,13 @@ TABLES: Mapping[str, Table] = {
     ),
     "schedule": Table(
         title="Highest rate within the tail-latency target",
+        grouped_by=ZOO_SETTINGS,
         columns=(
             ("model", plain("model")),
             ("engine", plain("engine")),
             ("ids", plain("ids")),
             ("tables (MiB)", plain("table_mib")),
             ("target", plain("target")),
-            ("generator", plain("generator")),
             ("simulated", lambda row: "yes" if row.get("is_simulated") else ""),
             ("goal", goal),
             ("split (items)", plain("best_split")),
@@ -114,6 +118,7 @@ TABLES: Mapping[str, Table] = {
             ("its capacity (queries/s)", number("exhaustive_capacity", ",.1f")),
             ("search on its windows (queries/s)", number("bisected_again_rate", ",.1f")),
             ("shared (%)", number("bisected_again_shared", ".0%")),
+            ("generator", plain("generator")),
         ),
         note="The highest Poisson rate at which the percentile of the latency is within the goal, over the split of "
         "queries. The fixed split cuts the largest query evenly over the engines. An unverified goal is the paper's "
@@ -128,7 +133,6 @@ TABLES: Mapping[str, Table] = {
             ("tables (MiB)", plain("table_mib")),
             ("target", plain("target")),
             ("engines (count)", plain("engines")),
-            ("generator", plain("generator")),
             ("split (items)", plain("split")),
             ("goal", goal),
             ("window (s)", number("window_s", "g")),
@@ -140,6 +144,7 @@ TABLES: Mapping[str, Table] = {
             ("LoadGen's own verdict VALID up to (queries/s)", number("loadgen_valid_rate", ",.1f")),
             ("late windows discarded (count)", _count("discarded_windows")),
             ("of LoadGen (count)", _count("loadgen_discarded_windows")),
+            ("generator", plain("generator")),
         ),
         note="The median over the repeated searches; in brackets from the lowest answer to the highest rate above an "
         "answer that was tried and missed. The same rate: these intervals overlap. LoadGen's own verdict asks for the "
@@ -147,6 +152,7 @@ TABLES: Mapping[str, Table] = {
     ),
     "operators": Table(
         title="Time by kind of operator",
+        grouped_by=ZOO_SETTINGS,
         columns=(
             ("model", plain("model")),
             ("engine", plain("engine")),
@@ -161,6 +167,7 @@ TABLES: Mapping[str, Table] = {
     ),
     "platforms": Table(
         title="Speed-up over TensorFlow",
+        grouped_by=ZOO_SETTINGS,
         columns=(
             ("model", plain("model")),
             ("batch (examples)", plain("batch")),

@@ -135,3 +135,13 @@ def test_a_record_without_the_fields_has_no_sentence(kind: str) -> None:
     rows = [row for row in _every_kind() if row["kind"] == kind]
     for name in rows[0]:
         assert all(SUMMARIES[kind]([{k: v for k, v in row.items() if k != name} for row in rows]))
+
+
+@pytest.mark.parametrize("kind", ["load", "schedule", "operators", "platforms"])
+def test_records_of_other_ids_or_tables_stand_apart(kind: str) -> None:
+    """One line through uniform and skewed ids would show a jump that no model makes."""
+    rows = [row for row in _every_kind() if row["kind"] == kind]
+    rows = [row | {"ids": ids, "table_mib": 64} for row in rows for ids in ("uniform", "zipf:0.99")]
+    page = REPORT.as_html(rows)
+    assert "<h3>ids: uniform, table_mib: 64</h3>" in page and "<h3>ids: zipf:0.99, table_mib: 64</h3>" in page
+    assert page.count("<svg") == 2 * REPORT.as_html([row for row in rows if row["ids"] == "uniform"]).count("<svg")
