@@ -46,6 +46,7 @@ class ProcessPool:
         self._name, self._limit = name, most_pending
         self._pending: dict[int, tuple[Query, AnswerCallback]] = {}
         self._lock, self._count, self._failure = threading.Lock(), 0, ""
+        self._unanswered = 0  # `_pending` also holds a query while its callback runs
         self._processes = [
             context.Process(target=function, args=(*given, self._requests, self._answers), daemon=True)
             for function, given in workers
@@ -63,10 +64,11 @@ class ProcessPool:
     def submit(self, query: Query, on_answer: AnswerCallback) -> None:
         with self._lock:
             refused = self._failure or (
-                QUEUE_FULL if self._limit is not None and len(self._pending) >= self._limit else ""
+                QUEUE_FULL if self._limit is not None and self._unanswered >= self._limit else ""
             )
             if not refused:
                 self._count += 1
+                self._unanswered += 1
                 number = self._count
                 self._pending[number] = (query, on_answer)
         if refused:
@@ -113,7 +115,9 @@ class ProcessPool:
                 number, finished, error = self._answers.reader.recv()
                 if number is None:
                     return
-                query, on_answer = self._pending[number]
+                with self._lock:
+                    query, on_answer = self._pending[number]
+                    self._unanswered -= 1
                 on_answer(query, finished, error)
                 with self._lock:  # only now, so that `settle` waits for the callback too
                     del self._pending[number]

@@ -106,6 +106,21 @@ def test_a_stop_is_seen_by_the_open_loop_and_hidden_by_the_closed(pair: EnginePo
     on_a_quiet_machine(check, tries=3)
 
 
+def test_an_answered_query_makes_room_for_the_next_and_is_not_settled_before_its_callback() -> None:
+    """The queue is full until the answer comes; the callback sends the next query, which was refused."""
+    with EnginePool(replace(DELAY, model="delay:1"), engines=1, largest=1, queue_limit=0) as pool:
+        answers, slow = Answers(), threading.Event()
+
+        def answered(query: Query, finished: float, error: str | None) -> None:
+            pool.submit(Query(1, 0.0, 1), answers)
+            slow.wait(0.2)
+            answers(query, finished, error)
+
+        pool.submit(Query(0, 0.0, 1), answered)
+        pool.settle()
+        assert [(number, error) for number, _, error in answers.found] == [(0, None), (1, None)]
+
+
 PARENT = """
 import time
 from load_study.engines.pool import EnginePool
