@@ -40,7 +40,7 @@ def service_seconds(
 def rate_in_theory(subject: Subject, service: float, engines: int, goal: Goal) -> float:
     """The highest Poisson rate (queries/s) that meets a goal in equilibrium; 0 where none does."""
     law = law_of(subject)
-    low, high = 0.0, theory.HIGHEST_LOAD * engines / service
+    low, high = 0.0, (1 - 1e-9) * theory.HIGHEST_LOAD * engines / service  # rounding must not carry it beyond
     if law(rate=high, service=service, servers=engines).response_quantile(goal.level) <= goal.seconds:
         return high
     for _ in range(40):

@@ -122,6 +122,14 @@ def rate_interval(searches: Sequence[SearchResult[Candidate]]) -> list[float | N
     return [float(np.median(rates)), min(rates), None if None in above else max(r for r in above if r is not None)]
 
 
+def _in_theory(subject: Subject, running: RunningTarget, goal: Goal, args: argparse.Namespace) -> dict[str, float]:
+    """The service time of a known delay here, and the highest rate in queueing theory; empty for another subject."""
+    if not is_known_delay(subject):
+        return {}
+    service = service_seconds(subject, running, args)
+    return {"service_s": service, "theory_rate": rate_in_theory(subject, service, running.engines, goal)}
+
+
 def measure(subject: Subject, args: argparse.Namespace) -> dict[str, Any]:
     """The record of a subject."""
     target_ms, target_from = target_of(subject, args)
@@ -134,7 +142,7 @@ def measure(subject: Subject, args: argparse.Namespace) -> dict[str, Any]:
         sides: dict[str, Callable[[Candidate, float, int], Any]] = {"LoadGen": theirs.window}
         if args.compare:
             sides = {"this package": own.window, **sides}
-        service = service_seconds(subject, running, args) if is_known_delay(subject) else None
+        theory = _in_theory(subject, running, goal, args)
         found = _in_turn(sides, candidate, own.capacity, goal, args, subject.model)
     row = {
         "model": subject.model,
@@ -159,9 +167,7 @@ def measure(subject: Subject, args: argparse.Namespace) -> dict[str, Any]:
     }
     if args.compare:
         row["rate"] = rate_interval(found["this package"])
-    if service is not None:
-        row |= {"service_s": service, "theory_rate": rate_in_theory(subject, service, running.engines, goal)}
-    return row
+    return row | theory
 
 
 def main(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from load_study.goals import DEFAULT, FROM_MEMORY, GIVEN, PUBLISHED, add_goal_flags, goal_of, target_of
@@ -60,4 +61,7 @@ def test_a_target_below_the_service_time_is_never_met() -> None:
 
 
 def test_a_generous_target_is_met_at_the_highest_load_of_the_theory() -> None:
-    assert rate_in_theory(Subject(model="delay:10"), 0.01, 2, Goal(level=0.95, seconds=60.0)) == pytest.approx(198.0)
+    generous = Goal(level=0.95, seconds=60.0)
+    assert rate_in_theory(Subject(model="delay:10"), 0.01, 2, generous) == pytest.approx(198.0)
+    for service in np.random.default_rng(0).uniform(0.005, 0.05, 200):  # 0.99 / service * service may round above 0.99
+        assert rate_in_theory(Subject(model="delay:10"), service, 1, generous) == pytest.approx(0.99 / service)
