@@ -105,7 +105,7 @@ def _print_windows(rows: Sequence[dict[str, Any]]) -> None:
     late, kept = (int(sum(row.get(name) or 0 for row in rows)) for name in ("discarded_windows", "invalid_windows"))
     _, not_valid = quiet_ones(rows)
     print(
-        f"windows whose generator was late: {late} discarded and run again, {kept} late each time; "
+        f"windows whose generator was late: {late} discarded and run again, {kept} taken all the same; "
         f"{not_valid} of {len(rows)} records not valid"
     )
 

@@ -54,17 +54,18 @@ class LateWindows:
         self.discarded = 0
         """Windows that were run again."""
         self.reasons: list[str] = []
-        """Of the windows that were late each time. They are kept so that the search ends; its result is not valid."""
+        """Of the windows that were late each time, or once where figures of a busy machine are wanted. They are taken,
+        so that the search ends; its record is not valid."""
 
     def punctual(self, run: Callable[[], W]) -> W:
         """The first of `TRIES` windows whose generator kept its times, or the last of them."""
-        for _ in range(TRIES):
+        for tries_left in range(TRIES - 1, -1, -1):
             window = run()
-            reason = window.invalid_reason
-            if reason is None or is_wanted_all_the_same():
+            if (reason := window.invalid_reason) is None:
                 return window
+            if is_wanted_all_the_same() or not tries_left:
+                break
             self.discarded += 1
-        self.discarded -= 1
         self.reasons.append(str(reason))
         return window
 
@@ -72,7 +73,7 @@ class LateWindows:
         """Why a record of these windows is not valid; empty where it is."""
         if not self.reasons:
             return []
-        return [f"the generator was late in {len(self.reasons)} windows, {TRIES} times each: {self.reasons[0]}"]
+        return [f"the generator was late in {len(self.reasons)} windows that were taken: {self.reasons[0]}"]
 
     def fields(self) -> dict[str, Any]:
         """For a record: counts, and why it is not valid."""

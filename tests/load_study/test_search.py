@@ -320,4 +320,9 @@ def test_a_window_that_is_late_each_time_is_kept_and_makes_the_search_invalid(mo
     fields = runner.late.fields()
     assert (fields["discarded_windows"], fields["invalid_windows"]) == (3.0, 1.0)
     (reason,) = fields["invalid"]
-    assert reason.startswith("the generator was late in 1 windows, 4 times each: the generator sent 10% of the queries")
+    assert reason.startswith(
+        "the generator was late in 1 windows that were taken: the generator sent 10% of the queries"
+    )
+    monkeypatch.setenv("RECSYS_BUSY", "1")  # taken at once, and still not valid
+    assert runner.window(Candidate(64), 20.0, 1) is late
+    assert (runner.late.fields()["discarded_windows"], runner.late.fields()["invalid_windows"]) == (3.0, 2.0)

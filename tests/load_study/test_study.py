@@ -124,7 +124,7 @@ def test_late_windows_are_counted_and_what_is_not_valid_is_measured_again(
     monkeypatch.setattr(study, "run_action", late)
     assert main(words) == BUSY
     said = capsys.readouterr().out
-    assert "24 discarded and run again, 6 late each time; 6 of 6 records not valid" in said
+    assert "24 discarded and run again, 6 taken all the same; 6 of 6 records not valid" in said
     assert "no valid record, so there is no report" in said
     quiet = Actions()
     monkeypatch.setattr(study, "run_action", quiet)
