@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ INTERRUPTED = 130
 """The shell's status for Ctrl-C."""
 KILLED = 128
 """A process that signal N ended has the status 128 + N."""
+NOTE = "RECSYS_LAUNCHER_NOTE"
+"""Variable that names a file: the watchdog writes the status of a job there before it kills mpirun."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -64,10 +68,11 @@ class Mpirun:
     """A job that mpirun started."""
 
     def __init__(self, line: Sequence[str], env: Mapping[str, str]) -> None:
+        self._note = Path(tempfile.gettempdir(), f"horovod-launch-{secrets.token_hex(8)}")
         # In a session of its own: a terminal sends Ctrl-C to all processes in front, and mpirun would end its ranks.
         self._process = subprocess.Popen(
             line,
-            env=env,
+            env={**env, NOTE: str(self._note)},
             stdin=subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None,
             start_new_session=True,
             preexec_fn=dies_with(os.getpid(), signal.SIGTERM),
@@ -83,8 +88,19 @@ class Mpirun:
     def wait(self) -> int:
         status = self._process.wait()
         if status == -signal.SIGKILL:  # daemons on other hosts end their ranks by themselves; those of this host stay
+            noted = self._noted()
             end_session(self._process.pid)
+            return noted or shell_status(status)
         return shell_status(status)
+
+    def _noted(self) -> int:
+        """The status of a job whose mpirun had to be killed, because it waited for a host that cannot be reached."""
+        try:
+            text = self._note.read_text()
+            self._note.unlink()
+        except OSError:
+            return 0
+        return int(text) if text.isdigit() else 0
 
 
 def end_session(session: int) -> None:

@@ -144,3 +144,21 @@ def test_a_child_of_a_process_that_has_ended_ends() -> None:
         "import os, time; from horovod_launch.jobs import dies_with; dies_with(os.getppid() + 1, 15)(); time.sleep(60)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30).returncode == -signal.SIGTERM
+
+
+def test_the_status_of_a_job_whose_mpirun_the_watchdog_had_to_kill(modules: Path) -> None:
+    """mpirun waits for a host that is cut off: it is killed, and 137 would hide why the job ended."""
+    job = started(modules, "toy.train")
+    line = [
+        "import os, sys",
+        "from recsys_core.other_processes import end_launcher, parent_of",
+        "rank = int(sys.argv[1])",
+        "variables = dict(v.split('=', 1) for v in open(f'/proc/{rank}/environ').read().split(chr(0)) if v)",
+        "os.environ.update(variables)",
+        "end_launcher(parent_of(rank), 6)",
+    ]
+    ranks = [pid for pid in left(modules) if b"OMPI_COMM_WORLD_RANK" in Path(f"/proc/{pid}/environ").read_bytes()]
+    subprocess.run([sys.executable, "-c", "; ".join(line), str(ranks[0])], cwd=ROOT, check=True, timeout=60)
+    job.communicate(timeout=60)
+    assert job.returncode == 6
+    assert not left(modules)
