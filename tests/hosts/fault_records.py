@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,12 @@ import numpy as np
 from tests.hosts.fault_list import FAULTS, LAUNCHERS
 
 COMPARED = ("loss", "metric", "parameter")
-HEADERS = ("fault", "by", "tries", "status", "s to the end", "steps lost", "resumed on", *COMPARED)
+HEADERS = ("fault", "by", "tries", "status", "s to the end", "steps lost", "resumed on", *COMPARED, "last message")
+MESSAGES = re.compile(
+    r"error: .*|stopped by SIG.*|.*the other ranks are ended|mpirun noticed that .*|watchdog: .*"
+    r"|.*lost communication with a remote daemon.*|stopping all ranks.*|ORTE does not know.*"
+)
+"""Lines that say what happened; others are progress, or the frame of a message of Open MPI."""
 
 
 @dataclass(kw_only=True)
@@ -147,6 +153,12 @@ def _counted(values: Iterable[Any]) -> str:
     return ", ".join(f"{v} ({n}x)" if len(counts) > 1 else str(v) for v, n in counts.items())
 
 
+def last_message(tried: Try) -> str:
+    """The last line after the fault that says what happened, with DISK for the folder of the run's host."""
+    found = [line for line in tried.said if MESSAGES.fullmatch(line)]
+    return re.sub(r"/\S+/disk\b", "DISK", found[-1]).replace("|", "/") if found else ""
+
+
 def _row(tries: Sequence[Try]) -> tuple[str, ...]:
     first, goes_on = tries[0], FAULTS[tries[0].fault].goes_on
     ended = _spread([t.seconds for t in tries], 1)
@@ -163,6 +175,7 @@ def _row(tries: Sequence[Try]) -> tuple[str, ...]:
         "" if goes_on else f"{statistics.median(t.lost for t in tries):.0f} ({max(t.lost for t in tries)})",
         "goes on" if goes_on else _counted(t.resumed_on for t in tries if t.resumed_on),
         *worst,
+        "" if goes_on else last_message(tries[-1]),
     )
 
 

@@ -195,7 +195,7 @@ def attempt(lab: Laboratory, tried: Try) -> None:
             _go_on(lab, tried, job, time.monotonic(), run)
         else:
             _end(lab, tried, job, since)
-        tried.said = [line for line in lab.said("tried.log")[before:] if line.strip() and "validation" not in line][:60]
+        tried.said = [line for line in lab.said("tried.log")[before:] if line.strip() and "validation" not in line][:40]
     finally:
         lab.repair()
     tried.last_step, tried.saved_step = records.last_step(run), records.saved_step(run)

@@ -39,6 +39,7 @@ def tried(number: int, status: int, seconds: float, problems: tuple[str, ...] = 
         saved_step=20,
         resumed_on="1 rank",
         differences={"loss": number * 1e-7, "metric": 0.0, "parameter": 2e-6},
+        said=["error: rank 1 was silent; --resume /tmp/a/disk/tried", "-----"],
         problems=list(problems),
     )
 
@@ -50,7 +51,8 @@ def test_table(tmp_path: Path) -> None:
         records.append(file, one)
     lines = records.table(records.read(file)).splitlines()
     assert lines[2:] == [
-        f"| {KILLED} | MPI | 3 | 1 (1x), 137 (2x) | 2.0 (1.0 to 4.5) | 11 (12) | 1 rank | 2e-07 | 0 | 2e-06 |",
+        f"| {KILLED} | MPI | 3 | 1 (1x), 137 (2x) | 2.0 (1.0 to 4.5) | 11 (12) | 1 rank | 2e-07 | 0 | 2e-06 "
+        "| error: rank 1 was silent; --resume DISK/tried |",
         "",
         "3 tries, 1 not as documented",
         f"{KILLED}, MPI, try 2: status 1",
