@@ -32,6 +32,8 @@ FAMILIES = {
 """Family -> flags of a training of 300 and of 288 steps."""
 ALL = "--preset quick --steps-per-call 1 --baselines"
 TOTAL_STEPS = {"vaecf": 300, "ncf_tf": 288}
+CHECKPOINT_EVERY = {"vaecf": 20, "ncf_tf": 36}
+"""Steps."""
 PREPARED = {"vaecf": (), "ncf_tf": ("--protocol", "leave-one-out")}
 PLACES = ("1 rank", "2 ranks of 1 host", "2 hosts, other launcher")
 LOSS_MAY_DIFFER, METRIC_MAY_DIFFER = 1e-4, 1e-3
@@ -164,7 +166,7 @@ def _judge(lab: Laboratory, tried: Try, run: Path) -> None:
         tried.problems.append(f"status {tried.status}")
     if any("Traceback" in line for line in tried.said):
         tried.problems.append("a traceback")
-    if fault.saves and tried.lost:
+    if tried.lost > (0 if fault.saves else CHECKPOINT_EVERY[tried.family]):
         tried.problems.append(f"{tried.lost} steps lost")
     if tried.resume_status not in (None, FINISHED):
         return
