@@ -17,8 +17,8 @@ from tests.hosts.fault_list import FAULTS, LAUNCHERS
 COMPARED = ("loss", "metric", "parameter")
 HEADERS = ("fault", "by", "tries", "status", "s to the end", "steps lost", "resumed on", *COMPARED, "last message")
 MESSAGES = re.compile(
-    r"error: .*|the job ended with status .*|stopped by SIG.*|.*the other ranks are ended|mpirun noticed that .*|watchdog: .*"
-    r"|.*lost communication with a remote daemon.*|stopping all ranks.*|ORTE does not know.*"
+    r"error: .*|the job ended with status .*|stopped by SIG.*|.*the other ranks are ended|mpirun noticed that .*"
+    r"|watchdog: .*|.*lost communication with a remote daemon.*|stopping all ranks.*|ORTE does not know.*"
 )
 """Lines that say what happened; others are progress, or the frame of a message of Open MPI."""
 

@@ -23,7 +23,7 @@ from tests.hosts import fault_records as records
 from tests.hosts import programs
 from tests.hosts.fault_list import FAULTS, FINISHED, GLOO, LAUNCHERS, SILENCE_S, Target, kill
 from tests.hosts.fault_records import Try
-from tests.hosts.hosts import Hosts, hosts, wait_for
+from tests.hosts.hosts import Hosts, hosts, wait_for, why_not
 
 FAMILIES = {
     "vaecf": "--hidden 64 --latent 16 --batch-size 128 --epochs 75 --evaluate-every 5 --gate ndcg@100:0.99",
@@ -38,6 +38,7 @@ PREPARED = {"vaecf": (), "ncf_tf": ("--protocol", "leave-one-out")}
 PLACES = ("1 rank", "2 ranks of 1 host", "2 hosts, other launcher")
 LOSS_MAY_DIFFER, METRIC_MAY_DIFFER = 1e-4, 1e-3
 """As in tests/end_to_end/test_train.py."""
+TRIES = "tries.jsonl"
 LONGEST_S = 120.0
 """After this a job that a fault should have ended counts as hanging."""
 
@@ -225,6 +226,23 @@ def _commit() -> str:
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
+def _try_all(todo: Sequence[Try], out: Path) -> None:
+    with hosts(prefix="faults") as there:
+        lab = Laboratory(there, out)
+        for tried in todo:
+            began = time.monotonic()
+            tried.commit = _commit()
+            try:
+                attempt(lab, tried)
+            except (AssertionError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+                tried.problems.append(f"the try failed: {error}"[:500])
+                lab.repair()
+            records.append(out / TRIES, tried)
+            what = "; ".join(tried.problems) or "as documented"
+            took = f"{what} ({time.monotonic() - began:.0f} s)"
+            print(f"{tried.key} {tried.family}: status {tried.status}, {tried.seconds} s, {took}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     add = parser.add_argument
@@ -234,22 +252,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--by", nargs="+", default=list(LAUNCHERS), choices=LAUNCHERS, help="only these launchers")
     add("--table", action="store_true", help="print the table of what is there, and try nothing")
     args = parser.parse_args(argv)
-    path = args.out / "tries.jsonl"
     if not args.table:
+        if reason := why_not():
+            print(f"error: {reason}", file=sys.stderr)
+            return 2
         args.out.mkdir(parents=True, exist_ok=True)
-        done = {tried.key for tried in records.read(path)}
-        todo = [t for t in planned(args.times, args.only, args.by) if t.key not in done]
-        with hosts(prefix="faults") as there:
-            lab = Laboratory(there, args.out)
-            for tried in todo:
-                began = time.monotonic()
-                tried.commit = _commit()
-                attempt(lab, tried)
-                records.append(path, tried)
-                what = "; ".join(tried.problems) or "as documented"
-                print(f"{tried.key} {tried.family}: status {tried.status}, {tried.seconds} s, {what} "
-                      f"({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)  # fmt: skip
-    print(records.table(records.read(path)))
+        done = {tried.key for tried in records.read(args.out / TRIES)}
+        _try_all([t for t in planned(args.times, args.only, args.by) if t.key not in done], args.out)
+    print(records.table(records.read(args.out / TRIES)))
     return 0
 
 
