@@ -64,7 +64,8 @@ def end_launcher(pid: int, status: int) -> None:
             os.dup2(nowhere.fileno(), stream)
     if passes(lambda: not is_launcher(pid), SECONDS_TO_END):
         return
-    if note := os.environ.get(NOTE):
+    note = os.environ.get(NOTE)
+    if note and not _status(pid)[0].startswith("orted"):  # its file is on the host of mpirun
         with contextlib.suppress(OSError):
             Path(note).write_text(str(status))
     all_pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
