@@ -55,7 +55,7 @@ def ladder(rows: Sequence[Row], width: float) -> Figure | None:
 def _step_milliseconds(row: Row) -> list[float]:
     """The step in every round; its median alone where the record holds no rounds."""
     rates = row.get("examples_per_second") or [1.0]
-    return [1e3 * row["step"] * statistics.median(rates) / rate for rate in rates]
+    return [1e3 * median_of(row, "step") * statistics.median(rates) / rate for rate in rates]
 
 
 def scaling(rows: Sequence[Row], width: float) -> Figure | None:
@@ -65,7 +65,7 @@ def scaling(rows: Sequence[Row], width: float) -> Figure | None:
     left = [0.0] * len(rows)
     parts = (("compute", "compute", BLUE), ("exposed_communication", "exposed communication", RED))
     for part, label, colour in (*parts, ("input", "input", GREY)):
-        widths = [1e3 * row[part] for row in rows]
+        widths = [1e3 * median_of(row, part) for row in rows]
         axes.barh(names, widths, left=left, label=label, color=colour, height=0.6)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     middle, ends = medians_and_bars([_step_milliseconds(row) for row in rows])

@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from benchmarks.tables import TABLES
 from recsys_core.measuring.percentiles import latency_fields
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds, warm_up
 
 if TYPE_CHECKING:  # `serving` imports pandas, which --help does not need
     from serving.engines.engine import Engine
@@ -124,32 +126,40 @@ def _random_requests(inputs: Arrays, size: int, padding: int, rng: np.random.Gen
     return batch
 
 
-def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Percentiles over all windows, in ms, for every engine and batch size."""
+def _window(engine: Engine, inputs: Arrays, size: int, n_items: int, seconds: float, rng: np.random.Generator,
+            least: int = 2) -> list[float]:  # fmt: skip
+    """Milliseconds of one request after another, for some seconds."""
     from serving.engines.blocks import in_blocks
 
+    until, times = time.perf_counter() + seconds, list[float]()
+    while time.perf_counter() < until or len(times) < least:
+        batch = _random_requests(inputs, size, n_items, rng)
+        start = time.perf_counter()
+        in_blocks(engine, batch, n_items)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Percentiles over all windows, in ms, for every engine and batch size."""
     inputs, _ = _test_users(export)
     lines = []
     for size in args.batches:
         print(f"timing batches of {size:,} ...", file=sys.stderr, flush=True)
-        taken: dict[str, list[list[float]]] = {name: [] for name in engines}
-        for window in range(args.windows + 1):  # the first one warms up
-            for name, engine in engines.items():
-                rng = np.random.default_rng(window)  # the same requests for every engine
-                until = time.perf_counter() + args.seconds
-                times: list[float] = []
-                while time.perf_counter() < until or len(times) < 2:
-                    batch = _random_requests(inputs, size, export.n_items, rng)
-                    start = time.perf_counter()
-                    in_blocks(engine, batch, export.n_items)
-                    times.append(1e3 * (time.perf_counter() - start))
-                if window:
-                    taken[name].append(times)
-        for name, windows in taken.items():
+        # Each engine draws the same requests: its generator has the same seed.
+        draws = {name: np.random.default_rng(0) for name in engines}
+
+        def window(name: str, seconds: float, size: int = size, draws: Any = draws) -> list[float]:
+            return _window(engines[name], inputs, size, export.n_items, seconds, draws[name])
+
+        warmed = {name: warm_up(lambda name=name: float(np.mean(window(name, args.seconds / 4)))) for name in engines}
+        rounds = in_rounds({name: partial(window, name, args.seconds) for name in engines}, args.windows)
+        for name, windows in rounds.values.items():
             every = [ms for times in windows for ms in times]
             speeds = [1e3 * size / float(np.mean(times)) for times in windows]
             about = {"batch": size, "engine": name, "runs": len(every)}
-            lines.append({**about, **latency_fields(every), "users_per_second": speeds})
+            about |= {**latency_fields(every), "users_per_second": speeds}
+            lines.append(about | fields(rounds, [warmed[name]]))
     return lines
 
 

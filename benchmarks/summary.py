@@ -69,7 +69,7 @@ def scaling(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     best = max(rows, key=lambda row: (row["ranks"], median_of(row, "strong")))
-    exposed = best["exposed_communication"] / best["step"]
+    exposed = median_of(best, "exposed_communication") / median_of(best, "step")
     return [
         f"{best['ranks']} ranks train a global batch of {best['batch_size']:,} {of_windows(best['strong'], '.2f')} "
         f"times as fast as one rank ({best['ranks']} would be ideal); {exposed:.0%} of a step is communication that "

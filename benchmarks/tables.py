@@ -102,8 +102,8 @@ TABLES: Mapping[str, Table] = {
         ),
         note="Every rank has the same cores. Strong: against one rank with the same global batch. Weak: against one "
         "rank with its share of it, times the ranks. Exposed is communication that compute does not hide; the "
-        "prediction is one rank's step and the exchange of a fitted link, nothing hidden. The parts of the step are "
-        "medians over the rounds.",
+        "prediction is one rank's step and the exchange of a fitted link, nothing hidden. The parts of a step are "
+        "differences within a round.",
     ),
     "peers": Table(
         title="Comparison with plain PyTorch",
@@ -171,6 +171,19 @@ TABLES: Mapping[str, Table] = {
             ("Recall@20 (mean over users)", number("recall@20", ".4f")),
         ),
         note="Lists of all test users compared with TensorFlow's, and their metrics.",
+    ),
+    "release": Table(
+        title="Requests while a release is served, shadowed, promoted and rolled back",
+        columns=(
+            ("phase", plain("phase")),
+            ("clients (count)", plain("clients")),
+            ("requests (count)", plain("requests")),
+            ("p50 (ms)", estimate("p50_ms", ",.1f")),
+            ("p99 (ms)", estimate("p99_ms", ",.1f")),
+            ("longest (ms)", number("max_ms", ",.1f")),
+        ),
+        note="The command that begins a phase has a row of its own. A percentile is stated where at least 10 requests "
+        "are expected beyond it, with its 95 % interval.",
     ),
     "batch": Table(
         title="Recommendations for all users",
