@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 SPIN_S = 0.05
@@ -37,8 +38,6 @@ def throttled(cores: Path = CORES) -> int | None:
 def _numbers(cores: Path, name: str) -> list[int]:
     found = []
     for path in cores.glob(f"cpu[0-9]*/{name}"):
-        try:
+        with suppress(OSError, ValueError):  # a core that is off
             found.append(int(path.read_text()))
-        except (OSError, ValueError):  # a core that is off
-            continue
     return found
