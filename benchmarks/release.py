@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.tables import TABLES
+from recsys_core.measuring.conditions import Watch, busy_reason
 from recsys_core.measuring.percentiles import latency_fields
 from recsys_core.measuring.records import record
 
@@ -139,14 +140,14 @@ def main(args: argparse.Namespace) -> int:
         with server.running(folder) as (_, ports):
             load = Load(ports=ports, items=items, clients=args.clients, pause=args.pause)
             where = ("--repository", folder, "--name", NAME, "--url", f"127.0.0.1:{ports.http}")
-            begun = time.monotonic()
+            begun, watch = time.monotonic(), Watch()
             with load.running():
                 phases = _release(args, load, where)
-            seconds = time.monotonic() - begun
+            seconds, busy = time.monotonic() - begun, busy_reason(watch.since())
     rows = [{"phase": name, "clients": args.clients, **values} for name, values in phases.items()]
     print(TABLES["release"].as_text(rows))
     for row in rows:
-        record(args.results, "release", row)
+        record(args.results, "release", row | {"invalid": [busy] if busy else []})
     total = len(load.answered) + len(load.failed)
     print(f"{total:,} requests in {seconds:.0f} s, {len(load.failed):,} failed")
     for text in load.failed[:5]:

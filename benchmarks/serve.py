@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,18 +127,31 @@ def _random_requests(inputs: Arrays, size: int, padding: int, rng: np.random.Gen
     return batch
 
 
-def _window(engine: Engine, inputs: Arrays, size: int, n_items: int, seconds: float, rng: np.random.Generator,
-            least: int = 2) -> list[float]:  # fmt: skip
-    """Milliseconds of one request after another, for some seconds."""
-    from serving.engines.blocks import in_blocks
+@dataclass(frozen=True, kw_only=True)
+class Requests:
+    """Batches of one size for one engine. The generator's seed is the same for every engine, so the requests are."""
 
-    until, times = time.perf_counter() + seconds, list[float]()
-    while time.perf_counter() < until or len(times) < least:
-        batch = _random_requests(inputs, size, n_items, rng)
-        start = time.perf_counter()
-        in_blocks(engine, batch, n_items)
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
+    engine: Engine
+    inputs: Arrays
+    size: int
+    n_items: int
+    rng: np.random.Generator
+
+    def milliseconds(self, seconds: float) -> list[float]:
+        """Of one request after another, for some seconds."""
+        from serving.engines.blocks import in_blocks
+
+        times: list[float] = []
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(times) < 2:
+            batch = _random_requests(self.inputs, self.size, self.n_items, self.rng)
+            start = time.perf_counter()
+            in_blocks(self.engine, batch, self.n_items)
+            times.append(1e3 * (time.perf_counter() - start))
+        return times
+
+    def mean(self, seconds: float) -> float:
+        return float(np.mean(self.milliseconds(seconds)))
 
 
 def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -146,14 +160,15 @@ def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.
     lines = []
     for size in args.batches:
         print(f"timing batches of {size:,} ...", file=sys.stderr, flush=True)
-        # Each engine draws the same requests: its generator has the same seed.
-        draws = {name: np.random.default_rng(0) for name in engines}
-
-        def window(name: str, seconds: float, size: int = size, draws: Any = draws) -> list[float]:
-            return _window(engines[name], inputs, size, export.n_items, seconds, draws[name])
-
-        warmed = {name: warm_up(lambda name=name: float(np.mean(window(name, args.seconds / 4)))) for name in engines}
-        rounds = in_rounds({name: partial(window, name, args.seconds) for name in engines}, args.windows)
+        asked = {
+            name: Requests(
+                engine=engine, inputs=inputs, size=size, n_items=export.n_items, rng=np.random.default_rng(0)
+            )
+            for name, engine in engines.items()
+        }
+        warmed = {name: warm_up(partial(requests.mean, args.seconds / 4)) for name, requests in asked.items()}
+        sides = {name: partial(requests.milliseconds, args.seconds) for name, requests in asked.items()}
+        rounds = in_rounds(sides, args.windows)
         for name, windows in rounds.values.items():
             every = [ms for times in windows for ms in times]
             speeds = [1e3 * size / float(np.mean(times)) for times in windows]

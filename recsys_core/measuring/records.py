@@ -18,7 +18,7 @@ CIRCUMSTANCES = ("time", "command", "machine", "versions", "conditions", "rounds
 """Fields that say how a record was measured. They are neither settings nor figures."""
 RESULT_FIELDS = (
     "runs", "rows_equal_but_for_ties", "error_texts", "best_split", "best_offload_above", "exhaustive_split",
-    "bisected_again_split", "bound", "operations", "bytes",
+    "bisected_again_split", "bound", "operations", "bytes", "requests",
 )  # fmt: skip
 """Whole numbers and words that are results, not settings."""
 
