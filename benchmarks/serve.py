@@ -172,9 +172,9 @@ def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.
         for name, windows in rounds.values.items():
             every = [ms for times in windows for ms in times]
             speeds = [1e3 * size / float(np.mean(times)) for times in windows]
-            about = {"batch": size, "engine": name, "runs": len(every)}
-            about |= {**latency_fields(every), "users_per_second": speeds}
-            lines.append(about | fields(rounds, [warmed[name]]))
+            line = {"batch": size, "engine": name, "runs": len(every)}
+            line |= {**latency_fields(every), "users_per_second": speeds}
+            lines.append(line | fields(rounds, [warmed[name]]))
     return lines
 
 

@@ -202,6 +202,21 @@ TABLES: Mapping[str, Table] = {
         note="The loop of `python -m serving batch` in one process: users read, the best items found, Parquet written. "
         "The limit is the matrix products of the forward pass behind the sparse first layer, alone.",
     ),
+    "check-verdict": Table(
+        title="Whether anything became slower",
+        columns=(
+            ("set", plain("set")),
+            ("part", plain("part")),
+            ("recorded runs (ratio to the machine)", number("recorded_ratio", ".3f")),
+            ("new runs (ratio to the machine)", number("ratio", ".3f")),
+            ("speed over the recorded (factor)", number("change", ".3f")),
+            ("noise of a run (%)", number("noise", ".1%")),
+            ("slowdown that counts (%)", number("bound", ".1%")),
+            ("verdict", plain("verdict")),
+            ("why", plain("why")),
+        ),
+        note="A ratio is a part's speed over what limits it on this machine, measured in the same windows.",
+    ),
     "embeddings": Table(
         title="Updates of embedding tables",
         columns=(
