@@ -32,6 +32,7 @@ from recsys_core.measuring.processes import result_of, show_progress
 from recsys_core.measuring.records import record
 
 RECORDED = Path("results/bench-check.jsonl")
+RECORDED_RUNS = 8
 NOT_JUDGED = "not judged"
 PROVED_SLOWER = 0.25
 UNCHANGED_SETS = 3
@@ -40,10 +41,10 @@ UNCHANGED_SETS = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--recorded", type=Path, default=RECORDED, help="runs to compare with (default: %(default)s)")
-    add("--record", type=int, nargs="?", const=6, metavar="RUNS", help="measure so many runs (6) and append them there")
+    add("--record", type=int, nargs="?", const=RECORDED_RUNS, metavar="RUNS", help="append so many runs (8) there")
     add("--prove", action="store_true", help="three unchanged sets and a slowed one (15 minutes on two quiet cores)")
     add("--runs", type=int, default=LEAST_RUNS, help="processes of a set (default: %(default)s)")
-    add("--windows", type=int, default=6, help="of each part in a run (default: %(default)s)")
+    add("--windows", type=int, default=5, help="of each part in a run (default: %(default)s)")
     add("--seconds", type=float, default=0.5, help="of a part in a window (default: %(default)s)")
     add("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART", help=f"of: {', '.join(PARTS)}")
     add("--folder", type=Path, help="of the inputs, which are made where they are missing (default: a temporary one)")
@@ -113,7 +114,11 @@ def verdict(part: str, recorded: Sequence[float], runs: Sequence[Mapping[str, An
     if len(new) < LEAST_RUNS:
         return Verdict(why_not=f"{len(new)} valid runs, {LEAST_RUNS} are needed", **about)
     logs = [[math.log(ratio) for ratio in side] for side in (recorded, new)]
-    return Verdict(judged=check_rule.judge(logs[0], logs[1], parts), **about)
+    judged = check_rule.judge(logs[0], logs[1], parts)
+    if judged.is_too_noisy:
+        why = f"runs differ by {judged.noise:.0%}, so that a slowdown of up to {judged.bound:.0%} would not be found"
+        return Verdict(why_not=why, **about)
+    return Verdict(judged=judged, **about)
 
 
 def _make(inputs: Inputs) -> None:
@@ -178,7 +183,7 @@ def main(args: argparse.Namespace) -> int:
         recorded = recorded_ratios(args.recorded, args.parts)
         few = min(map(len, recorded.values())) < LEAST_RUNS
         if args.record or (args.prove and few):
-            wanted, args.runs = args.runs, args.record or 6
+            wanted, args.runs = args.runs, args.record or RECORDED_RUNS
             check.runs(args.parts, 0.0, "recording", args.recorded)
             args.runs, recorded = wanted, recorded_ratios(args.recorded, args.parts)
             if not args.prove:

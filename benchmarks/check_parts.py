@@ -1,7 +1,7 @@
 """One run of `check`: windows of each part and of what limits it on this machine, in one process.
 
 A window is the limit, the part and the limit again; its figure is the part's speed over the mean of the two. Started by
-`check`: ``python -m benchmarks.check_parts --folder F --windows 6``. With RECSYS_SLOW_STEP=0.25 every step, request or
+`check`: ``python -m benchmarks.check_parts --folder F --windows 5``. With RECSYS_SLOW_STEP=0.25 every step, request or
 preparation takes 25 % longer: that much computing is added inside of it, to show that `check` finds it.
 """
 
@@ -202,7 +202,7 @@ def main() -> int:
     add = parser.add_argument
     add("--folder", type=Path, required=True, help="of `python -m benchmarks.check_inputs`")
     add("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    add("--windows", type=int, default=6)
+    add("--windows", type=int, default=5)
     add("--seconds", type=float, default=0.5, help="of a part in a window (default: %(default)s)")
     args = parser.parse_args()
     devices.configure(World())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from benchmarks.check_rule import SLOWER
 from benchmarks.rungs import CASE_STUDY_OVERALL
 from recsys_core.measuring.cells import Row, first_of, having, of_windows
 from recsys_core.measuring.drawing import median_of
@@ -157,6 +158,29 @@ def batch(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def release(rows: Sequence[Row]) -> list[str]:
+    """The longest answer of all phases."""
+    rows = having(rows, "phase", "requests", "max_ms")
+    if not rows:
+        return []
+    slowest = max(rows, key=lambda row: first_of(row["max_ms"]))
+    return [
+        f"{sum(row['requests'] for row in rows):,} requests were answered while a version was released; the longest "
+        f"took {slowest['max_ms']:,.1f} ms ({slowest['phase']})."
+    ]
+
+
+def check_verdict(rows: Sequence[Row]) -> list[str]:
+    """How many parts were judged, and which are slower."""
+    rows = having(rows, "part", "verdict")
+    if not rows:
+        return []
+    judged = [row for row in rows if row.get("change") is not None]
+    slow = [row for row in judged if row["verdict"] == SLOWER]
+    names = [": ".join(row[name] for name in ("set", "part") if row.get(name)) for row in slow]
+    return [f"{len(judged)} of {len(rows)} parts could be judged; slower: {', '.join(names) or 'none'}."]
+
+
 def embeddings(rows: Sequence[Row]) -> list[str]:
     """The smallest table from which on the update by rows is faster."""
     texts = []
@@ -185,6 +209,8 @@ SUMMARIES: Mapping[str, Summary] = {
     "prep": prep,
     "serve": serve,
     "serve-quality": serve_quality,
+    "release": release,
     "batch": batch,
+    "check-verdict": check_verdict,
     "embeddings": embeddings,
 }
