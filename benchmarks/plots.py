@@ -125,10 +125,15 @@ def ncf(rows: Sequence[Row], width: float) -> Figure | None:
     )
 
 
+def _sides(row: Row) -> str:
+    """The sides of a row, marked where their algorithms or inputs differ."""
+    return f"{row.get('ours', 'auto')} / {row.get('peer', 'adam')}{'' if row.get('difference') == 'none' else '*'}"
+
+
 def peers(rows: Sequence[Row], width: float) -> Figure | None:
     """How many times as fast as PyTorch."""
-    figure, (axes,) = panels(width, height=0.9 + 0.45 * len(rows))
-    names = [f"{row['model']}, {row['batch_size']:,}, {row['precision']}" for row in rows]
+    figure, (axes,) = panels(width, height=0.9 + 0.6 * len(rows))
+    names = [f"{row['model']}, {row['batch_size']:,}, {row['precision']}\n{_sides(row)}" for row in rows]
     ratios = [median_of(row, "ratio") for row in rows]
     _bars_with_factors(axes, names, [row["ratio"] for row in rows], ratios)
     axes.axvline(1, color="black", linewidth=1, linestyle=":")
@@ -155,7 +160,8 @@ PLOTS: Mapping[str, Plot] = {
     "ncf": Plot(draw=ncf, caption=ROOFLINE_CAPTION),
     "peers": Plot(
         draw=peers,
-        caption="Model, batch, precision. Median ratio; the black bars go from the lowest to the highest round. "
-        "Right of the dotted line our step is faster.",
+        caption="Model, batch, precision; our side / PyTorch's, * where they differ in more than the program (see the "
+        "table). Median ratio; the black bars go from the lowest to the highest round. Right of the dotted line our "
+        "step is faster.",
     ),
 }

@@ -159,6 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, required=True)
     add("--precision", default="fp32")
     add("--seconds", type=float, default=8.0)
+    add("--gradients", choices=("auto", "dense", "rows"), default="auto", help="of embedding tables (NCF)")
     add("--step", choices=("auto", "sparse", "compiled"), default="auto")
 
 
@@ -167,7 +168,7 @@ def build(args: argparse.Namespace, world: World) -> Work:
     precision = resolve(args.precision, world)
     if args.model == "vae":
         return vae(args.data, args.batch_size, precision, world, step=args.step)
-    return ncf(args.model, args.batch_size, precision, world, step=args.step)
+    return ncf(args.model, args.batch_size, precision, world, gradients=args.gradients, step=args.step)
 
 
 def main() -> int:

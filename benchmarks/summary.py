@@ -79,15 +79,18 @@ def scaling(rows: Sequence[Row]) -> list[str]:
 
 
 def peers(rows: Sequence[Row]) -> list[str]:
-    """The lowest and the highest ratio."""
-    setting = ("model", "batch_size", "precision")
-    rows = having(rows, "ratio", *setting)
+    """The lowest and the highest ratio of rows with the same algorithm on both sides."""
+    setting = ("model", "batch_size", "precision", "ours", "peer")
+    rows = having(rows, "ratio", "difference", *setting)
     if not rows:
         return []
+    rows = [row for row in rows if row["difference"] == "none"]
+    if not rows:
+        return ["no row has the same algorithm on both sides, so no ratio stands here."]
     low, high = (of(rows, key=lambda row: median_of(row, "ratio")) for of in (min, max))
     texts = [f"{of_windows(row['ratio'], '.2f')} ({_setting(row, setting)})" for row in (low, high)]
     between = texts[0] if len(rows) == 1 else f"between {texts[0]} and {texts[1]}"
-    return [f"our speed over that of plain PyTorch is {between}; above 1 ours is faster."]
+    return [f"with the same algorithm on both sides our speed over PyTorch's is {between}; above 1 ours is faster."]
 
 
 def evaluate(rows: Sequence[Row]) -> list[str]:

@@ -69,7 +69,8 @@ def _scaling() -> dict[str, Any]:
 
 def _peer() -> dict[str, Any]:
     rates = {"examples_per_second": [9.0], "peer_examples_per_second": [3.0], "ratio": [2.5, 3.0]}
-    return {"kind": "peers", "model": "vae", "batch_size": 500, "precision": "fp32"} | rates
+    about = {"ours": "dense", "peer": "bag", "difference": "none"}
+    return {"kind": "peers", "model": "vae", "batch_size": 500, "precision": "fp32"} | about | rates
 
 
 def _file(path: Path, records: list[dict[str, Any]]) -> list[str]:
@@ -242,7 +243,7 @@ def test_dates_and_machines_of_several_records() -> None:
     other = {"time": "2026-02-01T00:30:00+00:00", "machine": {"cpu": "b", "gpus": ["H100"]}}
     facts = REPORT.facts(REPORT.sections([ABOUT | _train(500, 1.0), ABOUT | _peer() | other]))
     assert ("Measured", "2026-01-31 23:59 to 2026-02-01 00:30 UTC") in facts
-    assert ("Machine", "b, GPU: H100 (of: Comparison with plain PyTorch)") in facts
+    assert ("Machine", "b, GPU: H100 (of: Comparison with PyTorch)") in facts
 
 
 def test_records_without_circumstances_are_shown() -> None:
@@ -261,22 +262,8 @@ def test_plots_have_units_intervals_and_room(kind: str, width: float) -> None:
     pictures.assert_room(figure, width)
 
 
-WORDS = {
-    "rung",
-    "precision",
-    "model",
-    "engine",
-    "shape",
-    "sizes",
-    "way",
-    "bound by",
-    "layers",
-    "phase",
-    "set",
-    "part",
-    "verdict",
-    "why",
-}
+WORDS = {"rung", "precision", "model", "engine", "shape", "sizes", "way", "bound by", "layers"}
+WORDS |= {"phase", "difference", "ours", "PyTorch", "set", "part", "verdict", "why"}
 
 
 @pytest.mark.parametrize("kind", list(TABLES))
