@@ -25,6 +25,8 @@ LAST = 3
 """Windows of a warm-up that have to agree."""
 MOST_WARM_UP = 12
 """Windows after which a warm-up ends without having become stable."""
+MOST_REASONS = 3
+"""Different reasons that a record holds."""
 TRIES = 3
 """Rounds that are measured at most, for each round that is wanted."""
 
@@ -127,7 +129,7 @@ def fields(rounds: Rounds[Any], warm_ups: Sequence[WarmUp] = (), *, why_cold: st
     """
     told: dict[str, Any] = {"kept": rounds.kept, "discarded": len(rounds.discarded)}
     if rounds.discarded:
-        told["reasons"] = sorted(set(rounds.discarded))
+        told["reasons"] = sorted(set(rounds.discarded))[:MOST_REASONS]
     if warm_ups:
         told["warm_up_windows"] = statistics.median(w.windows for w in warm_ups)
         told["stable"] = all(w.stable for w in warm_ups)
