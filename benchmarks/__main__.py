@@ -18,6 +18,7 @@ COMMAND_LINE = CommandLine(
         "scaling": "strong and weak scaling over ranks, and the parts of a step's time",
         "embeddings": "updates of embedding tables: the whole table or single rows",
         "peers": "training step, ours and plain PyTorch",
+        "trainings": "whole trainings, ours and of RecBole and implicit: time to the same quality",
         "evaluate": "evaluation over the whole catalogue, and the share of its limit",
         "serve": "an export and its conversions: agreement, metrics, size, latency",
         "release": "a version published, shadowed, promoted and rolled back while a Triton server answers",
@@ -31,6 +32,7 @@ COMMAND_LINE = CommandLine(
     examples=(
         "train --data data/mine",
         "scaling --data data/mine --ranks 1 2 4",
+        "trainings --data data/per-user --peer-python V/bin/python",
         "release --export runs/first --candidate runs/next",
         "check --folder runs/check",
         "suite --data data/mine --export runs/a/export --quick",

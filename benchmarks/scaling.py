@@ -3,8 +3,8 @@
 Every rank has --threads cores, for any number of ranks. Strong: the global batch stays. Weak: the batch of each rank
 stays. `scaling_rank` times the step with and without its exchange and its input; the differences are the communication
 that compute does not hide and the waiting for input. Timed sums over ranks give a latency and a bandwidth (`link`). The
-step predicted from one rank's compute and this link is printed beside the measured step. The last table predicts 8 to
-1,024 GPUs from figures that NVIDIA published; nothing in it was measured here.
+step predicted from one rank's compute and this link is printed beside the measured step. The last tables
+predict 8 to 1,024 GPUs from figures that NVIDIA published, and from an H100's measured step and a link that is assumed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.link import fitted, gpu_prediction, predicted
+from benchmarks.link import Link, fitted, gpu_prediction, h100_prediction, predicted
 from benchmarks.shapes import NEEDS_DATA, SHAPES
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import result_of, show_progress
@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=10.0,
         help="of a message between GPUs (default: %(default)s)",
+    )
+    add(
+        "--gpu-gbit",
+        type=float,
+        default=400.0,
+        help="speed of the network of each GPU, for the prediction for H100 (default: %(default)s)",
     )
 
 
@@ -148,9 +154,18 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _print_prediction(args: argparse.Namespace) -> None:
-    gpus = gpu_prediction(args.latency_us * 1e-6)
-    link = f"a link of {gpus[0]['bandwidth_gb']:.0f} GB/s"
-    print(f"\nPREDICTED from what NVIDIA published for 1 and 8 A100 ({link}), not measured:")
-    shown = [(r["gpus"], f"{r['strong']:,.0f}", f"{r['weak']:,.0f}") for r in gpus]
-    print(tabulate(shown, headers=("GPUs", "users/s, batch 24,576", "users/s, 24,576 each")))
-    record(args.results, "scaling-prediction", {"latency_us": args.latency_us, "rows": gpus})
+    latency = args.latency_us * 1e-6
+    published = gpu_prediction(latency)
+    link = f"a link of {published[0]['bandwidth_gb']:.0f} GB/s follows from them"
+    _print_gpus(f"PREDICTED from what NVIDIA published for 1 and 8 A100 ({link}), not measured:", published)
+    h100 = h100_prediction(Link(latency, args.gpu_gbit * 1e9 / 8))
+    link = f"{args.gpu_gbit:.0f} Gbit/s and {args.latency_us:.0f} us a message are assumed, one ring, nothing hidden"
+    _print_gpus(f"PREDICTED from the measured step of one H100, an earlier version in bf16 ({link}):", h100)
+    record(args.results, "scaling-prediction", {"latency_us": args.latency_us, "rows": published})
+    values = {"card": "H100", "latency_us": args.latency_us, "gpu_gbit": args.gpu_gbit, "rows": h100}
+    record(args.results, "scaling-prediction", values)
+
+
+def _print_gpus(title: str, rows: Sequence[Mapping[str, float]]) -> None:
+    shown = [(r["gpus"], f"{r['strong']:,.0f}", f"{r['weak']:,.0f}") for r in rows]
+    print(f"\n{title}\n" + tabulate(shown, headers=("GPUs", "users/s, batch 24,576", "users/s, 24,576 each")))

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks.link import Link, fitted, from_published, gpu_prediction, predicted
+from benchmarks.link import (
+    Link,
+    Wires,
+    fitted,
+    fitted_wires,
+    from_published,
+    gpu_prediction,
+    h100_prediction,
+    h100_step,
+    predicted,
+)
 from benchmarks.roofline import roofline
 from benchmarks.scaling import plan, split
 from benchmarks.shapes import SHAPES, ncf_operations, vae_operations
@@ -52,6 +62,16 @@ def test_a_link_is_found_again(ranks: int) -> None:
     assert found.bandwidth == pytest.approx(link.bandwidth, rel=1e-6)
 
 
+def test_wires_are_found_again_and_predict_a_speed_that_was_not_measured() -> None:
+    wires, sizes = Wires(latency=4e-5, host=3e-10, wire=1.05), [4.0**k for k in range(5, 14)]
+    speeds = (1e9 / 8, 25e9 / 8, float("inf"))
+    points = [(speed, size, wires.link(speed).seconds(2, size)) for speed in speeds for size in sizes]
+    found = fitted_wires(2, points)
+    assert (found.latency, found.host, found.wire) == pytest.approx((4e-5, 3e-10, 1.05), rel=1e-6)
+    # Two messages of 50 MB at 10 Gbit/s: 40 us each, 15 ms of the hosts, and 42 ms of the wire
+    assert found.link(10e9 / 8).seconds(2, 100e6) == pytest.approx(2 * (40e-6 + 15e-3 + 42e-3), rel=1e-6)
+
+
 def test_compute_hides_what_it_hides() -> None:
     link = Link(0.0, 1e9)
     assert predicted(1.0, link, 2, 1e9) == pytest.approx(2.0)
@@ -66,6 +86,20 @@ def test_the_prediction_starts_at_what_was_published() -> None:
     weak = [rows[n]["weak"] / n for n in sorted(rows)]
     assert weak == sorted(weak, reverse=True)
     assert from_published(97e6, 1e-5).bandwidth > 1e9
+
+
+def test_the_prediction_for_h100_starts_at_what_was_measured() -> None:
+    assert h100_step(24_576) == pytest.approx(24_576 / 556_000)
+    assert h100_step(2_000) == pytest.approx(2_000 / 301_300)
+    # Halfway between 500 and 2,000 users, 4.5208 and 6.6379 ms
+    assert h100_step(1_250) == pytest.approx(5.5793e-3, rel=1e-4)
+    # The line from 500 to 2,000 prolonged: 4.5208 ms less 250 users of 1.4114 us
+    assert h100_step(250) == pytest.approx(4.1679e-3, rel=1e-4)
+    rows = {row["gpus"]: row for row in h100_prediction(Link(1e-5, 50e9))}
+    assert rows[1]["strong"] == rows[1]["weak"] == pytest.approx(556_000)
+    # Eight GPUs: 14 messages of an eighth of 97.96 MB (2 x 600 x 20,108 and 3 x 600 x 200 numbers of 4 bytes)
+    exchange = 14 * (1e-5 + 97.9584e6 / 8 / 50e9)
+    assert rows[8]["weak"] == pytest.approx(8 * 24_576 / (24_576 / 556_000 + exchange), rel=1e-6)
 
 
 def test_each_setting_has_what_it_is_compared_with() -> None:
