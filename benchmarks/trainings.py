@@ -11,15 +11,19 @@ own.
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import show_progress
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds
 
 if TYPE_CHECKING:
     from benchmarks.whole.systems import Outcome, System
@@ -43,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recbole:MultiVAE,train_batch_size=500 (default: %(default)s)")  # fmt: skip
     add("--target", type=float, help="NDCG@100 to be reached (default: 0.99 of the best value of the worst)")
     add("--peer-python", default=sys.executable, metavar="PATH", help="Python that has RecBole (default: this one)")
+    add("--rounds", type=int, default=1, help="of all trainings in turn (default: %(default)s)")
     add("--keep", type=Path, metavar="DIR", help="keep runs and lists there (default: they are deleted)")
 
 
@@ -63,27 +68,39 @@ def _check_recbole(systems: list[System], python: str) -> None:
         )
 
 
-def _rows(outcomes: list[tuple[System, Outcome]], target: float | None, shape: dict[str, int]) -> list[dict[str, Any]]:
+COLD = "a training is a new process, as its users start it"
+
+
+def _rows(found: dict[str, list[Outcome]], target: float | None) -> list[dict[str, Any]]:
+    """A row for each training, its figures round by round."""
     from benchmarks.whole.curves import common_target
 
-    wanted = common_target([outcome.curve for _, outcome in outcomes], SHARE) if target is None else target
-    return [
-        {
-            "system": system.name,
-            **shape,
-            "target": wanted,
-            "target_s": outcome.curve.seconds_to(wanted),
-            "whole_s": outcome.seconds,
-            "evaluations": len(outcome.curve.values),
-            "best_validation": outcome.curve.best,
-            "best_s": outcome.curve.seconds[outcome.curve.best_at],
-            "ndcg@100": outcome.test,
-            "peak_gib": outcome.peak_bytes / 2**30,
-            "curve_s": list(outcome.curve.seconds),
-            "curve": list(outcome.curve.values),
-        }
-        for system, outcome in outcomes
-    ]
+    curves = [outcome.curve for outcomes in found.values() for outcome in outcomes]
+    wanted = common_target(curves, SHARE) if target is None else target
+    return [{"system": name, "target": wanted, **_figures(outcomes, wanted)} for name, outcomes in found.items()]
+
+
+def _figures(outcomes: Sequence[Outcome], target: float) -> dict[str, Any]:
+    curves = [outcome.curve for outcome in outcomes]
+    reached = [seconds for curve in curves if (seconds := curve.seconds_to(target)) is not None]
+    return {
+        "target_s": reached if len(reached) == len(curves) else None,
+        "whole_s": [outcome.seconds for outcome in outcomes],
+        "evaluations": len(curves[0].values),
+        "best_validation": [curve.best for curve in curves],
+        "best_s": [curve.seconds[curve.best_at] for curve in curves],
+        "ndcg@100": [outcome.test for outcome in outcomes],
+        "peak_gib": max(outcome.peak_bytes for outcome in outcomes) / 2**30,
+        "curve_s": list(curves[0].seconds),
+        "curve": list(curves[0].values),
+    }
+
+
+def _train(system: System, args: argparse.Namespace, folder: Path, numbers: itertools.count[int]) -> Outcome:
+    from benchmarks.whole.systems import train
+
+    show_progress(system.name)
+    return train(system, args.data, folder / f"{next(numbers)}", args.peer_python)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -94,13 +111,11 @@ def main(args: argparse.Namespace) -> int:
     _check_recbole(chosen, args.peer_python)
     shape = systems.shapes(inputs.parts(Dataset.open(args.data)))
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.keep or Path(temporary)
-        outcomes = []
-        for k, system in enumerate(chosen):
-            show_progress(f"{k + 1} of {len(chosen)}: {system.name}")
-            outcomes.append((system, systems.train(system, args.data, folder / str(k), args.peer_python)))
+        folder, numbers = args.keep or Path(temporary), itertools.count()
+        sides = {system.name: partial(_train, system, args, folder, numbers) for system in chosen}
+        rounds = in_rounds(sides, args.rounds)
     show_progress("")
-    rows = _rows(outcomes, args.target, shape)
+    rows = [shape | row | fields(rounds, why_cold=COLD) for row in _rows(rounds.values, args.target)]
     for row in rows:
         record(args.results, "trainings", row)
     print(TABLES["trainings"].as_text(rows))

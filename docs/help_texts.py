@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "scaling",
         "embeddings",
         "peers",
+        "trainings",
         "evaluate",
         "serve",
         "release",

@@ -34,6 +34,7 @@ RULES: dict[str, set[str]] = {
     "scaling": ALL,
     "embeddings": ALL,
     "peers": ALL,
+    "trainings": ALL - {"warm-up"},  # each training is a new process, as its users start it: `COLD` in the record
     "evaluate": ALL,
     "serve": ALL | {"percentiles"},
     "batch": ALL,
@@ -89,7 +90,7 @@ def test_no_command_has_percentiles_of_its_own(command: str) -> None:
 
 @pytest.mark.parametrize("kind", [name for name, rules in RULES.items() if "ranges" in rules and name in TABLES])
 def test_a_figure_of_windows_is_shown_with_its_range(kind: str) -> None:
-    names = {"users_per_second", "samples_per_second", "examples_per_second", "wall_s", "dense_ms", "ratio", "rung"}
+    names = {"users_per_second", "samples_per_second", "examples_per_second", "wall_s", "dense_ms", "ratio", "target_s"}
     row: dict[str, Any] = {name: [1.0, 2.0, 4.0] for name in names} | {"rung": {"name": "a", "batch": 1}, "engine": "a"}
     row["rung"] |= {"precision": "fp32", "ranks": 1}
     assert "to 4" in TABLES[kind].as_text([row])
