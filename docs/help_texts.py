@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "suite",
         "gpu",
         "report",
+        "record",
         "compare",
     ),
     "benchmarks.gpu.pack": ("",),

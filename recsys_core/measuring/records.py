@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from recsys_core.measuring.conditions import Watch, busy_reason
-from recsys_core.measuring.machine import machine, versions
+from recsys_core.measuring.machine import commit, machine, versions
 from recsys_core.measuring.older_records import in_current_form
 
-CIRCUMSTANCES = ("time", "command", "machine", "versions", "conditions", "invalid", "torch")
+CIRCUMSTANCES = ("time", "command", "commit", "machine", "versions", "conditions", "invalid", "torch")
 """Fields that say how a record was measured. They are neither settings nor figures."""
 RESULT_FIELDS = (
     "runs", "rows_equal_but_for_ties", "error_texts", "best_split", "best_offload_above", "exhaustive_split",
@@ -30,31 +30,37 @@ invalid_records: list[str] = []
 """What this process recorded that says nothing: kind and reason."""
 
 
+def circumstances() -> dict[str, Any]:
+    """The command that is running, when, from which commit, on which machine, and with which versions."""
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
 def record(path: Path, kind: str, values: Mapping[str, Any]) -> None:
     """Append one record of a kind to the results file, with the command that is running."""
     conditions = _watch.since()
     invalid = values.get("invalid") or [busy_reason(conditions)]
     if invalid[0] is not None:
         invalid_records.append(f"{kind}: {invalid[0]}")
-    about = {
-        "kind": kind,
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.orig_argv[1:]]),
-        "machine": machine(),
-        "versions": versions(),
-        "conditions": {name: round(value, 4) for name, value in conditions.items()},
-    }
+    about = {"kind": kind, **circumstances(), "conditions": {name: round(v, 4) for name, v in conditions.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps({**about, **values}) + "\n")
 
 
 def read(path: Path) -> list[Record]:
-    """All records in the order of the file; those of earlier versions in the current form.
+    """All records in the order of the file, or of the files of a folder; those of earlier versions in the current form.
 
     Raises:
         ValueError: the file does not exist, or a line of it is not a record.
     """
+    if path.is_dir() and (files := sorted(path.glob("*.jsonl"))):
+        return [values for file in files for values in read(file)]
     if not path.is_file():
         raise ValueError(f"there is no {path}, expected a results file, as `python -m benchmarks train` writes it")
     found = []
