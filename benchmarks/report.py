@@ -42,7 +42,8 @@ def _write_pages() -> int:
     changed = renderer.write()
     print(f"written: {', '.join(str(path.relative_to(ROOT)) for path in changed) or 'nothing had changed'}")
     old = renderer.left()
-    print(f"measured before records were kept: {sum(old.values())} of {len(renderer.shown_records)} records")
+    counts = renderer.counts
+    print(f"measured before records were kept: {counts['transcribed']} of {counts['records']} records, by table:")
     for name, count in old.items():
         print(f"  {name}: {count}")
     return 0

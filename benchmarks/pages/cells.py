@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.pages.committed import TRANSCRIBED, Committed, Row
 from benchmarks.pages.layout import Layout, Published
@@ -30,6 +31,14 @@ class Filled:
         return [record for record in self.records if TRANSCRIBED in record]
 
 
+def _sorted(rows: Sequence[Row], path: str, *, descending: bool) -> list[Row]:
+    """Rows in the order of a figure or a text; those without it come last."""
+    found = [at(row.values, path) for row in rows]
+    keys: list[Any] = [value if isinstance(value, str) else middle_of(value) for value in found]
+    having = sorted((k for k in range(len(rows)) if keys[k] is not None), key=keys.__getitem__, reverse=descending)
+    return [rows[k] for k in (*having, *(k for k in range(len(rows)) if keys[k] is None))]
+
+
 class Filler:
     """Fills layouts with the figures of committed records."""
 
@@ -39,13 +48,9 @@ class Filler:
     def rows(self, layout: Layout) -> list[Row]:
         """The rows of a table, sorted as its layout says."""
         rows = self.committed.rows(layout.group, layout.rows)
-        rows = [row for row in rows if all(at(row.values, name) == value for name, value in layout.only.items())]
-        if layout.sort:
-            path, sign = layout.sort.removeprefix("-"), -1 if layout.sort.startswith("-") else 1
-            worst = float("inf")
-            keys = [middle_of(at(row.values, path)) for row in rows]
-            order = sorted(range(len(rows)), key=lambda k: worst if keys[k] is None else sign * (keys[k] or 0.0))
-            rows = [rows[k] for k in order]
+        rows = [row for row in rows if all(at(row.values, name) in values for name, values in layout.only.items())]
+        for figure in reversed([layout.sort] if isinstance(layout.sort, str) else layout.sort):
+            rows = _sorted(rows, figure.removeprefix("-"), descending=figure.startswith("-"))
         return rows
 
     def _published_beside(self, layout: Layout, row: Row, how: Spec) -> str:
@@ -112,7 +117,7 @@ class Filler:
         one = self.published[name]
         cells = [f"{one.about}; published, {one.cited}"]
         for text in list(layout.columns.values())[1:]:
-            parts = [spec(part) for part in ([text] if isinstance(text, str) else text)]
+            parts = [spec(p) for p in ([text] if isinstance(text, str) else text) if not p.startswith("published ")]
             found = [shown(one.values.get(how.path), how) for how in parts]
             cells.append(" / ".join(cell for cell in found if cell))
         return cells

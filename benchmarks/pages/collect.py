@@ -3,7 +3,7 @@
 | file | written by | records |
 |---|---|---|
 | results file (.jsonl) | `benchmarks`, `load_study` | the newest of each setting, of a quiet machine |
-| run folder, or its result.json | a training | its model, and each baseline |
+| run folder, or its result.json | a training | its model, and each baseline; its time only of a quiet machine |
 | JSON of a comparison | `python -m recsys_core.compare --json` | each model's difference to the reference |
 | JSON of baselines | `python -m recsys_core.baselines --json` | each baseline |
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pages.fields import described
-from recsys_core.measuring.conditions import quiet_ones
+from recsys_core.measuring.conditions import busy_reason, quiet_ones
 from recsys_core.measuring.records import Record, newest, read
 
 PLACEHOLDERS = {"--data": "D", "--run-dir": "R", "--export": "RUN/export", "--out": "O", "--resume": "R"}
@@ -61,6 +61,12 @@ def _circumstances(content: Mapping[str, Any], path: Path, ranks: int = 1) -> Re
     return {**measured, "command": generic(str(measured["command"]), ranks)}
 
 
+def _time(seconds: float, about: Record) -> Record:
+    """The field `seconds`; none where the machine was busy, or where that is not known."""
+    conditions = about.get("conditions")
+    return {"seconds": seconds} if conditions and busy_reason(conditions) is None else {}
+
+
 def _metrics(evaluation: Mapping[str, Any], prefix: str = "") -> Record:
     """Metric -> mean and standard error."""
     return {
@@ -74,8 +80,9 @@ def of_run(folder: Path) -> list[Record]:
     path = folder / "result.json"
     content, manifest = json.loads(path.read_text()), json.loads((folder / "run.json").read_text())
     about = _circumstances(content, path, content.get("world_size", 1))
-    model = {"model": str(manifest["config"].get("preset") or manifest["model"]), "seconds": content["seconds"]}
-    found = [{**model, **_metrics(content["test"]), **_metrics(content["validation"], "validation.")}]
+    model = str(manifest["config"].get("preset") or manifest["model"])
+    time = _time(content["seconds"], about)
+    found = [{"model": model, **time, **_metrics(content["test"]), **_metrics(content["validation"], "validation.")}]
     for name, result in content["baselines"].items():
         found.append({"model": name, **_metrics(result["test"]), **_metrics(result["validation"], "validation.")})
     return [{"kind": "training", **about, **values} for values in found]
@@ -116,7 +123,7 @@ def of_baselines(content: Mapping[str, Any], path: Path) -> list[Record]:
             f"less_{content['reference']}.{metric}": {"value": d["mean"], "low": d["low"], "high": d["high"]}
             for metric, d in values["differences"].items()
         }
-        figures = {**_metrics(values), "seconds": values["fit_seconds"], **differences}
+        figures = {**_metrics(values), **_time(values["fit_seconds"], about), **differences}
         found.append({"kind": "training", **about, "model": name, **figures})
     return found
 

@@ -32,15 +32,15 @@ class Layout:
     group: str
     rows: Sequence[str]
     columns: Mapping[str, str | Sequence[str]]
-    sort: str = ""
-    """A figure; with a minus before it the largest comes first. "" keeps the order of the records."""
+    sort: str | Sequence[str] = ()
+    """Figures or texts, the first counts most; with a minus before it the largest comes first. None: as recorded."""
     names: Mapping[str, str] = field(default_factory=dict)
     published: Sequence[str] = ()
     """Published figures that are rows at the end."""
     beside: str = ""
     """Published table whose figures stand in columns "published FIELD ...", in the rows with the same key."""
-    only: Mapping[str, Any] = field(default_factory=dict)
-    """Fields and the value that a row must have."""
+    only: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Fields and the values that a row may have."""
 
 
 @dataclass(frozen=True, kw_only=True)

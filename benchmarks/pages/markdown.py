@@ -36,7 +36,7 @@ def _commands(filled: Filled) -> str:
     for command, rows in found.items():
         names = [row.replace(MARK, "") for row in dict.fromkeys(rows)]
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        lines.append(f"- {', '.join(names[:MOST_NAMED])}{more}: `{command}`")
+        lines.append(f"- {'; '.join(names[:MOST_NAMED])}{more}: `{command}`")
     return "\n".join(lines)
 
 

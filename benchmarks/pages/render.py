@@ -60,6 +60,7 @@ class Renderer:
         self.layouts, self.published = layout.tables(self.folder), layout.published(self.folder)
         self.filler = Filler(self.committed, self.published)
         self.usual = markdown.usual_machine(self.committed.records)
+        self._used: dict[int, Record] = {}
 
     def filled(self, name: str) -> Filled:
         """A table with its text.
@@ -86,7 +87,10 @@ class Renderer:
         rows = [row for row in self.committed.rows(group, list(key)) if all(
             at(row.values, name) == value for name, value in key.items())]  # fmt: skip
         text = rows[0].text(spec(how)) if len(rows) == 1 else ""
-        if not text:
+        if text:
+            record = rows[0].source(spec(how))
+            self._used[id(record)] = record or {}
+        else:
             raise ValueError(f"the records of {group} with {key} have no figure {how!r}")
         return text
 
@@ -152,22 +156,35 @@ class Renderer:
         make = self.environment.from_string
         return [Headline(**{name: make(str(text)).render() for name, text in entry.items()}) for entry in entries]
 
+    @cached_property
+    def introduction(self) -> str:
+        """The sentence before the main figures: the machine, and how much was measured before records were kept."""
+        self._used.clear()
+        self.headlines()
+        count, old = len(self._used), sum(TRANSCRIBED in record for record in self._used.values())
+        share = f" ({old} of {count} measured before records were kept)" if old else ""
+        return (
+            f"On {self.usual['cores']} cores of a shared machine: trust the ratios, not the seconds. "
+            f"All figures with their commands{share}: [results](docs/results.md)."
+        )
+
     def _between(self, page: Path, name: str) -> str:
         """What stands between two comments of a page: a table and a link to its commands, or the main figures."""
         if name == HEADLINES:
             lines = [f"| {one.what} | {one.ours} | {one.beside} |" for one in self.headlines()]
-            return "\n".join(["| what | ours | beside it |", "|---|---|---|", *lines])
+            return "\n".join([self.introduction, "", "| what | ours | beside it |", "|---|---|---|", *lines])
         filled = self.filled(name)
         old = " Measured before records were kept." if len(filled.transcribed) == len(filled.records) else ""
         return f"{markdown.table(filled)}\n\nCommands and machine: [results](results.md).{old}"
 
-    def page(self) -> str:
+    @cached_property
+    def text(self) -> str:
         """docs/results.md."""
         return self.environment.from_string((self.folder / "page.md").read_text()).render()
 
     def pages(self) -> dict[Path, str]:
         """Path -> the text that it must have, for every page with figures from the records."""
-        found = {self.root / "docs" / "results.md": self.page()}
+        found = {self.root / "docs" / "results.md": self.text}
         for path in (self.root / "README.md", *sorted((self.root / "docs").glob("*.md"))):
             text = path.read_text()
             if MARKED.search(text) and path not in found:

@@ -31,26 +31,27 @@ invalid_records: list[str] = []
 
 
 def circumstances() -> dict[str, Any]:
-    """The command that is running, when, from which commit, on which machine, and with which versions."""
+    """The command that is running, when, from which commit, on which machine, with which versions, and how busy the
+    machine was since this was last asked (at first: since the command began)."""
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),
+        "conditions": {name: round(value, 4) for name, value in _watch.since().items()},
     }
 
 
 def record(path: Path, kind: str, values: Mapping[str, Any]) -> None:
     """Append one record of a kind to the results file, with the command that is running."""
-    conditions = _watch.since()
-    invalid = values.get("invalid") or [busy_reason(conditions)]
+    about = circumstances()
+    invalid = values.get("invalid") or [busy_reason(about["conditions"])]
     if invalid[0] is not None:
         invalid_records.append(f"{kind}: {invalid[0]}")
-    about = {"kind": kind, **circumstances(), "conditions": {name: round(v, 4) for name, v in conditions.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.write(json.dumps({**about, **values}) + "\n")
+        file.write(json.dumps({"kind": kind, **about, **values}) + "\n")
 
 
 def read(path: Path) -> list[Record]:
