@@ -1,12 +1,13 @@
 """A report of the benchmarks in a results file: one HTML page, and Markdown. The newest record of each setting counts.
 
-With --docs: docs/results.md and the tables of other pages, made from the committed records in results/.
+With --docs: docs/results.md, the tables of other pages and one HTML page, made from the committed records in results/.
 Records of inference under load are in `python -m load_study report`.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from benchmarks.gpu.tables import GPU_TABLES
 from benchmarks.plots import PLOTS
@@ -14,6 +15,7 @@ from benchmarks.summary import SUMMARIES
 from benchmarks.tables import TABLES
 from recsys_core.measuring import report
 
+RESULTS_PAGE = "runs/results.html"
 REPORT = report.Report(title="Benchmarks", tables={**TABLES, **GPU_TABLES}, plots=PLOTS, summaries=SUMMARIES)
 
 
@@ -30,16 +32,20 @@ def write_page(args: argparse.Namespace) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_page_arguments(parser)
-    parser.add_argument("--docs", action="store_true", help="write docs/results.md and tables of other pages instead")
+    parser.add_argument(
+        "--docs", action="store_true", help=f"instead: docs/results.md, tables of other pages, and {RESULTS_PAGE}"
+    )
 
 
 def _write_pages() -> int:
     """Write the pages of this repository; says what is left that was measured before records were kept."""
+    from benchmarks.pages import web
     from benchmarks.pages.committed import ROOT
     from benchmarks.pages.render import Renderer
 
     renderer = Renderer(ROOT)
     changed = renderer.write()
+    report.write_text(Path(RESULTS_PAGE), web.as_html(ROOT))
     print(f"written: {', '.join(str(path.relative_to(ROOT)) for path in changed) or 'nothing had changed'}")
     old = renderer.left()
     counts = renderer.counts

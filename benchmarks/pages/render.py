@@ -42,6 +42,8 @@ MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end of resu
 class Headline:
     """One of the main figures."""
 
+    group: str
+    """"How good", "How fast" and so on."""
     what: str
     ours: str
     beside: str
@@ -52,10 +54,11 @@ class Renderer:
 
     Args:
         root: the repository; `results/` is in it.
+        with_notes: how a table and the notes below it are put together.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.folder = root, root / "results"
+    def __init__(self, root: Path, with_notes: str = "{table}\n\n{notes}") -> None:
+        self.root, self.folder, self.with_notes = root, root / "results", with_notes
         self.committed = read_all(self.folder)
         self.layouts, self.published = layout.tables(self.folder), layout.published(self.folder)
         self.filler = Filler(self.committed, self.published)
@@ -76,7 +79,7 @@ class Renderer:
         """A table with its commands, and when and where it was measured."""
         filled = self.filled(name)
         notes = markdown.notes(filled, self.usual)
-        return f"{markdown.table(filled)}\n\n{notes}".strip()
+        return self.with_notes.format(table=markdown.table(filled), notes=notes)
 
     def figure(self, group: str, how: str, **key: Any) -> str:
         """One figure of the row that has the given fields.

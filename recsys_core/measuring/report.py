@@ -138,14 +138,15 @@ class Report:
             print(f"{left_out} record{'s' if left_out > 1 else ''} of a busy machine left out (--busy shows them)")
         if not self.sections(records):
             raise ValueError(f"{results} holds nothing to report, expected records of: {', '.join(self.tables)}")
-        _write_text(to, self.as_html(records))
+        write_text(to, self.as_html(records))
         if markdown:
-            _write_text(markdown, self.as_markdown(records))
+            write_text(markdown, self.as_markdown(records))
         if other := sorted({row["kind"] for row in records} - {*self.tables}):
             print(f"not in this report: records of {', '.join(other)}")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a report, and say so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     print(f"report: {path}")
