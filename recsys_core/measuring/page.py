@@ -38,7 +38,8 @@ body{margin:1em auto}h1{font-size:1.6em}h2{font-size:1.3em}.tiles{grid-template-
 .tile b{font-size:1.25em}}
 @media print{:root{color-scheme:light;--text:#000;--page:#fff;--line:#aaa;--soft:#f3f3f3;--faint:#333}
 body{font-size:11px;max-width:none;margin:0}nav,details{display:none}.scroll{overflow:visible;border:0}
-table{font-size:9px}td,th{white-space:normal;padding:.2em .4em}h2,h3,.tile,figure,tr{break-inside:avoid}
+table{font-size:9px}.interval{font-size:8px}.note,figcaption,.tile{font-size:10px}td,th{white-space:normal;
+padding:.2em .4em}h2,h3,.tile,figure,tr{break-inside:avoid}
 h2,h3{break-after:avoid}.narrow{display:none}.wide{display:block}.tiles{grid-template-columns:repeat(3,1fr)}}"""
 
 
