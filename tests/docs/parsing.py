@@ -8,6 +8,8 @@ import io
 import shlex
 from collections.abc import Callable, Sequence
 
+from benchmarks import input as input_of_a_rank
+from benchmarks import memory
 from benchmarks.__main__ import COMMAND_LINE as BENCHMARKS
 from benchmarks.reproduce import ncf_table
 from data_prep import arguments as data_prep_arguments
@@ -33,6 +35,8 @@ PARSERS: dict[str, Parse] = {
     "vaecf.tune": functools.partial(request.parse, vaecf.SPEC),
     "benchmarks": _measurement(BENCHMARKS),
     "load_study": _measurement(LOAD_STUDY),
+    "benchmarks.input": lambda words: input_of_a_rank.build_parser().parse_args(words),
+    "benchmarks.memory": lambda words: memory.build_parser().parse_args(words),
     "benchmarks.reproduce.ncf_table": lambda words: ncf_table.build_parser().parse_args(words),
     "data_prep": lambda words: data_prep_arguments.build_parser().parse_args(words),
     "recsys_core.compare": lambda words: compare._parser().parse_args(words),
