@@ -70,7 +70,7 @@ def repository(tmp_path: Path) -> Path:
         "page.md": '{{ counts.records }}\n{{ table("speeds") }}\n',
     }
     texts["headlines.yaml"] = (
-        '- {what: speed, ours: \'{{ figure("training/steps", "users_per_second ,.0f middle", model="ease") }}\','
+        '- {group: How fast, what: speed, ours: \'{{ figure("training/steps", "users_per_second ,.0f middle", model="ease") }}\','
         ' beside: \'{{ published("theirs", "users_per_second ,.0f") }}\'}\n'
     )
     for name, text in texts.items():
