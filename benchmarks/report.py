@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks.front import FRONT, WHAT_IT_IS
 from benchmarks.gpu.tables import GPU_TABLES
 from benchmarks.plots import PLOTS
 from benchmarks.summary import SUMMARIES
@@ -16,7 +17,14 @@ from benchmarks.tables import TABLES
 from recsys_core.measuring import report
 
 RESULTS_PAGE = "runs/results.html"
-REPORT = report.Report(title="Benchmarks", tables={**TABLES, **GPU_TABLES}, plots=PLOTS, summaries=SUMMARIES)
+REPORT = report.Report(
+    title="Benchmarks",
+    what=WHAT_IT_IS,
+    tables={**TABLES, **GPU_TABLES},
+    plots=PLOTS,
+    summaries=SUMMARIES,
+    front=FRONT,
+)
 
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:

@@ -52,8 +52,12 @@ def frame(title: str, body: str) -> str:
     )
 
 
-def tiles(entries: Iterable[tuple[str, str, str]]) -> str:
-    """(figure, what it is, what stands beside it), in HTML: boxes beside each other, below each other on a phone."""
+Tile = tuple[str, str, str]
+"""A figure, what it is, and what stands beside it ("" for nothing)."""
+
+
+def tiles(entries: Iterable[Tile]) -> str:
+    """Main figures, in HTML: boxes beside each other, below each other on a phone."""
     boxes = (
         f"<div class=tile><b>{figure}</b>{what}{f'<span>{beside}</span>' if beside else ''}</div>"
         for figure, what, beside in entries

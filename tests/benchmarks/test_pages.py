@@ -69,10 +69,12 @@ def repository(tmp_path: Path) -> Path:
         "published.yaml": PUBLISHED,
         "page.md": '{{ counts.records }}\n{{ table("speeds") }}\n',
     }
-    texts["headlines.yaml"] = (
-        '- {group: How fast, what: speed, ours: \'{{ figure("training/steps", "users_per_second ,.0f middle", model="ease") }}\','
-        ' beside: \'{{ published("theirs", "users_per_second ,.0f") }}\'}\n'
-    )
+    texts["headlines.yaml"] = """
+- group: How fast
+  what: speed
+  ours: '{{ figure("training/steps", "users_per_second ,.0f middle", model="ease") }}'
+  beside: '{{ published("theirs", "users_per_second ,.0f") }}'
+"""
     for name, text in texts.items():
         (tmp_path / "results" / name).write_text(text)
     _write(tmp_path, [_record("ease", True, users_per_second=[1200.0, 1000.0, 1400.0])])
