@@ -12,7 +12,7 @@ from benchmarks.pages.values import Spec, at, middle_of, shown, spec
 from recsys_core.measuring.records import Record
 
 MARK = " †"
-"""Behind a figure that was measured before records were kept, where its table has others too."""
+"""Behind a figure, or the name of a row, that was measured before records were kept, in a table that has others too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Filler:
             for text in columns.values():
                 self._cell(layout, row, text, False, used)
         marks = 0 < sum(TRANSCRIBED in record for record in used.values()) < len(used)
-        lines = [[self._cell(layout, row, text, marks, used) for text in columns.values()] for row in rows]
+        lines = [self._line(layout, row, marks) for row in rows]
         commands: dict[str, list[str]] = {}
         for row, line in zip(rows, lines, strict=True):
             own = {record["command"]: None for record in self._records_of(layout, row)}
@@ -98,6 +98,12 @@ class Filler:
             records=list(used.values()),
             commands=commands,
         )
+
+    def _line(self, layout: Layout, row: Row, marks: bool) -> list[str]:
+        """The cells of a row. With marks: in its first cell if all of its figures are old, else in each that is."""
+        old = [TRANSCRIBED in record for record in self._records_of(layout, row)]
+        line = [self._cell(layout, row, text, marks and not all(old), {}) for text in layout.columns.values()]
+        return [line[0] + MARK, *line[1:]] if marks and all(old) else line
 
     @staticmethod
     def _name(layout: Layout, line: Sequence[str]) -> str:

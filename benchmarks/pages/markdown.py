@@ -68,16 +68,17 @@ def _machines(records: Sequence[Record], usual: Mapping[str, Any]) -> str:
     return f"On: {'; '.join(others)}." if others else ""
 
 
+def age(filled: Filled) -> str:
+    """Says that the figures of a table, or the marked ones, were measured before records were kept; "" for none."""
+    if not filled.transcribed:
+        return ""
+    mark = "" if len(filled.transcribed) == len(filled.records) else f"{MARK.strip()} "
+    return f"{mark}Measured before records were kept."
+
+
 def notes(filled: Filled, usual: Mapping[str, Any]) -> str:
     """The lines below a table: its commands, its data, when and where it was measured."""
-    old = filled.transcribed
-    if not old:
-        marked = ""
-    elif len(old) == len(filled.records):
-        marked = "Measured before records were kept."
-    else:
-        marked = f"{MARK.strip()} Measured before records were kept."
     remarks = dict.fromkeys(record["note"] for record in filled.records if record.get("note"))
-    parts = [_data(filled.records), *remarks, _when(filled.records), _machines(filled.records, usual), marked]
+    parts = [_data(filled.records), *remarks, _when(filled.records), _machines(filled.records, usual), age(filled)]
     text = " ".join(part for part in parts if part)
     return "\n\n".join(part for part in (_commands(filled), text) if part)

@@ -177,8 +177,9 @@ class Renderer:
             lines = [f"| {one.what} | {one.ours} | {one.beside} |" for one in self.headlines()]
             return "\n".join([self.introduction, "", "| what | ours | beside it |", "|---|---|---|", *lines])
         filled = self.filled(name)
-        old = " Measured before records were kept." if len(filled.transcribed) == len(filled.records) else ""
-        return f"{markdown.table(filled)}\n\nCommands and machine: [results](results.md).{old}"
+        link = "docs/results.md" if page.name == "README.md" else "results.md"
+        old = markdown.age(filled)
+        return f"{markdown.table(filled)}\n\nCommands and machine: [results]({link}).{f' {old}' if old else ''}"
 
     @cached_property
     def text(self) -> str:

@@ -178,7 +178,7 @@ def test_old_figures_beside_new_ones_are_marked_one_by_one(repository: Path) -> 
     _write(repository, [*old, _record("ease", users_per_second=[1500.0])])
     renderer = Renderer(repository)
     text = renderer.text
-    assert "| EASE | 1,500 | 0.5000 † | 77 |" in text and "| a | 7 † |  |  |" in text
+    assert "| EASE | 1,500 | 0.5000 † | 77 |" in text and "| a † | 7 |  |  |" in text
     assert "Measured 2026-01-31 23:59 UTC, commit 012345678 with changed files." in text
     assert "† Measured before records were kept." in text
     assert renderer.left() == {"speeds": 2} and renderer.counts["records"] == 3
