@@ -169,6 +169,11 @@ def collected(path: Path, kinds: Sequence[str] = ()) -> list[Record]:
     raise ValueError(f"{path} is no file of results, expected a run, *.jsonl, or the --json of compare or baselines")
 
 
+def _without_path(value: Any) -> Any:
+    """The last part of an absolute path; any other value as it is."""
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
+
+
 def named(records: Sequence[Record], name: str, data: str, more: Mapping[str, Any]) -> list[Record]:
     """Records for a group, with their units.
 
@@ -179,7 +184,7 @@ def named(records: Sequence[Record], name: str, data: str, more: Mapping[str, An
     """
     found = []
     for record in records:
-        values = {k: v for k, v in record.items() if k not in ("invalid", "torch")}
+        values = {k: _without_path(v) for k, v in record.items() if k not in ("invalid", "torch", "data")}
         about: Record = {"name": name, **values, **({"data": data} if data else {}), **more}
         found.append({**about, "fields": described(about)})
     return found

@@ -33,7 +33,14 @@ FIELDS: tuple[tuple[str, str, str], ...] = (
     (r".*_qps|rate_qps|capacity\w*", "queries/s", "rate of queries"),
     (r"trials|pruned|users|new_users|new_items|.*_count|runs|rows_equal_but_for_ties|batches", "count", "number"),
     (r"n_items|mean_history|published_step|epoch_time_share|items|block_size", "count", "number"),
-    (r"dense_ms|by_rows_ms", "ms", "time of an update"),
+    (r"answered|unanswered|errors|late_sends|outstanding|queries|timeouts|discarded_windows", "count", "queries"),
+    (r"(\w+_)?rate", "1/s", "rate of queries, or of items where the name says so"),
+    (r"gain|speed_up|over_peer|level|\w+_share", "ratio", "a rate over another, or a share of a whole"),
+    (r"best_split|best_offload_above", "items", "size above which a query is divided or sent elsewhere"),
+    (r"passed|skipped|failed|failed_tests|kernels|best_step", "count", "tests, kernels or steps"),
+    (r"greatest_score_difference", "score", "largest difference of a score to TensorFlow's"),
+    (r"losses", "loss", "loss of each step"),
+    (r"ndcg", SHARE, "NDCG of the test users"),
 )
 """(pattern of a field's name, unit, what it is)."""
 OF_KIND: Mapping[tuple[str, str], tuple[str, str]] = {
@@ -49,9 +56,10 @@ def figure_names(values: Mapping[str, Any]) -> list[str]:
         for name, value in values.items()
         if name not in ABOUT
         and not isinstance(value, str | bool)
-        and value is not None
+        and value not in (None, [])
         and (not isinstance(value, int) or name in RESULT_FIELDS)
         and (not isinstance(value, Mapping) or {"mean", "value", "low"} & set(value))
+        and (not isinstance(value, list) or all(isinstance(v, int | float | None) for v in value))
     ]
 
 

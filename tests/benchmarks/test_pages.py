@@ -252,7 +252,8 @@ def test_comparisons_and_baselines_are_read(tmp_path: Path) -> None:
 
 
 def _results_file(path: Path, **more: Any) -> Path:
-    record = {"kind": "train", **ABOUT, "model": "ease", "users_per_second": [1500.0], **more}
+    paths = {"data": "/tmp/x/data", "export": "/tmp/x/run"}
+    record = {"kind": "train", **ABOUT, **paths, "model": "ease", "users_per_second": [1500.0], **more}
     path.write_text(json.dumps(record) + "\n")
     return path
 
@@ -269,6 +270,7 @@ def test_record_keeps_new_figures_and_removes_old_ones(repository: Path, tmp_pat
     assert main(["record", str(_results_file(tmp_path / "r.jsonl")), *words]) == 0
     (kept,) = read_all(repository / "results").records
     assert kept["command"] == "python -m benchmarks train --data D" and kept["data"] == "python -m data_prep x"
+    assert kept["export"] == "run"
     assert kept["fields"] == {"users_per_second": {"unit": "examples/s", "is": "speed of training or ranking"}}
     assert "1,500" in Renderer(repository).text
 
