@@ -54,14 +54,14 @@ def keep(new: Sequence[Record], subject: str, folder: Path) -> int:
     from recsys_core.measuring.records import read
 
     path = folder / f"{subject}.jsonl"
-    write(path, [*(read(path) if path.is_file() else []), *new])
+    write(path, [*(read(path, transcribed=True) if path.is_file() else []), *new])
     group = f"{subject}/{new[0]['name']}"
     renderer = Renderer(folder.parent)
     if not any(layout.group == group for layout in renderer.layouts.values()):
         print(f"no table shows {group} yet: describe one in {folder / 'tables.yaml'}")
         return 0
     shown = [json.dumps(record, sort_keys=True) for record in renderer.shown_records]
-    records = read(path)
+    records = read(path, transcribed=True)
     kept = [r for r in records if r["name"] != new[0]["name"] or json.dumps(r, sort_keys=True) in shown]
     write(path, kept)
     return len(records) - len(kept)

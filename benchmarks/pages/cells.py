@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.pages.committed import TRANSCRIBED, Committed, Row
+from benchmarks.pages.committed import Committed, Row
 from benchmarks.pages.layout import Layout, Published
 from benchmarks.pages.values import Spec, at, middle_of, shown, spec
-from recsys_core.measuring.records import Record
+from recsys_core.measuring.records import TRANSCRIBED, Record
 
 MARK = " †"
 """Behind a figure, or the name of a row, that was measured before records were kept, in a table that has others too."""

@@ -13,12 +13,11 @@ from typing import Any
 
 from benchmarks.pages.fields import figure_names
 from benchmarks.pages.values import Spec, at, shown
-from recsys_core.measuring.records import Record, read
+from recsys_core.measuring.records import TRANSCRIBED, Record, read
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "results"
 REQUIRED = ("name", "kind", "command", "fields", "machine")
-TRANSCRIBED = "transcribed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +96,7 @@ def read_all(folder: Path = FOLDER) -> Committed:
     """
     groups: dict[str, list[Record]] = {}
     for path in sorted(folder.glob("*.jsonl")):
-        for number, record in enumerate(read(path), 1):
+        for number, record in enumerate(read(path, transcribed=True), 1):
             if lacking := problems(record):
                 raise ValueError(f"line {number} of {path} lacks {', '.join(lacking)}")
             groups.setdefault(f"{path.stem}/{record['name']}", []).append(record)

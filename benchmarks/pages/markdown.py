@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.pages.cells import MARK, Filled
-from benchmarks.pages.committed import TRANSCRIBED
 from recsys_core.measuring.page import machine_text, measured_from_to
-from recsys_core.measuring.records import Record
+from recsys_core.measuring.records import TRANSCRIBED, Record
 
 MOST_NAMED = 4
 """Rows that a command names; more are not listed."""

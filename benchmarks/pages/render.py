@@ -26,10 +26,10 @@ import yaml
 
 from benchmarks.pages import layout, markdown
 from benchmarks.pages.cells import Filled, Filler
-from benchmarks.pages.committed import TRANSCRIBED, read_all
+from benchmarks.pages.committed import read_all
 from benchmarks.pages.values import at, shown, spec
 from recsys_core.measuring.page import machine_text
-from recsys_core.measuring.records import Record
+from recsys_core.measuring.records import TRANSCRIBED, Record
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -22,6 +22,9 @@ RESULT_FIELDS = (
 )  # fmt: skip
 """Whole numbers and words that are results, not settings."""
 
+TRANSCRIBED = "transcribed"
+"""Field of a record that was copied from a page: which page."""
+
 Record = dict[str, Any]
 Settings = tuple[str, ...]
 _watch = Watch()
@@ -54,14 +57,17 @@ def record(path: Path, kind: str, values: Mapping[str, Any]) -> None:
         file.write(json.dumps({"kind": kind, **about, **values}) + "\n")
 
 
-def read(path: Path) -> list[Record]:
+def read(path: Path, *, transcribed: bool = False) -> list[Record]:
     """All records in the order of the file, or of the files of a folder; those of earlier versions in the current form.
+
+    Args:
+        transcribed: records that were copied from a page too; they hold no windows, so they cannot be compared.
 
     Raises:
         ValueError: the file does not exist, or a line of it is not a record.
     """
     if path.is_dir() and (files := sorted(path.glob("*.jsonl"))):
-        return [values for file in files for values in read(file)]
+        return [values for file in files for values in read(file, transcribed=transcribed)]
     if not path.is_file():
         raise ValueError(f"there is no {path}, expected a results file, as `python -m benchmarks train` writes it")
     found = []
@@ -72,7 +78,8 @@ def read(path: Path) -> list[Record]:
             values = None
         if not isinstance(values, dict) or "kind" not in values:
             raise ValueError(f"line {number} of {path} is {line[:60]!r}, expected a record (a JSON object with a kind)")
-        found.append(in_current_form(values))
+        if transcribed or not values.get(TRANSCRIBED):
+            found.append(in_current_form(values))
     return found
 
 

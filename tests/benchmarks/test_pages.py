@@ -16,6 +16,7 @@ from benchmarks.pages.committed import Committed, problems, read_all
 from benchmarks.pages.fields import described, figure_names
 from benchmarks.pages.render import Renderer
 from benchmarks.pages.values import ends_of, shown, spec
+from recsys_core.measuring.records import read
 
 MACHINE = {"cpu": "one", "cores": 2, "gpus": []}
 ABOUT = {
@@ -312,3 +313,9 @@ def test_the_folder_of_a_group_without_a_table_is_told(
     assert main(["record", str(_results_file(tmp_path / "r.jsonl")), "--as", "training/other", *words]) == 0
     assert "no table shows training/other yet" in capsys.readouterr().out
     shutil.rmtree(repository / "results")
+
+
+def test_a_transcribed_record_is_read_for_pages_only(repository: Path) -> None:
+    _write(repository, [_record("a", True, users_per_second=7.0), _record("b", users_per_second=[8.0])])
+    assert [record["model"] for record in read(repository / "results")] == ["b"]
+    assert len(read_all(repository / "results").records) == 2
