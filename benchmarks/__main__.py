@@ -24,6 +24,7 @@ COMMAND_LINE = CommandLine(
         "batch": "recommendations for all users, and the share of the limit",
         "suite": "all of these in turn, and the report",
         "gpu": "tests, speed and memory of one GPU beside compiled PyTorch, in eight minutes",
+        "check": "test whether a part is slower than recorded, by ratio to this machine's own limits",
         "report": "HTML and Markdown of a results file; --docs: the pages made from committed records",
         "record": "keep figures of results files and runs in results/, for the pages",
         "compare": "test whether the results in one file are slower than in another",
@@ -32,6 +33,7 @@ COMMAND_LINE = CommandLine(
         "train --data data/mine",
         "scaling --data data/mine --ranks 1 2 4",
         "release --export runs/first --candidate runs/next",
+        "check --folder runs/check",
         "suite --data data/mine --export runs/a/export --quick",
     ),
     moved={

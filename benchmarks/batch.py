@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import print_result, result_of, show_progress
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds, warm_up
 from recsys_core.measuring.windows import ratios
 
 if TYPE_CHECKING:  # `serving` imports pandas, which --help does not need
@@ -116,19 +117,21 @@ def measure_one(args: argparse.Namespace) -> dict[str, Any]:
     block = largest_block(export.n_items)
     with tempfile.TemporaryDirectory() as folder:
         job, writer, users = _job(export, args, Path(folder) / "out")
-        loop, engine = [_loop_seconds(job, writer)], [0.0]  # the first ones warm up
+        warmed = warm_up(lambda: _loop_seconds(job, writer))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        gemm: list[float] = []
         import tensorflow as tf
 
         from benchmarks.roofline import gemm_rate
 
-        for _ in range(args.windows):
-            gemm.append(gemm_rate(block, sizes[-2], sizes[-1], tf.float32, args.seconds))
-            engine.append(_engine_seconds(job, users, export, writer))
-            loop.append(_loop_seconds(job, writer))
+        sides = {
+            "gemm": lambda: gemm_rate(block, sizes[-2], sizes[-1], tf.float32, args.seconds),
+            "engine": lambda: _engine_seconds(job, users, export, writer),
+            "loop": lambda: _loop_seconds(job, writer),
+        }
+        rounds = in_rounds(sides, args.windows)
+    gemm, engine, loop = rounds.values.values()
     count = len(users.ids)
-    rates, limits = [count / s for s in loop[1:]], [g / operations for g in gemm]
+    rates, limits = [count / s for s in loop], [g / operations for g in gemm]
     return {
         "model": f"{job.model.name} by {job.model.provider}",
         "layers": "-".join(map(str, sizes)),
@@ -138,12 +141,13 @@ def measure_one(args: argparse.Namespace) -> dict[str, Any]:
         "mean_history": float(users.histories.lengths.mean()),
         "block_size": block,
         "users_per_second": rates,
-        "engine_users_per_second": [count / s for s in engine[1:]],
+        "engine_users_per_second": [count / s for s in engine],
         "limit_users_per_second": limits,
         "gemm_gflops": [g / 1e9 for g in gemm],
         "share_of_limit": ratios(rates, limits),
-        "share_of_engine": ratios(engine[1:], loop[1:]),
+        "share_of_engine": ratios(engine, loop),
         "peak_gib": peak,
+        **fields(rounds, [warmed]),
     }
 
 

@@ -7,11 +7,13 @@ is what `--embedding-gradients auto` decides by (`recsys_core.training.sparse_gr
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
+from functools import partial
 from typing import Any
 
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds, warm_up
+from recsys_core.measuring.windows import ratios, spread
 
 RATIOS = (0.25, 0.5, 1, 2, 4, 8, 16, 32)
 
@@ -45,12 +47,12 @@ def _updater(rows: int, width: int, lookups: int, is_sparse: bool) -> Any:
     return update
 
 
-def _seconds_each(update: Any, seconds: float) -> float:
+def _milliseconds_each(update: Any, seconds: float) -> float:
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds or count < 3:
         update()
         count += 1
-    return (time.perf_counter() - start) / count
+    return 1e3 * (time.perf_counter() - start) / count
 
 
 def main(args: argparse.Namespace) -> int:
@@ -58,21 +60,17 @@ def main(args: argparse.Namespace) -> int:
     from recsys_core.world import World
 
     devices.configure(World())
-    print("lookups    table rows   rows a lookup   dense ms   by rows ms   dense / by rows")
+    print(f"lookups    table rows   rows a lookup {'dense ms':>24} {'by rows ms':>24} {'dense / by rows':>20}")
     for lookups in args.lookups:
         for ratio in RATIOS:
             rows = int(lookups * ratio)
             updates = {kind: _updater(rows, args.width, lookups, kind == "rows") for kind in ("dense", "rows")}
-            for update in updates.values():
-                _seconds_each(update, 0)
-            times: dict[str, list[float]] = {kind: [] for kind in updates}
-            for _ in range(args.windows):
-                for kind, update in updates.items():
-                    times[kind].append(1e3 * _seconds_each(update, args.seconds))
-            dense, sparse = (statistics.median(times[kind]) for kind in ("dense", "rows"))
-            gain = dense / sparse
-            print(f"{lookups:7,} {rows:13,} {ratio:15g} {dense:10.2f} {sparse:12.2f} {gain:17.2f}", flush=True)
-            values = {"lookups": lookups, "rows": rows, "width": args.width, "dense_ms": times["dense"]}
-            values["by_rows_ms"] = times["rows"]
-            record(args.results, "embeddings", values)
+            warmed = [warm_up(partial(_milliseconds_each, update, args.seconds / 8)) for update in updates.values()]
+            sides = {kind: partial(_milliseconds_each, update, args.seconds) for kind, update in updates.items()}
+            rounds = in_rounds(sides, args.windows)
+            dense, by_rows = rounds.values["dense"], rounds.values["rows"]
+            texts = [spread(values, ".2f") for values in (dense, by_rows, ratios(dense, by_rows))]
+            print(f"{lookups:7,} {rows:13,} {ratio:15g} {texts[0]:>24} {texts[1]:>24} {texts[2]:>20}", flush=True)
+            values = {"lookups": lookups, "rows": rows, "width": args.width, "dense_ms": dense, "by_rows_ms": by_rows}
+            record(args.results, "embeddings", values | fields(rounds, warmed))
     return 0

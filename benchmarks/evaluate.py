@@ -16,6 +16,7 @@ from benchmarks.shapes import HIDDEN, LATENT, vae_operations
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import print_result, result_of, show_progress
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds, warm_up
 from recsys_core.measuring.windows import ratios
 
 METRICS = ("ndcg@100", "recall@20", "recall@50")
@@ -49,14 +50,17 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
     metrics = [parse_metric(name) for name in METRICS]
     held_out = data.held_out("test")
     evaluator = Evaluator(held_out, metrics, world=world, n_items=data.n_items, block_size=block)
-    evaluator.evaluate(model)
-    peak = steps.peak_bytes(world) / 2**30
-    gemm, users = [], []
-    for _ in range(WINDOWS):
-        gemm.append(gemm_rate(block, HIDDEN, data.n_items, tf.float32, seconds))
+
+    def rate() -> float:
         start = time.perf_counter()
         evaluator.evaluate(model)
-        users.append(held_out.n_users / (time.perf_counter() - start))
+        return held_out.n_users / (time.perf_counter() - start)
+
+    warmed = warm_up(rate)
+    peak = steps.peak_bytes(world) / 2**30
+    sides = {"gemm": lambda: gemm_rate(block, HIDDEN, data.n_items, tf.float32, seconds), "users": rate}
+    rounds = in_rounds(sides, WINDOWS)
+    gemm, users = rounds.values.values()
     limits = [g / (vae_operations(data.n_items) / 3) for g in gemm]
     return {
         "users": held_out.n_users,
@@ -66,6 +70,7 @@ def measure_one(folder: Path, block: int, seconds: float) -> dict[str, Any]:
         "users_per_second": users,
         "gemm_gflops": [g / 1e9 for g in gemm],
         "share_of_limit": ratios(users, limits),
+        **fields(rounds, [warmed]),
     }
 
 

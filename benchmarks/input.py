@@ -1,7 +1,7 @@
 """The input pipeline alone, of one rank of a job of any size: private memory, CPU time of a batch, head of an epoch.
 
 The data are random and lie in memory-mapped files, as those of a prepared data set do. The rank is pretended: nothing
-is exchanged. Each row of the table is a process of its own:
+is exchanged. Each row of the table is measured by processes of their own:
 
     python -m benchmarks.input --events 5e6 20e6 --ranks 1 64
     python -m benchmarks.input --events 1e8 --ranks 1 --family vaecf --batch-size 50000
@@ -10,18 +10,24 @@ is exchanged. Each row of the table is a process of its own:
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recsys_core.measuring.commands import quiet_status
+from recsys_core.measuring.processes import print_result, result_of
+from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds
+from recsys_core.measuring.windows import spread
+
+COLD = "each run is a new process, whose first batch is a figure of its own"
 EVENTS_OF_USER = 150
 ITEMS = 20_000
 
@@ -76,24 +82,35 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {"private_bytes": highest - before, "cpu_seconds": used / args.batches, "head_seconds": head}
 
 
+def _of_process(args: argparse.Namespace, folder: Path, ranks: int) -> dict[str, Any]:
+    """`measure` in a process of its own."""
+    words = ["-m", "benchmarks.input", "--folder", str(folder), "--ranks", str(ranks), "--family", args.family]
+    return result_of([*words, "--batch-size", str(args.batch_size), "--batches", str(args.batches)])
+
+
 def rows(args: argparse.Namespace) -> None:
-    """Print the table, a line for each process."""
-    print(f"{'events':>12} {'ranks':>5} {'private MiB':>12} {'CPU ms a batch':>15} {'first batch s':>14}")
+    """Print the table, and record each row."""
+    print(f"{'events':>12} {'ranks':>5} {'private MiB':>22} {'CPU ms a batch':>22} {'first batch s':>22}")
     with tempfile.TemporaryDirectory() as temporary:
         for events, ranks in product(args.events, args.ranks):
             folder = Path(temporary) / f"{events:.0f}"
             if not folder.exists():
                 write_events(folder, int(events))
-            command = [sys.executable, "-m", "benchmarks.input", "--folder", str(folder), "--ranks", str(ranks)]
-            command += ["--family", args.family, "--batch-size", str(args.batch_size), "--batches", str(args.batches)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(done.stderr)
-            found = json.loads(done.stdout.splitlines()[-1])
-            memory, seconds = found["private_bytes"] / 2**20, 1e3 * found["cpu_seconds"]
-            print(
-                f"{events:12,.0f} {ranks:5} {memory:12,.0f} {seconds:15.1f} {found['head_seconds']:14.2f}", flush=True
-            )
+            rounds = in_rounds({"input": partial(_of_process, args, folder, ranks)}, args.rounds)
+            runs = rounds.values["input"]
+            values = {
+                "private_gib": [found["private_bytes"] / 2**30 for found in runs],
+                "batch_cpu_ms": [1e3 * found["cpu_seconds"] for found in runs],
+                "head_s": [found["head_seconds"] for found in runs],
+            }
+            texts = [
+                spread([1024 * gib for gib in values["private_gib"]], ",.0f"),
+                spread(values["batch_cpu_ms"]),
+                spread(values["head_s"], ".2f"),
+            ]
+            print(f"{events:12,.0f} {ranks:5} {texts[0]:>22} {texts[1]:>22} {texts[2]:>22}", flush=True)
+            about = {"family": args.family, "events": int(events), "ranks": ranks, "batch_size": args.batch_size}
+            record(args.results, "input", {**about, **values, **fields(rounds, why_cold=COLD)})
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,6 +119,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--events", type=float, nargs="+", default=[5e6, 10e6, 20e6])
+    add("--rounds", type=int, default=3, help="processes of each row (default: %(default)s)")
+    add("--results", type=Path, default=Path("runs/results.jsonl"), help="results file (default: %(default)s)")
     add("--ranks", type=int, nargs="+", default=[1, 4, 64, 256], help="of the job of which this is one")
     add("--family", choices=("ncf_tf", "vaecf"), default="ncf_tf", help="batches of pairs, or of users")
     add("--batch-size", type=int, default=200_000, help="pairs or users of a global batch (default: %(default)s)")
@@ -114,8 +133,8 @@ def main() -> int:
     args = build_parser().parse_args()
     if args.folder is None:
         rows(args)
-    else:
-        print(json.dumps(measure(args)))
+        return quiet_status()
+    print_result(measure(args))
     return 0
 
 

@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
+from operator import truediv
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from recsys_core.dataset import Dataset
 from recsys_core.evaluation.evaluator import Evaluator
 from recsys_core.evaluation.metric_names import parse_metric
 from recsys_core.input.batches import Batch, steps_per_epoch, train_batches
+from recsys_core.measuring.rounds import warm_up
 from recsys_core.seeding import epoch_order
 from recsys_core.training import precision
 from recsys_core.training.optimizer import Adam
@@ -107,7 +110,7 @@ def climb(data: Dataset, rung: Rung, world: World, *, epochs: int, seconds: floa
     """Train and measure.
 
     Args:
-        epochs: to train, and then to evaluate; 0 to train for `seconds` only.
+        epochs: to train, and then to evaluate; 0 to warm up and to train for `seconds` only.
 
     Returns:
         users_per_second (compiling and the first steps left out), peak_bytes, and NDCG@100 of the test users.
@@ -130,25 +133,44 @@ def climb(data: Dataset, rung: Rung, world: World, *, epochs: int, seconds: floa
     world.broadcast_variables(model.variables)
     batches = iter(_batches(data, rung, seed, world))
     calls = 5 if rung.pipelined else 1
-    total = epochs * per_epoch if epochs else FOREVER
-    done = warm = min(total // 2, 2 * calls)
-    step.run(batches, warm)
-    start = time.perf_counter()
-    going = True
-    while going:
-        count = min(calls, total - done)
-        step.run(batches, count)
-        done += count
-        going = done < total and (bool(epochs) or world.broadcast(time.perf_counter() - start < seconds))
-    taken = time.perf_counter() - start
-    whole, rest = divmod(done - warm, per_epoch)
+    if epochs:
+        total = epochs * per_epoch
+        warm = min(total // 2, 2 * calls)
+        step.run(batches, warm)
+        count, taken = _train(step, batches, calls, total - warm)
+    else:
+        step.run(batches, 2 * calls)
+        window = partial(_train_for, step, batches, calls, world)
+        warmed = warm_up(lambda: truediv(*window(seconds / 8)), together=world.broadcast)
+        count, taken = window(seconds)
+    whole, rest = divmod(count, per_epoch)
     users = whole * data.train.n_users + rest * rung.batch
     return {
         **asdict(rung),
         "users_per_second": users / taken,
         "peak_bytes": peak_bytes(world),
-        METRIC: _evaluate(data, model, world) if epochs else None,
+        **({METRIC: _evaluate(data, model, world)} if epochs else {METRIC: None, "warm_up": asdict(warmed)}),
     }
+
+
+def _train(step: TrainStep, batches: Any, calls: int, count: int) -> tuple[int, float]:
+    """Train so many steps; returns them and the seconds they took."""
+    start, done = time.perf_counter(), 0
+    while done < count:
+        now = min(calls, count - done)
+        step.run(batches, now)
+        done += now
+    return done, time.perf_counter() - start
+
+
+def _train_for(step: TrainStep, batches: Any, calls: int, world: World, seconds: float) -> tuple[int, float]:
+    """Train for some seconds, by rank 0's clock; returns the steps and the seconds they took."""
+    start, done = time.perf_counter(), 0
+    while True:
+        step.run(batches, calls)
+        done += calls
+        if not world.broadcast(time.perf_counter() - start < seconds):
+            return done, time.perf_counter() - start
 
 
 def _evaluate(data: Dataset, model: MultVae, world: World) -> dict[str, float]:

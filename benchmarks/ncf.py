@@ -17,6 +17,7 @@ from benchmarks.shapes import SHAPES, ncf_least_bytes, ncf_operations
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import print_result, result_of, show_progress
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds
 
 WINDOWS = 4
 
@@ -41,13 +42,14 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
     devices.configure(world)
     number_format = precision.resolve(precision_name, world)
     work = steps.ncf(name, batch, number_format, world, gradients=gradients)
-    work.step.run(work.batches, 2)
+    warmed = work.warmed_up(seconds / 8)
     peak = steps.peak_bytes(world) / 2**30  # now, before the vectors of `memory_rate`
-    gemm, memory, samples = [], [], []
-    for _ in range(WINDOWS):
-        gemm.append(gemm_rate(batch, shape.tower[1], shape.tower[2], number_format.compute, seconds / 4))
-        memory.append(memory_rate(seconds / 4))
-        samples.append(work.rate(seconds))
+    sides = {
+        "gemm": lambda: gemm_rate(batch, shape.tower[1], shape.tower[2], number_format.compute, seconds / 4),
+        "memory": lambda: memory_rate(seconds / 4),
+        "samples": lambda: work.rate(seconds),
+    }
+    rounds = in_rounds(sides, WINDOWS)
     operations, least_bytes = ncf_operations(shape, batch), ncf_least_bytes(shape, batch)
     return {
         "shape": name,
@@ -55,7 +57,8 @@ def measure_one(name: str, batch: int, precision_name: str, gradients: str, seco
         "precision": precision_name,
         "peak_gib": peak,
         "sparse_tables": work.sparse_tables,
-        **roofline("samples", operations, least_bytes, gemm, memory, samples),
+        **roofline("samples", operations, least_bytes, *rounds.values.values()),
+        **fields(rounds, [warmed]),
     }
 
 

@@ -55,7 +55,7 @@ def ladder(rows: Sequence[Row], width: float) -> Figure | None:
 def _step_milliseconds(row: Row) -> list[float]:
     """The step in every round; its median alone where the record holds no rounds."""
     rates = row.get("examples_per_second") or [1.0]
-    return [1e3 * row["step"] * statistics.median(rates) / rate for rate in rates]
+    return [1e3 * median_of(row, "step") * statistics.median(rates) / rate for rate in rates]
 
 
 def scaling(rows: Sequence[Row], width: float) -> Figure | None:
@@ -65,7 +65,7 @@ def scaling(rows: Sequence[Row], width: float) -> Figure | None:
     left = [0.0] * len(rows)
     parts = (("compute", "compute", BLUE), ("exposed_communication", "exposed communication", RED))
     for part, label, colour in (*parts, ("input", "input", GREY)):
-        widths = [1e3 * row[part] for row in rows]
+        widths = [1e3 * median_of(row, part) for row in rows]
         axes.barh(names, widths, left=left, label=label, color=colour, height=0.6)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     middle, ends = medians_and_bars([_step_milliseconds(row) for row in rows])
@@ -125,10 +125,15 @@ def ncf(rows: Sequence[Row], width: float) -> Figure | None:
     )
 
 
+def _sides(row: Row) -> str:
+    """The sides of a row, marked where their algorithms or inputs differ."""
+    return f"{row.get('ours', 'auto')} / {row.get('peer', 'adam')}{'' if row.get('difference') == 'none' else '*'}"
+
+
 def peers(rows: Sequence[Row], width: float) -> Figure | None:
     """How many times as fast as PyTorch."""
-    figure, (axes,) = panels(width, height=0.9 + 0.45 * len(rows))
-    names = [f"{row['model']}, {row['batch_size']:,}, {row['precision']}" for row in rows]
+    figure, (axes,) = panels(width, height=0.9 + 0.6 * len(rows))
+    names = [f"{row['model']}, {row['batch_size']:,}, {row['precision']}\n{_sides(row)}" for row in rows]
     ratios = [median_of(row, "ratio") for row in rows]
     _bars_with_factors(axes, names, [row["ratio"] for row in rows], ratios)
     axes.axvline(1, color="black", linewidth=1, linestyle=":")
@@ -155,7 +160,8 @@ PLOTS: Mapping[str, Plot] = {
     "ncf": Plot(draw=ncf, caption=ROOFLINE_CAPTION),
     "peers": Plot(
         draw=peers,
-        caption="Model, batch, precision. Median ratio; the black bars go from the lowest to the highest round. "
-        "Right of the dotted line our step is faster.",
+        caption="Model, batch, precision; our side / PyTorch's, * where they differ in more than the program (see the "
+        "table). Median ratio; the black bars go from the lowest to the highest round. Right of the dotted line our "
+        "step is faster.",
     ),
 }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from recsys_core.measuring.processes import Cost, cost_of
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import Rounds, fields, in_rounds
 from recsys_core.measuring.windows import ratios, spread
+
+COLD = "each run is a new process, as users run it; the file was read or written before"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,26 +33,34 @@ def _ratings_file(args: argparse.Namespace, folder: Path) -> Path:
     return path
 
 
+def _measure(args: argparse.Namespace, raw: Path, folder: Path) -> Rounds[Cost]:
+    """Both in turn, so that changes of the machine's speed affect both."""
+    held_out, out = str(args.held_out_users), folder / "out"
+
+    def ours() -> Cost:
+        words = ["csv", "--raw", str(raw), "--held-out-users", held_out, "--out", str(out / "ours")]
+        return cost_of([sys.executable, "-m", "data_prep", *words])
+
+    def pandas() -> Cost:
+        return cost_of([sys.executable, "-m", "benchmarks.published_prep", str(raw), str(out / "pandas"), held_out])
+
+    sides = {"ours": ours} if args.without_pandas else {"ours": ours, "pandas": pandas}
+    return in_rounds(sides, args.rounds, before=lambda: shutil.rmtree(out, ignore_errors=True))
+
+
 def main(args: argparse.Namespace) -> int:
-    """Alternate both, so that changes of the machine's speed affect both."""
-    costs: dict[str, list[Cost]] = {"ours": [], "pandas": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        raw, held_out = _ratings_file(args, folder), str(args.held_out_users)
-        for k in range(args.rounds):
-            ours = [sys.executable, "-m", "data_prep", "csv", "--raw", str(raw), "--held-out-users", held_out]
-            costs["ours"].append(cost_of([*ours, "--out", str(folder / f"ours-{k}")]))
-            if not args.without_pandas:
-                published = [sys.executable, "-m", "benchmarks.published_prep", str(raw)]
-                costs["pandas"].append(cost_of([*published, str(folder / f"pandas-{k}"), held_out]))
+        raw = _ratings_file(args, folder)
+        rounds = _measure(args, raw, folder)
         size = raw.stat().st_size
+    costs = rounds.values
     for name, runs in costs.items():
-        if runs:
-            wall, peak = [c.wall_s for c in runs], [c.peak_bytes / 2**30 for c in runs]
-            print(f"{name:7} {spread(wall)} s wall, {spread(peak, '.2f')} GiB peak")
-            values = {"way": name, "wall_s": wall, "peak_gib": peak, "input_bytes": size, "like": args.like}
-            record(args.results, "prep", values)
-    if costs["pandas"]:
+        wall, peak = [c.wall_s for c in runs], [c.peak_bytes / 2**30 for c in runs]
+        print(f"{name:7} {spread(wall)} s wall, {spread(peak, '.2f')} GiB peak")
+        values = {"way": name, "wall_s": wall, "peak_gib": peak, "input_bytes": size, "like": args.like}
+        record(args.results, "prep", values | fields(rounds, why_cold=COLD))
+    if "pandas" in costs:
         speed_up = ratios([c.wall_s for c in costs["pandas"]], [c.wall_s for c in costs["ours"]])
         print(f"in each round ours is {spread(speed_up)} times as fast")
     return 0

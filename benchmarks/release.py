@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from benchmarks.tables import TABLES
+from recsys_core.measuring.conditions import Watch, busy_reason
+from recsys_core.measuring.percentiles import latency_fields
+from recsys_core.measuring.records import record
 
 if TYPE_CHECKING:  # `serving` imports pandas, which --help does not need
     from serving.triton.server import Ports
@@ -82,13 +85,12 @@ class Load:
             for thread in threads:
                 thread.join(60)
 
-    def between(self, start: float, end: float) -> dict[str, float]:
-        """Number and milliseconds of the requests that were sent in an interval."""
-        seconds = np.array([taken for sent, taken in self.answered if start <= sent < end])
-        if not len(seconds):
+    def between(self, start: float, end: float) -> dict[str, Any]:
+        """Number and milliseconds of the requests that were sent in an interval; no percentile of too few."""
+        taken = [1e3 * seconds for sent, seconds in self.answered if start <= sent < end]
+        if not taken:
             return {"requests": 0}
-        p50, p99 = 1e3 * np.percentile(seconds, (50, 99))
-        return {"requests": len(seconds), "p50_ms": p50, "p99_ms": p99, "max_ms": 1e3 * seconds.max()}
+        return {"requests": len(taken), **latency_fields(taken, (0.5, 0.99)), "max_ms": max(taken)}
 
 
 def _serving(*words: str | Path) -> str:
@@ -105,7 +107,7 @@ def _serving(*words: str | Path) -> str:
     return done.stdout
 
 
-def _release(args: argparse.Namespace, load: Load, where: Sequence[str | Path]) -> dict[str, dict[str, float]]:
+def _release(args: argparse.Namespace, load: Load, where: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
     """Go through the phases; returns the requests of each, and of the command that begins it."""
     commands: dict[str, Sequence[str | Path]] = {
         "shadowed": ("--export", args.candidate, "--margin", str(args.margin), "--shadow", str(args.shadow)),
@@ -127,9 +129,7 @@ def _release(args: argparse.Namespace, load: Load, where: Sequence[str | Path]) 
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 if no request failed, else 1."""
-    from tabulate import tabulate
-
+    """0 if no request failed, else 1. A busy machine makes latencies invalid, but no failed request valid."""
     from serving.export_folder import open_export
     from serving.triton import server
 
@@ -140,11 +140,14 @@ def main(args: argparse.Namespace) -> int:
         with server.running(folder) as (_, ports):
             load = Load(ports=ports, items=items, clients=args.clients, pause=args.pause)
             where = ("--repository", folder, "--name", NAME, "--url", f"127.0.0.1:{ports.http}")
-            begun = time.monotonic()
+            begun, watch = time.monotonic(), Watch()
             with load.running():
                 phases = _release(args, load, where)
-            seconds = time.monotonic() - begun
-    print(tabulate([{"phase": name, **values} for name, values in phases.items()], headers="keys", floatfmt=".1f"))
+            seconds, busy = time.monotonic() - begun, busy_reason(watch.since())
+    rows = [{"phase": name, "clients": args.clients, **values} for name, values in phases.items()]
+    print(TABLES["release"].as_text(rows))
+    for row in rows:
+        record(args.results, "release", row | {"invalid": [busy] if busy else []})
     total = len(load.answered) + len(load.failed)
     print(f"{total:,} requests in {seconds:.0f} s, {len(load.failed):,} failed")
     for text in load.failed[:5]:

@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from recsys_core.measuring.windows import ratios
 
+Rate = Callable[[float], float]
+"""Measures for so many seconds; returns what was done in a second."""
 
-def gemm_rate(rows: int, inner: int, columns: int, dtype: Any, seconds: float) -> float:
-    """Operations/s of [rows, inner] x [inner, columns], measured for some seconds."""
+
+def product(rows: int, inner: int, columns: int, dtype: Any) -> Rate:
+    """Operations/s of [rows, inner] x [inner, columns]."""
     import tensorflow as tf
 
     left = tf.cast(tf.random.normal([rows, inner]), dtype)
     right = tf.cast(tf.random.normal([inner, columns]), dtype)
-    product = tf.function(lambda: tf.reduce_sum(tf.matmul(left, right)[0]))
-    product().numpy()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        product().numpy()
-        count += 1
-    return count * 2.0 * rows * inner * columns / (time.perf_counter() - start)
+    multiply = tf.function(lambda: tf.reduce_sum(tf.matmul(left, right)[0]))
+    multiply().numpy()
+
+    def rate(seconds: float) -> float:
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            multiply().numpy()
+            count += 1
+        return count * 2.0 * rows * inner * columns / (time.perf_counter() - start)
+
+    return rate
+
+
+def gemm_rate(rows: int, inner: int, columns: int, dtype: Any, seconds: float) -> float:
+    """Operations/s of [rows, inner] x [inner, columns], measured for some seconds."""
+    return product(rows, inner, columns, dtype)(seconds)
 
 
 def memory_rate(seconds: float, mib: int = 256) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.shapes import NEEDS_DATA, SHAPES
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import result_of, show_progress
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import WarmUp, fields, in_rounds
 from recsys_core.measuring.windows import ratios
 
 
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_ranks(args: argparse.Namespace, ranks: int, batch: int) -> dict[str, Any]:
+    show_progress(f"{ranks} ranks, batch {batch}")
     words = ["-m", "benchmarks.scaling_rank", "--model", args.model, "--batch-size", str(batch)]
     words += ["--precision", args.precision, "--seconds", str(args.seconds), "--rounds", "1"]
     words += ["--data", str(args.data)] if args.data else []
@@ -63,20 +66,21 @@ def _merge_rounds(jobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         {"bytes": first["bytes"], "seconds": [s for job in jobs for s in job["sums"][k]["seconds"]]}
         for k, first in enumerate(jobs[0]["sums"])
     ]
-    return {**jobs[0], "seconds": seconds, "sums": sums, "peak_bytes": max(job["peak_bytes"] for job in jobs)}
+    about = {"peak_bytes": max(job["peak_bytes"] for job in jobs), "warm_ups": [job["warm_up"] for job in jobs]}
+    return {**jobs[0], "seconds": seconds, "sums": sums, **about}
 
 
-def split(seconds: Mapping[str, Sequence[float]], ranks: int) -> dict[str, float]:
-    """Seconds of a step by its parts, medians over rounds. One rank has no communication."""
-    middle = {name: statistics.median(values) for name, values in seconds.items()}
-    exposed = max(0.0, middle["whole"] - middle["silent"]) if ranks > 1 else 0.0
-    waiting = max(0.0, middle["whole"] - middle["fed"])
+def split(seconds: Mapping[str, Sequence[float]], ranks: int) -> dict[str, list[float]]:
+    """Seconds of a step by its parts, round by round. One rank has no communication."""
+    whole = list(seconds["whole"])
+    exposed = [max(0.0, a - b) if ranks > 1 else 0.0 for a, b in zip(whole, seconds["silent"], strict=True)]
+    waiting = [max(0.0, a - b) for a, b in zip(whole, seconds["fed"], strict=True)]
     return {
-        "step": middle["whole"],
-        "compute": middle["whole"] - exposed - waiting,
+        "step": whole,
+        "compute": [a - b - c for a, b, c in zip(whole, exposed, waiting, strict=True)],
         "exposed_communication": exposed,
         "input": waiting,
-        "exchange_alone": middle["exchange"],
+        "exchange_alone": list(seconds["exchange"]),
     }
 
 
@@ -91,7 +95,7 @@ def _rows_of(found: Mapping[tuple[int, int], dict[str, Any]]) -> list[dict[str, 
     rows = []
     for (ranks, batch), job in found.items():
         parts, whole = split(job["seconds"], ranks), job["seconds"]["whole"]
-        row = {"ranks": ranks, "batch_size": batch, **parts, "peak_gib": job["peak_bytes"] / 2**30}
+        row: dict[str, Any] = {"ranks": ranks, "batch_size": batch, **parts, "peak_gib": job["peak_bytes"] / 2**30}
         row["examples_per_second"] = [job["examples"] / s for s in whole]
         row["strong"] = row["weak"] = row["predicted"] = None
         if ranks > 1:
@@ -100,7 +104,8 @@ def _rows_of(found: Mapping[tuple[int, int], dict[str, Any]]) -> list[dict[str, 
             row["weak"] = [ranks * r for r in ratios(alone["seconds"]["whole"], whole)]
             link = fitted(ranks, *_sizes_and_seconds(job))
             row["latency_us"], row["bandwidth_gb"] = 1e6 * link.latency, link.bandwidth / 1e9
-            row["predicted"] = predicted(split(alone["seconds"], 1)["step"], link, ranks, job["gradient_bytes"])
+            step = statistics.median(alone["seconds"]["whole"])
+            row["predicted"] = predicted(step, link, ranks, job["gradient_bytes"])
         rows.append(row)
     return rows
 
@@ -113,7 +118,7 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     print(TABLES["scaling"].as_text(rows))
     for row in rows:
         if row["predicted"]:
-            off = row["predicted"] / row["step"] - 1
+            off = row["predicted"] / statistics.median(row["step"]) - 1
             print(
                 f"{row['ranks']} ranks, batch {row['batch_size']}: a message takes {row['latency_us']:.0f} us, "
                 f"{row['bandwidth_gb']:.2f} GB/s; the step predicted from that, nothing hidden: {off:+.0%}"
@@ -123,14 +128,17 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 def main(args: argparse.Namespace) -> int:
     if args.model == "vae" and not args.data:
         raise ValueError(NEEDS_DATA)
-    jobs: dict[tuple[int, int], list[dict[str, Any]]] = {s: [] for s in plan(args.batch_size, args.ranks)}
-    for k in range(args.rounds):
-        for (ranks, batch), rounds in jobs.items():
-            show_progress(f"round {k + 1} of {args.rounds}: {ranks} ranks, batch {batch}")
-            rounds.append(_run_ranks(args, ranks, batch))
+    jobs = {setting: partial(_run_ranks, args, *setting) for setting in plan(args.batch_size, args.ranks)}
+    rounds = in_rounds({f"{ranks} ranks, batch {batch}": job for (ranks, batch), job in jobs.items()}, args.rounds)
     show_progress("")
+    found = {setting: _merge_rounds(done) for setting, done in zip(jobs, rounds.values.values(), strict=True)}
     about = {"model": args.model, "precision": args.precision, "threads": args.threads}
-    rows = [about | row for row in _rows_of({setting: _merge_rounds(rounds) for setting, rounds in jobs.items()})]
+    rows = [
+        about
+        | row
+        | fields(rounds, [WarmUp(**warmed) for warmed in found[row["ranks"], row["batch_size"]]["warm_ups"]])
+        for row in _rows_of(found)
+    ]
     _print_rows(rows)
     for row in rows:
         record(args.results, "scaling", row)

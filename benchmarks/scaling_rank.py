@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,7 @@ def measure(work: Work, world: World, *, seconds: float, rounds: int) -> dict[st
     variants = _variants(work, world)
     for variant in variants.values():
         variant.step.run(variant.batches, 2)
+    warmed = work.warmed_up(seconds / 8, world)
     found: dict[str, list[float]] = {name: [] for name in (*variants, "exchange")}
     sizes: dict[int, list[float]] = {size: [] for size in SIZES}
     shapes = [v.shape.as_list() for v in work.parameters]
@@ -92,6 +93,7 @@ def measure(work: Work, world: World, *, seconds: float, rounds: int) -> dict[st
         "seconds": found,
         "sums": [{"bytes": size, "seconds": values} for size, values in sizes.items() if values],
         "peak_bytes": steps.peak_bytes(world),
+        "warm_up": asdict(warmed),
     }
 
 

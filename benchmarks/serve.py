@@ -10,6 +10,8 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import numpy as np
 from benchmarks.tables import TABLES
 from recsys_core.measuring.percentiles import latency_fields
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds, warm_up
 
 if TYPE_CHECKING:  # `serving` imports pandas, which --help does not need
     from serving.engines.engine import Engine
@@ -124,32 +127,54 @@ def _random_requests(inputs: Arrays, size: int, padding: int, rng: np.random.Gen
     return batch
 
 
+@dataclass(frozen=True, kw_only=True)
+class Requests:
+    """Batches of one size for one engine. The generator's seed is the same for every engine, so the requests are."""
+
+    engine: Engine
+    inputs: Arrays
+    size: int
+    n_items: int
+    rng: np.random.Generator
+
+    def milliseconds(self, seconds: float) -> list[float]:
+        """Of one request after another, for some seconds."""
+        from serving.engines.blocks import in_blocks
+
+        times: list[float] = []
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(times) < 2:
+            batch = _random_requests(self.inputs, self.size, self.n_items, self.rng)
+            start = time.perf_counter()
+            in_blocks(self.engine, batch, self.n_items)
+            times.append(1e3 * (time.perf_counter() - start))
+        return times
+
+    def mean(self, seconds: float) -> float:
+        return float(np.mean(self.milliseconds(seconds)))
+
+
 def latency(export: ExportFolder, engines: Mapping[str, Engine], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Percentiles over all windows, in ms, for every engine and batch size."""
-    from serving.engines.blocks import in_blocks
-
     inputs, _ = _test_users(export)
     lines = []
     for size in args.batches:
         print(f"timing batches of {size:,} ...", file=sys.stderr, flush=True)
-        taken: dict[str, list[list[float]]] = {name: [] for name in engines}
-        for window in range(args.windows + 1):  # the first one warms up
-            for name, engine in engines.items():
-                rng = np.random.default_rng(window)  # the same requests for every engine
-                until = time.perf_counter() + args.seconds
-                times: list[float] = []
-                while time.perf_counter() < until or len(times) < 2:
-                    batch = _random_requests(inputs, size, export.n_items, rng)
-                    start = time.perf_counter()
-                    in_blocks(engine, batch, export.n_items)
-                    times.append(1e3 * (time.perf_counter() - start))
-                if window:
-                    taken[name].append(times)
-        for name, windows in taken.items():
+        asked = {
+            name: Requests(
+                engine=engine, inputs=inputs, size=size, n_items=export.n_items, rng=np.random.default_rng(0)
+            )
+            for name, engine in engines.items()
+        }
+        warmed = {name: warm_up(partial(requests.mean, args.seconds / 4)) for name, requests in asked.items()}
+        sides = {name: partial(requests.milliseconds, args.seconds) for name, requests in asked.items()}
+        rounds = in_rounds(sides, args.windows)
+        for name, windows in rounds.values.items():
             every = [ms for times in windows for ms in times]
             speeds = [1e3 * size / float(np.mean(times)) for times in windows]
-            about = {"batch": size, "engine": name, "runs": len(every)}
-            lines.append({**about, **latency_fields(every), "users_per_second": speeds})
+            line = {"batch": size, "engine": name, "runs": len(every)}
+            line |= {**latency_fields(every), "users_per_second": speeds}
+            lines.append(line | fields(rounds, [warmed[name]]))
     return lines
 
 

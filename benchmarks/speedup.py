@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from benchmarks.rungs import CASE_STUDY, CASE_STUDY_OVERALL, METRIC, Rung, ladde
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import result_of, show_progress
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import WarmUp, fields, in_rounds
 from recsys_core.measuring.windows import ratios
 
 
@@ -82,13 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     rungs = ladder(args.batch_size, args.learning_rate, args.precision, args.ranks)
-    speeds: dict[str, list[float]] = {rung.name: [] for rung in rungs}
-    results: dict[str, dict[str, Any]] = {}
-    for k in range(args.rounds):
-        for rung in rungs:
-            show_progress(f"round {k + 1} of {args.rounds}: {rung.name}")
-            results[rung.name] = climb(args.data, rung, threads=args.threads, seconds=args.seconds)
-            speeds[rung.name].append(results[rung.name]["users_per_second"])
+
+    def one(rung: Rung) -> dict[str, Any]:
+        show_progress(rung.name)
+        return climb(args.data, rung, threads=args.threads, seconds=args.seconds)
+
+    rounds = in_rounds({rung.name: partial(one, rung) for rung in rungs}, args.rounds)
+    speeds = {name: [found["users_per_second"] for found in runs] for name, runs in rounds.values.items()}
+    results = {name: runs[-1] for name, runs in rounds.values.items()}
     for rung in rungs if args.epochs else ():
         show_progress(f"{args.epochs} epochs: {rung.name}")
         results[rung.name] = climb(args.data, rung, threads=args.threads, epochs=args.epochs)
@@ -97,5 +100,7 @@ def main(args: argparse.Namespace) -> int:
     print(TABLES["speedup"].as_text(rows))
     print(f"overall in the case study: {CASE_STUDY_OVERALL} (4 V100, ML-20M; sparse and large batch were one step)")
     for row in rows:
-        record(args.results, "speedup", {"data": str(args.data), "epochs": args.epochs, **row})
+        warmed = [WarmUp(**found["warm_up"]) for found in rounds.values[row["rung"]["name"]]]
+        about = {"data": str(args.data), "epochs": args.epochs}
+        record(args.results, "speedup", {**about, **row, **fields(rounds, warmed)})
     return 0

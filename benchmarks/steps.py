@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ncf_tf.model import NeuMf
 from recsys_core import devices
 from recsys_core.config import HardwareConfig, TrainingConfig
 from recsys_core.dataset import Dataset
+from recsys_core.measuring.rounds import WarmUp, warm_up
 from recsys_core.model import Recommender
 from recsys_core.training.kinds import step_bytes
 from recsys_core.training.optimizer import Adam
@@ -64,6 +65,11 @@ class Work:
             self.step.run(self.batches, 2)
             count += 2
         return count * self.examples / (time.perf_counter() - start)
+
+    def warmed_up(self, seconds: float, world: World | None = None) -> WarmUp:
+        """Train in windows of so many seconds until they agree. Ranks end together."""
+        world = world or World()
+        return warm_up(lambda: self.rate(seconds, world), together=world.broadcast)
 
 
 def work_of(
@@ -153,6 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, required=True)
     add("--precision", default="fp32")
     add("--seconds", type=float, default=8.0)
+    add("--gradients", choices=("auto", "dense", "rows"), default="auto", help="of embedding tables (NCF)")
     add("--step", choices=("auto", "sparse", "compiled"), default="auto")
 
 
@@ -161,7 +168,7 @@ def build(args: argparse.Namespace, world: World) -> Work:
     precision = resolve(args.precision, world)
     if args.model == "vae":
         return vae(args.data, args.batch_size, precision, world, step=args.step)
-    return ncf(args.model, args.batch_size, precision, world, step=args.step)
+    return ncf(args.model, args.batch_size, precision, world, gradients=args.gradients, step=args.step)
 
 
 def main() -> int:
@@ -174,7 +181,9 @@ def main() -> int:
         start = time.perf_counter()
         work.step.run(work.batches, 2)
         first = time.perf_counter() - start
-        found = {"examples_per_second": work.rate(args.seconds, world), "first_seconds": first}
+        warmed = work.warmed_up(args.seconds / 8, world)
+        found: dict[str, Any] = {"examples_per_second": work.rate(args.seconds, world), "first_seconds": first}
+        found["warm_up"] = asdict(warmed)
         found |= {"peak_bytes": peak_bytes(world), "device_peak_bytes": devices.gpu_peak_bytes()}
         if world.is_rank0:
             print("RESULT " + json.dumps(found), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from benchmarks.check_rule import SLOWER
 from benchmarks.rungs import CASE_STUDY_OVERALL
 from recsys_core.measuring.cells import Row, first_of, having, of_windows
 from recsys_core.measuring.drawing import median_of
@@ -69,7 +70,7 @@ def scaling(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     best = max(rows, key=lambda row: (row["ranks"], median_of(row, "strong")))
-    exposed = best["exposed_communication"] / best["step"]
+    exposed = median_of(best, "exposed_communication") / median_of(best, "step")
     return [
         f"{best['ranks']} ranks train a global batch of {best['batch_size']:,} {of_windows(best['strong'], '.2f')} "
         f"times as fast as one rank ({best['ranks']} would be ideal); {exposed:.0%} of a step is communication that "
@@ -78,15 +79,18 @@ def scaling(rows: Sequence[Row]) -> list[str]:
 
 
 def peers(rows: Sequence[Row]) -> list[str]:
-    """The lowest and the highest ratio."""
-    setting = ("model", "batch_size", "precision")
-    rows = having(rows, "ratio", *setting)
+    """The lowest and the highest ratio of rows with the same algorithm on both sides."""
+    setting = ("model", "batch_size", "precision", "ours", "peer")
+    rows = having(rows, "ratio", "difference", *setting)
     if not rows:
         return []
+    rows = [row for row in rows if row["difference"] == "none"]
+    if not rows:
+        return ["no row has the same algorithm on both sides, so no ratio stands here."]
     low, high = (of(rows, key=lambda row: median_of(row, "ratio")) for of in (min, max))
     texts = [f"{of_windows(row['ratio'], '.2f')} ({_setting(row, setting)})" for row in (low, high)]
     between = texts[0] if len(rows) == 1 else f"between {texts[0]} and {texts[1]}"
-    return [f"our speed over that of plain PyTorch is {between}; above 1 ours is faster."]
+    return [f"with the same algorithm on both sides our speed over PyTorch's is {between}; above 1 ours is faster."]
 
 
 def evaluate(rows: Sequence[Row]) -> list[str]:
@@ -157,6 +161,29 @@ def batch(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def release(rows: Sequence[Row]) -> list[str]:
+    """The longest answer of all phases."""
+    rows = having(rows, "phase", "requests", "max_ms")
+    if not rows:
+        return []
+    slowest = max(rows, key=lambda row: first_of(row["max_ms"]))
+    return [
+        f"{sum(row['requests'] for row in rows):,} requests were answered while a version was released; the longest "
+        f"took {slowest['max_ms']:,.1f} ms ({slowest['phase']})."
+    ]
+
+
+def check_verdict(rows: Sequence[Row]) -> list[str]:
+    """How many parts were judged, and which are slower."""
+    rows = having(rows, "part", "verdict")
+    if not rows:
+        return []
+    judged = [row for row in rows if row.get("change") is not None]
+    slow = [row for row in judged if row["verdict"] == SLOWER]
+    names = [": ".join(row[name] for name in ("set", "part") if row.get(name)) for row in slow]
+    return [f"{len(judged)} of {len(rows)} parts could be judged; slower: {', '.join(names) or 'none'}."]
+
+
 def embeddings(rows: Sequence[Row]) -> list[str]:
     """The smallest table from which on the update by rows is faster."""
     texts = []
@@ -185,6 +212,8 @@ SUMMARIES: Mapping[str, Summary] = {
     "prep": prep,
     "serve": serve,
     "serve-quality": serve_quality,
+    "release": release,
     "batch": batch,
+    "check-verdict": check_verdict,
     "embeddings": embeddings,
 }

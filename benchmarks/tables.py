@@ -102,13 +102,16 @@ TABLES: Mapping[str, Table] = {
         ),
         note="Every rank has the same cores. Strong: against one rank with the same global batch. Weak: against one "
         "rank with its share of it, times the ranks. Exposed is communication that compute does not hide; the "
-        "prediction is one rank's step and the exchange of a fitted link, nothing hidden. The parts of the step are "
-        "medians over the rounds.",
+        "prediction is one rank's step and the exchange of a fitted link, nothing hidden. The parts of a step are "
+        "differences within a round.",
     ),
     "peers": Table(
-        title="Comparison with plain PyTorch",
+        title="Comparison with PyTorch",
         columns=(
             ("model", plain("model")),
+            ("difference", plain("difference")),
+            ("ours", plain("ours")),
+            ("PyTorch", plain("peer")),
             ("batch (examples)", plain("batch_size")),
             ("precision", plain("precision")),
             ("ours (examples/s)", number("examples_per_second", ",.0f")),
@@ -118,7 +121,8 @@ TABLES: Mapping[str, Table] = {
             ("PyTorch's peak memory (GiB)", number("peer_peak_gib", ".2f")),
         ),
         note="Whole steps including the preparation of batches, in turn on the same cores. Above a ratio of 1 ours is "
-        "faster.",
+        'faster. Only rows whose difference is "none" have the same updates of the same parameters on both sides: '
+        "dense is Adam of every parameter, rows (SparseAdam) that of the rows looked up.",
     ),
     "evaluate": Table(
         title="Evaluation over the whole catalogue",
@@ -172,6 +176,19 @@ TABLES: Mapping[str, Table] = {
         ),
         note="Lists of all test users compared with TensorFlow's, and their metrics.",
     ),
+    "release": Table(
+        title="Requests while a release is served, shadowed, promoted and rolled back",
+        columns=(
+            ("phase", plain("phase")),
+            ("clients (count)", plain("clients")),
+            ("requests (count)", plain("requests")),
+            ("p50 (ms)", estimate("p50_ms", ",.1f")),
+            ("p99 (ms)", estimate("p99_ms", ",.1f")),
+            ("longest (ms)", number("max_ms", ",.1f")),
+        ),
+        note="The command that begins a phase has a row of its own. A percentile is stated where at least 10 requests "
+        "are expected beyond it, with its 95 % interval.",
+    ),
     "batch": Table(
         title="Recommendations for all users",
         columns=(
@@ -188,6 +205,21 @@ TABLES: Mapping[str, Table] = {
         ),
         note="The loop of `python -m serving batch` in one process: users read, the best items found, Parquet written. "
         "The limit is the matrix products of the forward pass behind the sparse first layer, alone.",
+    ),
+    "check-verdict": Table(
+        title="Whether anything became slower",
+        columns=(
+            ("set", plain("set")),
+            ("part", plain("part")),
+            ("recorded runs (ratio to the machine)", number("recorded_ratio", ".3f")),
+            ("new runs (ratio to the machine)", number("ratio", ".3f")),
+            ("speed over the recorded (factor)", number("change", ".3f")),
+            ("noise of a run (%)", number("noise", ".1%")),
+            ("slowdown that counts (%)", number("bound", ".1%")),
+            ("verdict", plain("verdict")),
+            ("why", plain("why")),
+        ),
+        note="A ratio is a part's speed over what limits it on this machine, measured in the same windows.",
     ),
     "embeddings": Table(
         title="Updates of embedding tables",

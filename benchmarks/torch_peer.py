@@ -1,7 +1,8 @@
-"""Mult-VAE and NeuMF in plain PyTorch, for the comparison with ours. Needs the extra `peers`.
+"""Mult-VAE and NeuMF in PyTorch, for the comparison with ours. Needs the extra `peers`.
 
-Dense histories made with `toarray`, dense layers, `log_softmax`, `torch.optim.Adam`; NeuMF with `nn.Embedding`, a
-batch's negatives drawn by `torch.randint`. Started by `peers` as a process of its own.
+Dense histories made with `toarray` or sparse ones in an `nn.EmbeddingBag`, dense layers, `log_softmax`; NeuMF with
+`nn.Embedding`, a batch's negatives drawn by `torch.randint`. `WAYS` has the optimisers. Started by `peers` as a process
+of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,13 @@ from torch import Tensor, nn
 from benchmarks.random_pairs import random_pairs
 from benchmarks.shapes import HIDDEN, LATENT, NEGATIVES, SHAPES
 from recsys_core.dataset import Dataset
+from recsys_core.measuring.rounds import WarmUp, warm_up
+
+WAYS = ("adam", "fused", "compiled", "bag", "sparse")
+"""torch.optim.Adam; the same, fused; the model compiled besides; histories in an `nn.EmbeddingBag` (VAE-CF); embeddings
+with sparse gradients and `torch.optim.SparseAdam` (NeuMF). The last three have the fused Adam too."""
+Batches = Callable[[], tuple[Tensor, ...]]
+"""Makes the next batch."""
 
 
 class MultVae(nn.Module):
@@ -45,14 +54,35 @@ class MultVae(nn.Module):
         return nll + 0.2 * kl
 
 
+class SparseVae(MultVae):
+    """The same, with the items of histories instead of dense rows, in the first layer and in the loss."""
+
+    def __init__(self, n_items: int) -> None:
+        super().__init__(n_items)
+        self.first = nn.EmbeddingBag(n_items, HIDDEN, mode="sum")
+        self.bias = nn.Parameter(torch.zeros(HIDDEN))
+        self.encoder = self.encoder[1:]
+
+    def forward(self, items: Tensor, starts: Tensor, rows: Tensor, counts: Tensor) -> Tensor:  # type: ignore[override]
+        """Loss [] of items [E] of the users [E] `rows`, those of a user from starts [B]; counts [B] items a user."""
+        weights = F.dropout(counts.rsqrt()[rows], 0.5)
+        mean, log_variance = self.encoder(self.first(items, starts, weights) + self.bias).chunk(2, dim=1)
+        code = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        logits = self.decoder(code).float()
+        nll = (counts * logits.logsumexp(dim=1)).mean() - logits[rows, items].sum() / len(counts)
+        kl = 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).float().sum(dim=1).mean()
+        return nll + 0.2 * kl
+
+
 class NeuMf(nn.Module):
     """NeuMF of He et al. 2017."""
 
-    def __init__(self, shape: Any) -> None:
+    def __init__(self, shape: Any, sparse: bool = False) -> None:
         super().__init__()
         half = shape.tower[0] // 2
-        self.gmf_users, self.gmf_items = (nn.Embedding(n, shape.factors) for n in (shape.users, shape.items))
-        self.mlp_users, self.mlp_items = (nn.Embedding(n, half) for n in (shape.users, shape.items))
+        sizes = (shape.users, shape.items)
+        self.gmf_users, self.gmf_items = (nn.Embedding(n, shape.factors, sparse=sparse) for n in sizes)
+        self.mlp_users, self.mlp_items = (nn.Embedding(n, half, sparse=sparse) for n in sizes)
         layers: list[nn.Module] = []
         for wide, narrow in zip(shape.tower[:-1], shape.tower[1:], strict=True):
             layers += [nn.Dropout(shape.dropout), nn.Linear(wide, narrow), nn.ReLU()]
@@ -67,7 +97,20 @@ class NeuMf(nn.Module):
         return F.binary_cross_entropy_with_logits(logits.float(), labels)
 
 
-def vae_batches(data: Path, batch: int) -> tuple[int, Callable[[], tuple[Tensor, ...]]]:
+def dense(rows: Any) -> tuple[Tensor, ...]:
+    """Histories [B, I] of a batch of rows."""
+    return (torch.from_numpy(rows.toarray().astype(np.float32, copy=False)),)
+
+
+def sparse(rows: Any) -> tuple[Tensor, ...]:
+    """The arguments of `SparseVae.forward`."""
+    starts = torch.from_numpy(rows.indptr[:-1].astype(np.int64))
+    counts = torch.from_numpy(np.diff(rows.indptr).astype(np.int64))
+    users = torch.arange(len(counts)).repeat_interleave(counts)
+    return torch.from_numpy(rows.indices.astype(np.int64)), starts, users, counts.float()
+
+
+def vae_batches(data: Path, batch: int, form: Callable[[Any], tuple[Tensor, ...]]) -> tuple[int, Batches]:
     """Items, and what makes the next batch."""
     matrix = Dataset.open(data).train.to_scipy()
     rng, place = np.random.default_rng(0), 0
@@ -79,12 +122,12 @@ def vae_batches(data: Path, batch: int) -> tuple[int, Callable[[], tuple[Tensor,
             order, place = rng.permutation(matrix.shape[0]), 0
         rows = order[place : place + batch]
         place += batch
-        return (torch.from_numpy(matrix[rows].toarray().astype(np.float32, copy=False)),)
+        return form(matrix[rows])
 
     return matrix.shape[1], following
 
 
-def ncf_batches(name: str, batch: int) -> Callable[[], tuple[Tensor, ...]]:
+def ncf_batches(name: str, batch: int) -> Batches:
     """What makes the next batch: positives in random order, each with its negatives."""
     shape, train = SHAPES[name], random_pairs(SHAPES[name])
     items = torch.from_numpy(np.asarray(train.indices, np.int64))
@@ -105,25 +148,39 @@ def ncf_batches(name: str, batch: int) -> Callable[[], tuple[Tensor, ...]]:
     return following
 
 
-def measure(model: nn.Module, following: Callable[[], tuple[Tensor, ...]], bf16: bool, seconds: float) -> float:
-    """Steps/s after two steps of warm-up."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+def optimizers(model: nn.Module, way: str) -> list[torch.optim.Optimizer]:
+    """Adam of all parameters; of the tables whose gradients are sparse, Adam of the rows that were looked up."""
+    if way != "sparse":
+        return [torch.optim.Adam(model.parameters(), lr=1e-3, fused=way != "adam" or None)]
+    tables = [part.weight for part in model.modules() if isinstance(part, nn.Embedding)]
+    rest = [p for p in model.parameters() if all(p is not table for table in tables)]
+    return [torch.optim.SparseAdam(tables, lr=1e-3), torch.optim.Adam(rest, lr=1e-3, fused=True)]
+
+
+def measure(model: nn.Module, following: Batches, bf16: bool, seconds: float, way: str) -> tuple[float, WarmUp]:
+    """Steps/s after the warm-up."""
+    all_optimizers = optimizers(model, way)
+    loss_of = torch.compile(model) if way == "compiled" else model
 
     def step() -> None:
         batch = following()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in all_optimizers:
+            optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-            loss = model(*batch)
+            loss = loss_of(*batch)
         loss.backward()
-        optimizer.step()
+        for optimizer in all_optimizers:
+            optimizer.step()
 
-    for _ in range(2):
-        step()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        step()
-        count += 1
-    return count / (time.perf_counter() - start)
+    def rate(lasting: float) -> float:
+        start, count = time.perf_counter(), 0
+        while count == 0 or time.perf_counter() - start < lasting:
+            step()
+            count += 1
+        return count / (time.perf_counter() - start)
+
+    warmed = warm_up(lambda: rate(seconds / 8))
+    return rate(seconds), warmed
 
 
 def main() -> int:
@@ -132,6 +189,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--way", choices=WAYS, default="adam")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
@@ -139,15 +197,17 @@ def main() -> int:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if args.model == "vae":
-        n_items, following = vae_batches(args.data, args.batch_size)
-        model: nn.Module = MultVae(n_items)
+        is_sparse = args.way == "bag"
+        n_items, following = vae_batches(args.data, args.batch_size, sparse if is_sparse else dense)
+        model: nn.Module = SparseVae(n_items) if is_sparse else MultVae(n_items)
         examples = args.batch_size
     else:
-        following, model = ncf_batches(args.model, args.batch_size), NeuMf(SHAPES[args.model])
+        following, model = ncf_batches(args.model, args.batch_size), NeuMf(SHAPES[args.model], args.way == "sparse")
         examples = args.batch_size // (1 + NEGATIVES) * (1 + NEGATIVES)
-    rate = examples * measure(model, following, args.precision == "bf16", args.seconds)
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print("RESULT " + json.dumps({"examples_per_second": rate, "peak_bytes": peak, "torch": torch.__version__}))
+    steps, warmed = measure(model, following, args.precision == "bf16", args.seconds, args.way)
+    found = {"examples_per_second": examples * steps, "torch": torch.__version__, "warm_up": asdict(warmed)}
+    found["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print("RESULT " + json.dumps(found))
     return 0
 
 

@@ -18,6 +18,7 @@ from benchmarks.shapes import HIDDEN, vae_least_bytes, vae_operations
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import print_result, result_of, show_progress
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import fields, in_rounds
 
 WINDOWS = 4
 
@@ -43,20 +44,22 @@ def measure_one(data: Path, batch: int, name: str, seconds: float) -> dict[str, 
     devices.configure(world)
     number_format = precision.resolve(name, world)
     work = steps.vae(data, batch, number_format, world)
-    work.step.run(work.batches, 2)
+    warmed = work.warmed_up(seconds / 8)
     peak = steps.peak_bytes(world) / 2**30  # now, before the vectors of `memory_rate`
-    gemm, memory, users = [], [], []
-    for _ in range(WINDOWS):
-        gemm.append(gemm_rate(batch, HIDDEN, work.n_items, number_format.compute, seconds / 4))
-        memory.append(memory_rate(seconds / 4))
-        users.append(work.rate(seconds))
+    sides = {
+        "gemm": lambda: gemm_rate(batch, HIDDEN, work.n_items, number_format.compute, seconds / 4),
+        "memory": lambda: memory_rate(seconds / 4),
+        "users": lambda: work.rate(seconds),
+    }
+    rounds = in_rounds(sides, WINDOWS)
     operations, least_bytes = vae_operations(work.n_items), vae_least_bytes(work.n_items, batch)
     return {
         "n_items": work.n_items,
         "batch_size": batch,
         "precision": name,
         "peak_gib": peak,
-        **roofline("users", operations, least_bytes, gemm, memory, users),
+        **roofline("users", operations, least_bytes, *rounds.values.values()),
+        **fields(rounds, [warmed]),
     }
 
 

@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "serve",
         "release",
         "batch",
+        "check",
         "suite",
         "gpu",
         "report",

@@ -17,6 +17,8 @@ from recsys_core.measuring.records import TRANSCRIBED, Record, read
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "results"
+NOT_SHOWN = ("bench-check",)
+"""Files of the folder that no page shows: runs that `benchmarks check` compares new ones with."""
 REQUIRED = ("name", "kind", "command", "fields", "machine")
 
 
@@ -95,7 +97,7 @@ def read_all(folder: Path = FOLDER) -> Committed:
         ValueError: a file holds a line that is no record, or a record that lacks something.
     """
     groups: dict[str, list[Record]] = {}
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(p for p in folder.glob("*.jsonl") if p.stem not in NOT_SHOWN):
         for number, record in enumerate(read(path, transcribed=True), 1):
             if lacking := problems(record):
                 raise ValueError(f"line {number} of {path} lacks {', '.join(lacking)}")

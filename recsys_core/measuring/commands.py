@@ -78,13 +78,13 @@ class CommandLine:
             os.environ[conditions.WANTED_ALL_THE_SAME] = "1"  # the processes that measure inherit it
         records.invalid_records.clear()
         try:
-            return args.run(args) or _quiet_status()
+            return args.run(args) or quiet_status()
         except (RuntimeError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             return FAILED
 
 
-def _quiet_status() -> int:
+def quiet_status() -> int:
     """0, or BUSY with a line where figures were measured on a busy machine and not wanted all the same."""
     if not records.invalid_records or conditions.is_wanted_all_the_same():
         return 0

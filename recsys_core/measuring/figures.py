@@ -21,8 +21,12 @@ class Figure:
 MORE, LESS = Figure(more_is_better=True), Figure(more_is_better=False)
 _LATENCY = Figure(more_is_better=False, noise="interval")
 _KINDS: tuple[tuple[str, Figure | None], ...] = (
-    (r"(limit_\w+_per_second|memory_gb_per_second|gemm_gflops|link_\w+|offered_rate|duration_s)", None),
+    (
+        r"(limit_\w+_per_second|memory_gb_per_second|gemm_gflops|link_\w+|offered_rate|duration_s)",
+        None,
+    ),
     (r"peer_\w+", None),
+    (r"(limit_per_second|recorded_ratio|change|noise)", None),  # of `benchmarks check`
     (r"(mean|p50|p90|p95|p99|p999)(_of_all)?_(s|ms|us)", _LATENCY),
     (
         r"(\w+_per_second|share_of_limit|ratio|strong|weak|over_peer|gain|step_gain|rate|capacity|completed_\w*rate)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -40,6 +41,7 @@ def gpus() -> list[str]:
         return []
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages among `PACKAGES`."""
     found = {"python": platform.python_version()}

@@ -9,11 +9,20 @@ RENAMED_KINDS = {"inference": "serve", "inference-quality": "serve-quality"}
 VAE_CF = "VAE-CF"
 """Name of the VAE-CF in records of the former `roofline`; its other models are shapes of NCF."""
 
+PEERS_OF_EARLIER_VERSIONS = {
+    "ours": "auto",
+    "peer": "adam",
+    "difference": "PyTorch's histories are dense, and ours may update only the rows looked up",
+}
+"""Of records that did not name it: both models had one row."""
+
 
 def in_current_form(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same record with the kind and the field names of today."""
     if values["kind"] == "roofline":
         return _roofline_as_training(values)
+    if values["kind"] == "peers":
+        return {**PEERS_OF_EARLIER_VERSIONS, **values}
     if values["kind"] == "schedule":
         return {("target" if name == "asked" else name): value for name, value in values.items()}
     return {**values, "kind": RENAMED_KINDS.get(values["kind"], values["kind"])}

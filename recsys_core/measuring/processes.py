@@ -47,18 +47,21 @@ def cost_of(command: Sequence[str], env: Mapping[str, str] | None = None) -> Cos
     return Cost(wall_s=wall, cpu_s=usage.ru_utime + usage.ru_stime, peak_bytes=usage.ru_maxrss * 1024, output=output)
 
 
-def result_of(words: Sequence[str], *, ranks: int = 1, threads: int | None = None) -> dict[str, Any]:
+def result_of(
+    words: Sequence[str], *, ranks: int = 1, threads: int | None = None, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run `python WORDS` as one process or as ranks, and return the object of the line ``RESULT {json}`` it prints.
 
     Args:
         threads: cores of each process; None for all cores.
+        env: variables of the environment besides those of this process.
 
     Raises:
         RuntimeError: the command failed; the message holds the end of its output.
     """
     start = ["horovodrun", "-np", str(ranks)] if ranks > 1 else []
-    env = dict(os.environ) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    done = subprocess.run([*start, sys.executable, *words], capture_output=True, text=True, env=env, check=False)
+    all_env = {**os.environ, **(env or {}), **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    done = subprocess.run([*start, sys.executable, *words], capture_output=True, text=True, env=all_env, check=False)
     for line in done.stdout.splitlines():
         _, mark, values = line.partition("RESULT ")
         if mark and not done.returncode:

@@ -14,11 +14,11 @@ from recsys_core.measuring.conditions import Watch, busy_reason
 from recsys_core.measuring.machine import commit, machine, versions
 from recsys_core.measuring.older_records import in_current_form
 
-CIRCUMSTANCES = ("time", "command", "commit", "machine", "versions", "conditions", "invalid", "torch")
+CIRCUMSTANCES = ("time", "command", "commit", "machine", "versions", "conditions", "rounds", "invalid", "torch")
 """Fields that say how a record was measured. They are neither settings nor figures."""
 RESULT_FIELDS = (
     "runs", "rows_equal_but_for_ties", "error_texts", "best_split", "best_offload_above", "exhaustive_split",
-    "bisected_again_split", "bound", "operations", "bytes",
+    "bisected_again_split", "bound", "operations", "bytes", "requests",
 )  # fmt: skip
 """Whole numbers and words that are results, not settings."""
 
@@ -49,8 +49,10 @@ def circumstances() -> dict[str, Any]:
 def record(path: Path, kind: str, values: Mapping[str, Any]) -> None:
     """Append one record of a kind to the results file, with the command that is running."""
     about = circumstances()
-    invalid = values.get("invalid") or [busy_reason(about["conditions"])]
-    if invalid[0] is not None:
+    invalid = list(values.get("invalid") or [])
+    if not invalid and "rounds" not in values:  # where there are rounds, each was watched alone
+        invalid = [reason] if (reason := busy_reason(about["conditions"])) is not None else []
+    if invalid:
         invalid_records.append(f"{kind}: {invalid[0]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

@@ -318,4 +318,5 @@ def test_the_folder_of_a_group_without_a_table_is_told(
 def test_a_transcribed_record_is_read_for_pages_only(repository: Path) -> None:
     _write(repository, [_record("a", True, users_per_second=7.0), _record("b", users_per_second=[8.0])])
     assert [record["model"] for record in read(repository / "results")] == ["b"]
-    assert len(read_all(repository / "results").records) == 2
+    (repository / "results" / "bench-check.jsonl").write_text('{"kind": "check"}\n')
+    assert len(read_all(repository / "results").records) == 2, "and runs of `check` are for no page"

@@ -70,7 +70,8 @@ def _scaling() -> dict[str, Any]:
 
 def _peer() -> dict[str, Any]:
     rates = {"examples_per_second": [9.0], "peer_examples_per_second": [3.0], "ratio": [2.5, 3.0]}
-    return {"kind": "peers", "model": "vae", "batch_size": 500, "precision": "fp32"} | rates
+    about = {"ours": "dense", "peer": "bag", "difference": "none"}
+    return {"kind": "peers", "model": "vae", "batch_size": 500, "precision": "fp32"} | about | rates
 
 
 def _file(path: Path, records: list[dict[str, Any]]) -> list[str]:
@@ -169,6 +170,17 @@ def _batch() -> dict[str, Any]:
     return {**about, **speed, "mean_history": 60.0, "share_of_engine": [0.8, 0.9], "peak_gib": 1.0}
 
 
+def _release() -> dict[str, Any]:
+    times = {"p50_ms": [2.0, 1.9, 2.1], "p99_ms": [9.0, 8.0, 11.0], "max_ms": 12.5}
+    return {"kind": "release", "phase": "served", "clients": 4, "requests": 2_000} | times
+
+
+def _check() -> list[dict[str, Any]]:
+    about = {"kind": "check-verdict", "set": "4 slowed by 25%", "recorded_ratio": [0.5, 0.52], "ratio": [0.4, 0.41]}
+    judged = {"change": 0.8, "noise": 0.01, "bound": 0.08, "verdict": "SLOWER"}
+    return [about | judged | {"part": "serving"}, about | {"part": "evaluation", "verdict": "not judged", "why": "few"}]
+
+
 def _embeddings(rows: int, dense: float) -> dict[str, Any]:
     return {"kind": "embeddings", "lookups": 8, "rows": rows, "width": 4, "dense_ms": dense, "by_rows_ms": 2.0}
 
@@ -179,7 +191,9 @@ def _every_kind() -> list[dict[str, Any]]:
     others += [
         *_serve("tensorflow", 9, 0.4),
         *_serve("onnx-int8", 6, 0.375),
+        _release(),
         _batch(),
+        *_check(),
         _embeddings(4, 1.0),
         _embeddings(16, 3.0),
     ]
@@ -206,6 +220,10 @@ def test_every_kind_has_a_sentence_in_the_summary() -> None:
         "of 1 conversions onnx-int8 differs most from tensorflow: 6 of 9 lists are the same but for ties, and NDCG@100 "
         "is -0.0250."
     )
+    assert sentences["release"] == (
+        "2,000 requests were answered while a version was released; the longest took 12.5 ms (served)."
+    )
+    assert sentences["check-verdict"] == "1 of 2 parts could be judged; slower: 4 slowed by 25%: serving."
     assert sentences["embeddings"] == (
         "with 8 lookups an update by rows is faster than one of the whole table from 16 rows on (of the sizes "
         "measured)."
@@ -242,7 +260,7 @@ def test_dates_and_machines_of_several_records() -> None:
     other = {"time": "2026-02-01T00:30:00+00:00", "machine": {"cpu": "b", "gpus": ["H100"]}}
     facts = REPORT.facts(REPORT.sections([ABOUT | _train(500, 1.0), ABOUT | _peer() | other]))
     assert ("Measured", "2026-01-31 23:59 to 2026-02-01 00:30 UTC") in facts
-    assert ("Machine", "b, GPU: H100 (of: Comparison with plain PyTorch)") in facts
+    assert ("Machine", "b, GPU: H100 (of: Comparison with PyTorch)") in facts
 
 
 def test_records_without_circumstances_are_shown() -> None:
@@ -262,6 +280,7 @@ def test_plots_have_units_intervals_and_room(kind: str, width: float) -> None:
 
 
 WORDS = {"rung", "precision", "model", "engine", "shape", "sizes", "way", "bound by", "layers"}
+WORDS |= {"phase", "difference", "ours", "PyTorch", "set", "part", "verdict", "why"}
 
 
 @pytest.mark.parametrize("kind", list(TABLES))

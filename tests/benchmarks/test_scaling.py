@@ -18,21 +18,22 @@ from recsys_core.measuring.processes import result_of
 def test_what_is_left_out_is_what_it_cost() -> None:
     seconds = {"whole": [1.0, 1.1, 0.9], "silent": [0.7, 0.7, 0.7], "fed": [0.9, 0.9, 0.9], "exchange": [0.5, 0.5, 0.5]}
     parts = split(seconds, 2)
-    assert parts["step"] == 1.0
-    assert parts["exposed_communication"] == pytest.approx(0.3)
-    assert parts["input"] == pytest.approx(0.1)
-    assert parts["compute"] == pytest.approx(0.6)
+    assert parts["step"] == [1.0, 1.1, 0.9]
+    assert parts["exposed_communication"] == pytest.approx([0.3, 0.4, 0.2])
+    assert parts["input"] == pytest.approx([0.1, 0.2, 0.0])
+    assert parts["compute"] == pytest.approx([0.6, 0.5, 0.7])
+    assert parts["exchange_alone"] == [0.5, 0.5, 0.5]
 
 
 def test_nothing_costs_less_than_nothing() -> None:
     parts = split({"whole": [1.0], "silent": [1.2], "fed": [1.1], "exchange": [0.0]}, 2)
-    assert (parts["compute"], parts["exposed_communication"], parts["input"]) == (1.0, 0.0, 0.0)
+    assert (parts["compute"], parts["exposed_communication"], parts["input"]) == ([1.0], [0.0], [0.0])
 
 
 def test_one_rank_has_no_communication() -> None:
     parts = split({"whole": [1.0], "silent": [0.5], "fed": [0.9], "exchange": [0.0]}, 1)
-    assert parts["exposed_communication"] == 0.0
-    assert parts["compute"] == pytest.approx(0.9)
+    assert parts["exposed_communication"] == [0.0]
+    assert parts["compute"] == pytest.approx([0.9])
 
 
 def test_a_ring_of_two() -> None:
