@@ -80,15 +80,17 @@ class Launch:
 
 
 def silence_seconds(base: Mapping[str, str]) -> int:
-    """Seconds after which a silent rank or host ends the job.
+    """Seconds after which a silent host ends the job.
+
+    0 switches the watchdog of the ranks off; the launcher itself then looks after its hosts as by default.
 
     Raises:
-        ValueError: the variable is not a whole number from 1.
+        ValueError: the variable is not a whole number.
     """
     text = base.get(SILENCE, str(SILENCE_S))
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{SILENCE} is {text!r}, expected a whole number of seconds from 1")
-    return int(text)
+    if not text.isdigit():
+        raise ValueError(f"{SILENCE} is {text!r}, expected a whole number of seconds; 0 switches the watchdog off")
+    return int(text) or SILENCE_S
 
 
 def keepalive(silence: int) -> dict[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ INTERRUPTED = 130
 """The shell's status for Ctrl-C."""
 KILLED = 128
 """A process that signal N ended has the status 128 + N."""
+NOTE = "RECSYS_LAUNCHER_NOTE"
+"""Variable that names the file of a `Note` for the ranks."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -60,10 +64,38 @@ def dies_with(parent: int, number: int) -> Callable[[], None]:
     return ask
 
 
+class Note:
+    """A file of this host for what a signal cannot tell.
+
+    The launcher writes the name of the signal that it got, which it passes on as SIGUSR1; the watchdog of a rank writes
+    the status of the job before it kills mpirun, which waits for a host that cannot be reached.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.gettempdir(), f"horovod-launch-{secrets.token_hex(8)}")
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self.path.write_text(text)
+
+    def status(self) -> int:
+        """The status of the job; 0 where none is noted."""
+        try:
+            text = self.path.read_text()
+        except OSError:
+            return 0
+        return int(text) if text.isdigit() else 0
+
+    def remove(self) -> None:
+        with suppress(OSError):
+            self.path.unlink()
+
+
 class Mpirun:
     """A job that mpirun started."""
 
-    def __init__(self, line: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, line: Sequence[str], env: Mapping[str, str], note: Note) -> None:
+        self._note = note
         # In a session of its own: a terminal sends Ctrl-C to all processes in front, and mpirun would end its ranks.
         self._process = subprocess.Popen(
             line,
@@ -84,6 +116,7 @@ class Mpirun:
         status = self._process.wait()
         if status == -signal.SIGKILL:  # daemons on other hosts end their ranks by themselves; those of this host stay
             end_session(self._process.pid)
+            return self._note.status() or shell_status(status)
         return shell_status(status)
 
 
@@ -109,8 +142,8 @@ def _say(text: str) -> None:
 class _Forwarding:
     """Passes the signals of `STOPS` on to a job while it runs."""
 
-    def __init__(self, job: Job, saves: bool) -> None:
-        self.job, self.saves = job, saves
+    def __init__(self, job: Job, saves: bool, note: Note) -> None:
+        self.job, self.saves, self.note = job, saves, note
         self.first: int | None = None
         """The first signal that came."""
         self._interrupts = 0
@@ -125,6 +158,7 @@ class _Forwarding:
         if number == signal.SIGINT and self.saves:
             _say("\nstopping all ranks; Ctrl-C again ends them at once\n")
         # SIGUSR1 is what mpirun passes on; ranks that train save a checkpoint and stop.
+        self.note.write(signal.Signals(self.first).name)
         self.job.tell(signal.SIGUSR1 if self.saves else number)
 
 
@@ -138,7 +172,7 @@ def _handled(handler: _Forwarding) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def supervise(job: Job, saves: bool) -> Outcome:
+def supervise(job: Job, saves: bool, note: Note) -> Outcome:
     """Wait for a job, and pass SIGTERM, SIGINT and SIGUSR1 on to its ranks; a second SIGINT ends them at once.
 
     Args:
@@ -147,9 +181,12 @@ def supervise(job: Job, saves: bool) -> Outcome:
     Returns:
         The job's status; 130 after SIGINT; the shell's status of a signal that came before the ranks listened.
     """
-    forwarding = _Forwarding(job, saves)
-    with _handled(forwarding):
-        status = job.wait()
+    forwarding = _Forwarding(job, saves, note)
+    try:
+        with _handled(forwarding):
+            status = job.wait()
+    finally:
+        note.remove()
     if forwarding.first is None:
         return Outcome(status, stopped=False)
     if forwarding.first == signal.SIGINT:

@@ -6,14 +6,19 @@ that of all ranks together and an epoch is the same on any number of them, so th
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from horovod_launch import asking, hosts, starting
 from horovod_launch.asking import Answer
 from horovod_launch.command import Launch
+from horovod_launch.jobs import KILLED, Outcome
 
+HOST_LOST = frozenset((205, 255))
+"""Statuses of mpirun, and of ssh, where a host does not answer any more."""
 FINAL = frozenset((0, 2, 3, 4, 5, 130))
 """No restart after these: done, bad input, gate missed, diverged, not converted, Ctrl-C."""
 
@@ -98,4 +103,23 @@ def run(launch: Launch) -> int:
             print(f"error: {error}", file=sys.stderr, flush=True)
             break
         outcome = starting.run(following)
+    if (line := end_line(launch, outcome)) is not None:
+        print(line, file=sys.stderr, flush=True)
     return outcome.status
+
+
+def end_line(launch: Launch, outcome: Outcome) -> str | None:
+    """How to go on with a training whose ranks or hosts were lost; None where nobody need be told, or ranks said it."""
+    folder = run_folder(launch.arguments)
+    if not launch.is_training() or outcome.stopped or outcome.status <= KILLED:
+        return None
+    if folder is None or not Path(folder, "run.json").is_file():
+        return None
+    number = outcome.status - KILLED
+    if outcome.status in HOST_LOST:
+        by = "a host was lost"
+    elif number in signal.valid_signals():
+        by = f"signal {number}, {signal.strsignal(number)}"
+    else:
+        return None
+    return f"the job ended with status {outcome.status} ({by}); go on from the last checkpoint with --resume {folder}"

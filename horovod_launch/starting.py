@@ -11,7 +11,7 @@ from horovod_launch.asking import Answer
 from horovod_launch.command import Launch, command, environment, program, shown
 from horovod_launch.gloo import GlooJob
 from horovod_launch.gloo import shown as shown_gloo
-from horovod_launch.jobs import Job, Mpirun, Outcome, supervise
+from horovod_launch.jobs import NOTE, Job, Mpirun, Note, Outcome, supervise
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,25 @@ def prepared(launch: Launch, answers: Sequence[Answer] | None = None) -> Ready:
     return Ready(launch, min(answer.facts["cores"] for answer in answers), network.choose(answers, launch.network))
 
 
-def start(ready: Ready) -> Job:
+def start(ready: Ready, note: Note) -> Job:
     """Start the ranks.
 
     Raises:
         FileNotFoundError: mpirun is not installed.
     """
-    launch, env = ready.launch, environment(ready.launch, ready.cores, os.environ)
+    launch = ready.launch
+    env = environment(launch, ready.cores, os.environ) | {NOTE: str(note.path)}
     if launch.gloo and not launch.is_one_process():
         return GlooJob(launch, env, ready.choice)
     if ready.choice:
         env |= ready.choice.settings(os.environ)
-    return Mpirun(command(launch, ready.cores, env, os.geteuid() == 0), env)
+    return Mpirun(command(launch, ready.cores, env, os.geteuid() == 0), env, note)
 
 
 def run(ready: Ready) -> Outcome:
     """Start the ranks, wait for them, and pass signals on."""
-    return supervise(start(ready), ready.launch.is_training())
+    note = Note()
+    return supervise(start(ready, note), ready.launch.is_training(), note)
 
 
 def replace_this_process(launch: Launch) -> int:

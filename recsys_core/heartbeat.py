@@ -25,11 +25,11 @@ from typing import Any
 
 if __package__:
     from recsys_core.other_processes import SECONDS_TO_END, end_launcher, is_stopped, parent_of, passes
-    from recsys_core.silence import Silence
+    from recsys_core.silence import SILENT, Silence
 else:  # run by its path, without the packages beside it
     sys.path.append(str(Path(__file__).resolve().parent))
     from other_processes import SECONDS_TO_END, end_launcher, is_stopped, parent_of, passes  # type: ignore[no-redef]
-    from silence import Silence  # type: ignore[no-redef]
+    from silence import SILENT, Silence  # type: ignore[no-redef]
 
 CONNECT_SECONDS = 2.0
 LONGEST_LINE = 1 << 12
@@ -140,7 +140,7 @@ class Heartbeat:
         launcher = parent_of(self.parent)
         if not passes(lambda: os.getppid() != self.parent, SECONDS_TO_END):
             os.kill(self.parent, signal.SIGKILL)
-        end_launcher(launcher)
+        end_launcher(launcher, SILENT)
         sys.exit(0)
 
     def _hint(self) -> str:

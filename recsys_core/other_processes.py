@@ -11,6 +11,8 @@ from pathlib import Path
 
 SECONDS_TO_END = 10.0
 """What a rank may take to end the job, and Open MPI's process above it to end after it, before they are killed."""
+NOTE = "RECSYS_LAUNCHER_NOTE"
+"""Variable that names a file for the status of a job; `horovod_launch run` sets it for the ranks of its host."""
 LAUNCHERS = ("mpirun", "mpiexec", "orterun", "orted")
 
 
@@ -48,17 +50,24 @@ def passes(is_so: Callable[[], bool], seconds: float) -> bool:
     return is_so()
 
 
-def end_launcher(pid: int) -> None:
+def end_launcher(pid: int, status: int) -> None:
     """End Open MPI's process above a rank that has ended: it would wait for a host that cannot be reached.
 
     SIGKILL, because it answers SIGTERM only when it has heard of that host, or crashes. What it started over ssh ends
     with it.
+
+    Args:
+        status: of the job, for a launcher that started Open MPI's process and sees only that it was killed.
     """
     with Path(os.devnull).open("w") as nowhere:
         for stream in (1, 2):  # it waits for the end of these, too
             os.dup2(nowhere.fileno(), stream)
     if passes(lambda: not is_launcher(pid), SECONDS_TO_END):
         return
+    note = os.environ.get(NOTE)
+    if note and not _status(pid)[0].startswith("orted"):  # its file is on the host of mpirun
+        with contextlib.suppress(OSError):
+            Path(note).write_text(str(status))
     all_pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     connections = [other for other in all_pids if _status(other)[0] == "ssh" and parent_of(other) == pid]
     for process in (pid, *connections):

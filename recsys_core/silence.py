@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 FIRST_WORD = 120.0
 """Seconds of silence after which a rank is named, where half of the limit is not less."""
+SILENT = 6
+"""Exit status of a job in which a rank was silent or lost."""
 CAUSES = "frozen, its host down, or the network cut"
 
 

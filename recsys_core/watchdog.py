@@ -27,12 +27,11 @@ from typing import Any, Protocol, TypeVar
 import psutil
 
 from recsys_core.errors import place
+from recsys_core.silence import SILENT
 
 T = TypeVar("T")
 
 VARIABLE, DEFAULT = "RECSYS_SILENCE_SECONDS", 300.0
-SILENT = 6
-"""Exit status of a job in which a rank was silent or lost."""
 MOST_STARTS = 4
 """A heartbeat process that is killed is started again, but not for ever."""
 

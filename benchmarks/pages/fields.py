@@ -39,6 +39,8 @@ FIELDS: tuple[tuple[str, str, str], ...] = (
     (r"best_split|best_offload_above", "items", "size above which a query is divided or sent elsewhere"),
     (r"passed|skipped|failed|failed_tests|kernels|best_step", "count", "tests, kernels or steps"),
     (r"greatest_score_difference", "score", "largest difference of a score to TensorFlow's"),
+    (r"largest_\w+_difference", "ratio", "largest difference to the run that was never stopped"),
+    (r"steps_lost", "steps", "steps that are taken again: median, and the most"),
     (r"losses", "loss", "loss of each step"),
     (r"ndcg", SHARE, "NDCG of the test users"),
 )

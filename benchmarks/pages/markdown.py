@@ -39,10 +39,13 @@ def _commands(filled: Filled) -> str:
     return "\n".join(lines)
 
 
-def _short(commit: str | None) -> str:
-    """A commit in nine characters, and whether files were changed after it."""
-    digits, changed, _ = (commit or "unknown").partition("+")
-    return digits[:9] + (" with changed files" if changed else "")
+def _short(commits: str | None) -> str:
+    """Commits in nine characters, and whether files were changed after them."""
+    found = []
+    for commit in (commits or "unknown").split(", "):
+        digits, changed, _ = commit.partition("+")
+        found.append(digits[:9] + (" with changed files" if changed else ""))
+    return ", ".join(found)
 
 
 def _when(records: Sequence[Record]) -> str:

@@ -66,6 +66,8 @@ def _number(value: float | str | None, form: str, scale: float) -> str:
         return "?"
     if isinstance(value, str | bool):
         return str(value)
+    if value == 0 and form.endswith("e"):
+        return "0"
     if not form:
         return f"{value:,}" if isinstance(value, int) else f"{value:g}"
     return f"{scale * value:{form}}"

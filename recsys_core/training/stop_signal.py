@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ _listening: list[StopSignal] = []
 def has_come() -> bool:
     """Whether a stop signal came that some run of this process has not answered yet."""
     return any(stop.received for stop in _listening)
+
+
+def sent_to_launcher() -> str:
+    """Name of the signal that `horovod_launch run` got on this host and passed on as SIGUSR1; "" without one."""
+    try:
+        text = Path(os.environ["RECSYS_LAUNCHER_NOTE"]).read_text()
+    except (KeyError, OSError):
+        return ""
+    return text if text in {number.name for number in StopSignal.SIGNALS} else ""
 
 
 class StopSignal:
@@ -37,8 +47,8 @@ class StopSignal:
 
     @property
     def name(self) -> str:
-        """As SIGTERM."""
-        return signal.Signals(self.number).name if self.number else "a request"
+        """As SIGTERM; the one that `horovod_launch run` got, where it passed it on."""
+        return sent_to_launcher() or (signal.Signals(self.number).name if self.number else "a request")
 
     @property
     def is_interrupt(self) -> bool:

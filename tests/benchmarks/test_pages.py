@@ -99,6 +99,8 @@ def _write(repository: Path, records: list[dict[str, Any]]) -> None:
         ({"value": 9.0, "low": 8.0, "high": None}, "x .0f", "9 (8 to ?)"),
         ({"low": 3.0, "high": 10.0}, "x .0f", "3 to 10"),
         (0.25, "x .0%", "25%"),
+        (0.0, "x .0e", "0"),
+        (2e-7, "x .0e", "2e-07"),
         (0.25, "x ,.0f x1000", "250"),
         (12345, "x", "12,345"),
         ("text", "x", "text"),

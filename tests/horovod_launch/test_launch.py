@@ -78,7 +78,9 @@ def test_a_lost_host_and_a_silent_rank_have_the_same_time() -> None:
     assert [env[f"OMPI_MCA_oob_tcp_keepalive_{key}"] for key in keys] == ["25", "10", "10"]
     assert environment(there, 2, {})["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "300"
     assert environment(there, 2, {"HOROVOD_GLOO_TIMEOUT_SECONDS": "7"})["HOROVOD_GLOO_TIMEOUT_SECONDS"] == "7"
-    with pytest.raises(ValueError, match="RECSYS_SILENCE_SECONDS is 'x', expected a whole number of seconds from 1"):
+    off = environment(there, 2, {"RECSYS_SILENCE_SECONDS": "0"})  # it was refused, though ranks take it
+    assert (off["RECSYS_SILENCE_SECONDS"], off["HOROVOD_GLOO_TIMEOUT_SECONDS"]) == ("0", "300")
+    with pytest.raises(ValueError, match="RECSYS_SILENCE_SECONDS is 'x', expected a whole number of seconds; 0 switch"):
         environment(there, 2, {"RECSYS_SILENCE_SECONDS": "x"})
 
 

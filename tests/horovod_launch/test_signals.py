@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from horovod_launch.command import Launch
+from horovod_launch.jobs import Outcome
+from horovod_launch.restarts import end_line
 from tests.conftest import ROOT
 from tests.hosts import programs
 from tests.hosts.hosts import wait_for
@@ -109,6 +112,43 @@ def test_ranks_end_with_the_launcher(gloo: tuple[str, ...], modules: Path) -> No
     wait_for(lambda: not left(modules), "the end of all ranks", timeout=30)
 
 
+LISTENS = """
+import sys, time
+from recsys_core.training.stop_signal import StopSignal
+with StopSignal().listening() as stop:
+    sys.stdout.write("ready\\n")
+    sys.stdout.flush()
+    while not stop.received:
+        time.sleep(0.05)
+    sys.stdout.write(f"stopped by {stop.name}\\n")
+"""
+
+
+@LAUNCHERS
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ranks_name_the_signal_that_was_sent(gloo: tuple[str, ...], number: signal.Signals, modules: Path) -> None:
+    """They get SIGUSR1, which mpirun passes on, and named that."""
+    (modules / "deaf" / "train.py").write_text(LISTENS)
+    job = started(modules, "deaf.train", *gloo)
+    job.send_signal(number)
+    out, _ = job.communicate(timeout=60)
+    assert out == f"stopped by {number.name}\n" * 2
+
+
+def test_the_last_line_names_the_way_on(tmp_path: Path) -> None:
+    launch = Launch(ranks=2, module="vaecf.train", arguments=("--run-dir", str(tmp_path)))
+    lost, killed_, silent = (Outcome(status, stopped=False) for status in (255, 137, 6))
+    assert end_line(launch, lost) is None  # no run was begun there
+    (tmp_path / "run.json").touch()
+    way = f"; go on from the last checkpoint with --resume {tmp_path}"
+    assert end_line(launch, lost) == f"the job ended with status 255 (a host was lost){way}"
+    assert end_line(launch, killed_) == f"the job ended with status 137 (signal 9, Killed){way}"
+    assert end_line(launch, silent) is None  # the ranks said it
+    assert end_line(launch, Outcome(143, stopped=True)) is None
+    assert end_line(launch, Outcome(250, stopped=False)) is None
+    assert end_line(Launch(ranks=2, module="vaecf.evaluate"), lost) is None
+
+
 def killed(job: subprocess.Popen[str], modules: Path) -> int:
     """Kill a rank under Gloo, and return its number."""
     for pid in left(modules):
@@ -144,3 +184,21 @@ def test_a_child_of_a_process_that_has_ended_ends() -> None:
         "import os, time; from horovod_launch.jobs import dies_with; dies_with(os.getppid() + 1, 15)(); time.sleep(60)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30).returncode == -signal.SIGTERM
+
+
+def test_the_status_of_a_job_whose_mpirun_the_watchdog_had_to_kill(modules: Path) -> None:
+    """mpirun waits for a host that is cut off: it is killed, and 137 would hide why the job ended."""
+    job = started(modules, "toy.train")
+    line = [
+        "import os, sys",
+        "from recsys_core.other_processes import end_launcher, parent_of",
+        "rank = int(sys.argv[1])",
+        "variables = dict(v.split('=', 1) for v in open(f'/proc/{rank}/environ').read().split(chr(0)) if v)",
+        "os.environ.update(variables)",
+        "end_launcher(parent_of(rank), 6)",
+    ]
+    ranks = [pid for pid in left(modules) if b"OMPI_COMM_WORLD_RANK" in Path(f"/proc/{pid}/environ").read_bytes()]
+    subprocess.run([sys.executable, "-c", "; ".join(line), str(ranks[0])], cwd=ROOT, check=True, timeout=60)
+    job.communicate(timeout=60)
+    assert job.returncode == 6
+    assert not left(modules)
