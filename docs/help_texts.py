@@ -70,7 +70,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "compare",
     ),
     "benchmarks.gpu.pack": ("",),
-    "load_study": ("load", "schedule", "operators", "platforms", "study", "report"),
+    "load_study": ("load", "schedule", "operators", "platforms", "loadgen", "study", "report"),
 }
 """Module -> its subcommands ("" for a module without any)."""
 

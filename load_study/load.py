@@ -15,11 +15,12 @@ import numpy as np
 
 from load_study.engines.dispatcher import Dispatcher
 from load_study.engines.pool import EnginePool
+from load_study.known_delays import is_known_delay, law_of, service_seconds
 from load_study.options import add_engine_flags, add_subject_flags, chosen_subjects, drawn_sizes
-from load_study.subjects import DELAYS, Subject
+from load_study.subjects import Subject
 from load_study.tables import TABLES
 from load_study.targets import RunningTarget, running_target
-from load_study.traffic import arrivals, theory
+from load_study.traffic import arrivals
 from load_study.traffic.clock import RealClock
 from load_study.traffic.generator import closed_loop, generate
 from load_study.traffic.result import LoadResult
@@ -31,8 +32,6 @@ COMMON = (
     "--split", "--closed", "--results",
 )  # fmt: skip
 """Options that `--help` shows; `--help-all` shows all."""
-SERVICE_S = 5.0
-"""Duration of the measurement of a known delay's service time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,26 +56,14 @@ def _plan_stall(running: RunningTarget, clock: RealClock, args: argparse.Namespa
     running.target.stall(clock, clock.now() + args.warm_up + args.duration / 2, args.stall)
 
 
-def _service_seconds(subject: Subject, running: RunningTarget, args: argparse.Namespace) -> float:
-    """Mean seconds of a request when no other waits: the known delay and the overhead of this machine."""
-    load = closed_loop(RealClock(), running.target, drawn_sizes(args), duration=SERVICE_S, warm_up=0.5)
-    running.settle()
-    kind, _, length = subject.model.partition(":")
-    if kind == DELAYS[1]:  # too few random delays for their mean; the shortest one is about the overhead
-        return float(length) / 1e3 + float(load.latencies.seconds.min())
-    return float(load.latencies.seconds.mean())
-
-
 def _theory(
     subject: Subject, running: RunningTarget, rate: float | None, service: float, args: argparse.Namespace
 ) -> dict[str, float]:
     """Response times by queueing theory in seconds, for a known delay under Poisson arrivals; else empty."""
-    kind = subject.model.partition(":")[0]
-    if kind not in DELAYS or args.arrivals != "poisson" or rate is None or args.split:
+    if not is_known_delay(subject) or args.arrivals != "poisson" or rate is None or args.split:
         return {}
-    law = theory.MMc if kind == DELAYS[1] else theory.MDc
     try:
-        queue = law(rate=rate, service=service, servers=running.engines)
+        queue = law_of(subject)(rate=rate, service=service, servers=running.engines)
     except ValueError:  # overloaded
         return {}
     return {
@@ -105,9 +92,10 @@ def _run_load(
 
 
 def _print_lateness(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print how many queries the generator sent late, and the largest delay."""
+    """Print what the generator ran on, how many queries it sent late, and the largest delay."""
     late, sent = (sum(row[name] for row in rows) for name in ("late_sends", "queries"))
     worst = 1e3 * max(row["worst_lateness_s"] for row in rows)
+    print(f"the generator: {rows[0]['generator']}")
     print(f"the generator: {late:.0f} of {sent:.0f} queries sent more than 1 ms late, at most {worst:.1f} ms late")
 
 
@@ -117,7 +105,7 @@ def main(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     show_progress(f"{subject.model}: starting the engines")
     with running_target(subject, args) as running:
-        service = _service_seconds(subject, running, args) if subject.model.partition(":")[0] in DELAYS else 0.0
+        service = service_seconds(subject, running, args) if is_known_delay(subject) else 0.0
         for rate in rates:
             for number in range(args.repeats):
                 for loop in ("open", "closed") if args.closed else ("open",):
@@ -129,8 +117,10 @@ def main(args: argparse.Namespace) -> int:
                         {
                             "model": subject.model,
                             "engine": subject.engine,
+                            **subject.settings,
                             "target": args.target,
                             "engines": running.engines,
+                            "generator": running.generator,
                             "arrivals": args.arrivals + (f", {rate:g}/s" if rate else ""),
                             "sizes": args.sizes,
                             "split": args.split,

@@ -108,7 +108,7 @@ def measure_subject(subject: Subject, args: argparse.Namespace) -> list[dict[str
     for batch in args.batches:
         seconds = profiled(subject, batch, args.threads)
         rows.append(
-            {"model": subject.model, "engine": subject.engine, "batch": batch,
+            {"model": subject.model, "engine": subject.engine, **subject.settings, "batch": batch,
              "ms": 1e3 * sum(s for o, s in seconds.items() if o not in CONTAINERS) / REQUESTS,
              "shares": shares(seconds), "seconds": seconds}
         )  # fmt: skip

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from load_study.subjects import DELAYS, ONNX, Subject
+from load_study.table_memory import choose_table_mib, table_mib_of
 from load_study.traffic import sizes
+from load_study.zoo import ids
 from load_study.zoo.configurations import CONFIGURATIONS
 
 TARGETS = ("pool", "in-process", "triton-http", "triton-grpc")
-COUNTS = ("cores", "largest", "table_mib", "repeats", "rounds", "most", "splits", "batches")
+COUNTS = ("cores", "largest", "repeats", "rounds", "most", "splits", "batches")
 """Flags that take whole numbers from 1."""
 
 
@@ -37,9 +39,15 @@ def add_subject_flags(parser: argparse.ArgumentParser, *, several: bool = False,
     add("--engine", default=ONNX, help="tensorflow, tensorflow-xla, or a conversion (default: %(default)s)")
     add(
         "--table-mib",
-        type=int,
+        type=table_mib_of,
         default=256,
-        help="memory of the tables of a zoo model; published ones have up to 4 GB (default: %(default)s)",
+        help="memory of the tables of a zoo model, or auto: a share of what is free (default: %(default)s)",
+    )
+    add(
+        "--ids",
+        type=ids_of,
+        default=ids_of("zipf"),
+        help=f"of the rows of a zoo model: {', '.join(ids.NAMES)} (default: %(default)s)",
     )
     add("--kept", type=Path, default=Path("runs/zoo"), help="folder of converted zoo models (default: %(default)s)")
 
@@ -51,12 +59,25 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     add("--url", help="host:port of the server (default: 127.0.0.1:8000, gRPC 8001)")
     add("--name", default="recommender", help="of the model there (default: %(default)s)")
     add("--timeout", type=float, default=10.0, help="seconds in which an answer must come (default: %(default)s)")
-    add("--engines", type=int, default=0, help="processes (default: one a core)")
+    add("--engines", type=int, default=0, help="processes (default: one a core; of 4 cores or more, one stays free)")
     add("--cores", type=int, default=1, help="of each engine (default: %(default)s)")
     add("--sizes", default="lognormal:5.1,0.2", help=f"of: {', '.join(sizes.NAMES)} (default: %(default)s)")
     add("--largest", type=int, default=1024, help="size of a query (default: %(default)s)")
     add("--queue-limit", type=int, help="requests that may wait; more are refused (default: any number)")
     add("--seed", type=int, default=0, help="of arrivals and sizes (default: %(default)s)")
+
+
+def ids_of(text: str) -> str:
+    """The value of --ids with its exponent.
+
+    Raises:
+        argparse.ArgumentError: there is no such distribution.
+    """
+    try:
+        exponent = ids.exponent_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentError(None, str(error)) from None
+    return f"zipf:{exponent:g}" if exponent else "uniform"
 
 
 def chosen_subjects(args: argparse.Namespace) -> list[Subject]:
@@ -80,7 +101,8 @@ def flags_of(subject: Subject, args: argparse.Namespace) -> list[str]:
     """Flags that choose the same subject in another process."""
     source = ["--export", str(subject.export)] if subject.export else ["--model", subject.model]
     source += ["--data", str(subject.data)] if subject.data else []
-    return [*source, "--engine", args.engine, "--table-mib", str(args.table_mib), "--kept", str(args.kept)]
+    of_zoo = ["--table-mib", str(subject.table_bytes >> 20), "--ids", args.ids, "--kept", str(args.kept)]
+    return [*source, "--engine", args.engine, *of_zoo]
 
 
 def drawn_sizes(args: argparse.Namespace, *key: int) -> sizes.Sizes:
@@ -106,7 +128,8 @@ def _subject_by_name(name: str, args: argparse.Namespace) -> Subject:
         raise ValueError(f"--model is {name!r}, expected {kind}:MS with milliseconds above 0")
     if name not in CONFIGURATIONS:
         raise ValueError(f"unknown --model {name!r}, known are: {', '.join(CONFIGURATIONS)}; delays as delay:5")
-    return Subject(model=name, engine=args.engine, converted=args.kept, table_bytes=args.table_mib << 20)
+    table_bytes = choose_table_mib(args) << 20
+    return Subject(model=name, engine=args.engine, converted=args.kept, table_bytes=table_bytes, ids=args.ids)
 
 
 def _subject_of_export(folder: Path, args: argparse.Namespace) -> Subject:

@@ -71,7 +71,7 @@ def measure_subject(subject: Subject, args: argparse.Namespace) -> list[dict[str
         for name, windows in taken.items():
             every = [1e3 * seconds for times in windows for seconds in times]
             rows.append(
-                {"model": subject.model, "engine": name, "batch": batch, **latency_fields(every),
+                {"model": subject.model, "engine": name, **subject.settings, "batch": batch, **latency_fields(every),
                  "examples_per_second": [batch / m for m in medians[name]],
                  "speed_up": ratios(medians[ENGINES[0]], medians[name])}
             )  # fmt: skip

@@ -20,20 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from load_study.engines.dispatcher import Dispatcher
 from load_study.engines.profile import Profile
-from load_study.engines.simulated import SimulatedPool
+from load_study.goals import add_goal_flags, goal_of, target_of
 from load_study.options import add_engine_flags, add_subject_flags, chosen_subjects, drawn_sizes
 from load_study.search import Goal, Grid, RunWindow, SearchResult, best_of, exhaustive, highest_rate
 from load_study.subjects import Subject
 from load_study.tables import TABLES
-from load_study.targets import RunningTarget, running_target
-from load_study.traffic.arrivals import poisson
-from load_study.traffic.clock import RealClock
-from load_study.traffic.generator import closed_loop, generate
-from load_study.traffic.queries import Target
+from load_study.targets import running_target
 from load_study.traffic.result import LoadResult
-from recsys_core.measuring.conditions import is_wanted_all_the_same
+from load_study.windows import Candidate, LoadRunner
 from recsys_core.measuring.records import record
 
 COMMON = (
@@ -41,33 +36,13 @@ COMMON = (
     "--profile", "--results",
 )  # fmt: skip
 """Options that `--help` shows; `--help-all` shows all."""
-LEVELS = {"p95": 0.95, "p99": 0.99}
-DEFAULT_TARGET_MS = 50.0
-WINDOW_TARGETS = 20
-"""Length of a window in multiples of the target, at least: a rate 5 % above the capacity then misses the target."""
-CAPACITY_S = 2.0
-TRIES = 4
-"""Times that one window is run, at most."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """The split of queries, and the size above which they go to the accelerator (None: never)."""
-
-    split: int
-    offload_above: int | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_subject_flags(parser, several=True)
     add_engine_flags(parser)
-    add("--level", choices=tuple(LEVELS), default="p95", help="percentile of the target (default: %(default)s)")
-    add(
-        "--target-ms",
-        type=float,
-        help="(default: the model's published one, 50 where there is none)",
-    )
+    add_goal_flags(parser)
     add(
         "--splits",
         type=int,
@@ -77,80 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--profile", type=Path, help="seconds of a SIMULATED accelerator by size (JSON or CSV): results say so")
     add("--offload-above", type=int, nargs="+", default=[64, 128, 256, 512], help="(default: %(default)s)")
-    add("--window", type=float, default=4.0, help="seconds of a load, at least (default: %(default)s)")
-    add("--most", type=int, default=4, help="windows of one trial (default: %(default)s)")
-    add("--resolution", type=float, default=0.04, help="ratio of neighbouring rates, less 1 (default: %(default)s)")
     add("--exhaustive", action="store_true", help="also try every rate of every candidate")
     add("--shuffle", type=int, metavar="SEED", help="try the candidates in another order; the answer should not change")
-
-
-class LoadRunner:
-    """Runs loads of the candidates on a running target."""
-
-    def __init__(self, running: RunningTarget, profile: Profile | None, goal: Goal, args: argparse.Namespace) -> None:
-        self._running, self._profile, self._args = running, profile, args
-        self._seconds = max(args.window, WINDOW_TARGETS * goal.seconds)
-        self._queries = 1 / goal.allowed  # in a window with fewer queries a single late one misses the target
-        self._timeout = max(args.timeout, 10 * goal.seconds)
-        self.discarded = 0
-        """Windows that were run again because the generator was late."""
-
-    def _target_of(self, candidate: Candidate, clock: RealClock) -> Target:
-        if candidate.offload_above is None or self._profile is None:
-            return Dispatcher(self._running.target, split=candidate.split)
-        accelerator = SimulatedPool(clock, 1, self._profile)
-        above = candidate.offload_above
-        return Dispatcher(self._running.target, split=candidate.split, accelerator=accelerator, offload_above=above)
-
-    def capacity(self, candidate: Candidate) -> float:
-        """Queries/s while the engines always have work."""
-        clock = RealClock()
-        load = closed_loop(
-            clock,
-            self._target_of(candidate, clock),
-            drawn_sizes(self._args),
-            workers=4 * self._running.engines,
-            duration=max(CAPACITY_S, self._seconds / 4),
-            warm_up=0.5,
-            timeout=self._timeout,
-        )
-        self._running.settle()
-        if not load.completed:
-            raise RuntimeError(f"no query was answered in {load.duration:g} s; give smaller --splits or more --engines")
-        return load.completed_rate
-
-    def window(self, candidate: Candidate, rate: float, number: int) -> LoadResult:
-        """A load whose generator kept its times; one that did not is discarded and run again.
-
-        Raises:
-            RuntimeError: the generator was late each time.
-        """
-        for _ in range(TRIES):
-            load = self._load(candidate, rate, number)
-            if load.invalid_reason is None or is_wanted_all_the_same():
-                return load
-            self.discarded += 1
-        raise RuntimeError(
-            f"{load.invalid_reason} in {TRIES} windows at {rate:.4g} queries/s; measure on a quieter machine, or with "
-            "fewer --engines, so that the generator has a core"
-        )
-
-    def _load(self, candidate: Candidate, rate: float, number: int) -> LoadResult:
-        """New queries. They depend on the candidate, the rate and the number only, not on earlier loads."""
-        clock = RealClock()
-        key = (candidate.split, candidate.offload_above or 0, round(1e3 * rate), number)
-        rng = np.random.default_rng([self._args.seed, *key])
-        load = generate(
-            clock,
-            self._target_of(candidate, clock),
-            poisson(rate, rng),
-            drawn_sizes(self._args, *key),
-            duration=max(self._seconds, self._queries / rate),
-            warm_up=self._seconds / 8,
-            timeout=self._timeout,
-        )
-        self._running.settle()
-        return load
 
 
 def candidates(args: argparse.Namespace) -> list[Candidate]:
@@ -219,8 +122,8 @@ def _trial_points(found: Sequence[SearchResult]) -> list[dict[str, Any]]:
 
 def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None) -> dict[str, Any]:
     """The record of a subject: its best candidate, the fixed split, and all trials."""
-    target_ms = args.target_ms or subject.target_ms or DEFAULT_TARGET_MS
-    goal, grid = Goal(level=LEVELS[args.level], seconds=target_ms / 1e3, most=args.most), Grid(ratio=args.resolution)
+    target_ms, target_from = target_of(subject, args)
+    goal, grid = goal_of(target_ms, args), Grid(ratio=args.resolution)
     tried = candidates(args)
     if args.shuffle is not None:
         tried = [tried[k] for k in np.random.default_rng(args.shuffle).permutation(len(tried))]
@@ -234,19 +137,22 @@ def measure(subject: Subject, args: argparse.Namespace, profile: Profile | None)
     row = {
         "model": subject.model,
         "engine": subject.engine,
+        **subject.settings,
         "target": args.target,
         "engines": running.engines,
+        "generator": running.generator,
         "sizes": args.sizes,
         "is_simulated": profile is not None,
         "level": goal.level,
         "target_ms": target_ms,
+        "target_from": target_from,
         "best_split": best.candidate.split,
         "best_offload_above": best.candidate.offload_above,
         "rate": best.rate,
         "items_rate": best.rate * mean_size,
         "tail_ms": 1e3 * best.tail if best.tail is not None else None,
         "capacity": best.capacity,
-        "discarded_windows": float(runner.discarded),
+        **runner.late.fields(),
         "baseline_split": fixed.split,
         "baseline_rate": at_fixed.rate,
         "gain": best.rate / at_fixed.rate if at_fixed.rate else None,
@@ -278,6 +184,7 @@ def main(args: argparse.Namespace) -> int:
         rows.append(measure(subject, args, profile))
         record(args.results, "schedule", rows[-1])
     print(TABLES["schedule"].as_text(rows))
+    print(f"the generator: {rows[0]['generator']}")
     if failed := [row["model"] for row in rows if not row["rate"]]:
         print(f"no rate meets the target: {', '.join(failed)}; give a longer --target-ms, or more --engines")
     return 0

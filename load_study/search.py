@@ -13,15 +13,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from load_study.traffic.latency import LEAST, block_error
-from load_study.traffic.result import LoadResult
+from load_study.traffic.latency import LEAST, Latencies, block_error
 
 Candidate = TypeVar("Candidate", bound=Hashable)
-RunWindow = Callable[[float, int], LoadResult]
+
+
+class Window(Protocol):
+    """What a trial needs of a window of load."""
+
+    @property
+    def of_all(self) -> Latencies:
+        """Of all queries in the order they were due; an unanswered one counts as a whole day."""
+        ...
+
+
+RunWindow = Callable[[float, int], Window]
 """(rate, number of the window at this rate) -> result of one window of load. Its random draws depend on these two only,
 so that the order of candidates changes nothing."""
 
@@ -149,6 +159,12 @@ class SearchResult(Generic[Candidate]):
     def rate(self) -> float:
         """Queries/s, 0 where no rate meets the goal."""
         return self.trials[self.step][0].rate if self.step is not None else 0.0
+
+    @property
+    def next_rate(self) -> float | None:
+        """The lowest rate tried above it, at which the goal is not met; None where none was tried."""
+        above = [step for step in self.trials if self.step is None or step > self.step]
+        return self.trials[min(above)][0].rate if above else None
 
     @property
     def tail(self) -> float | None:

@@ -22,8 +22,6 @@ TENSORFLOW = "tensorflow"
 XLA = "tensorflow-xla"
 ONNX, ONNX_INT8 = "onnx-fp32", "onnx-int8"
 DELAYS = ("delay", "delay-exponential")
-KEPT = 2048
-"""Examples drawn in advance; a request takes a slice of them, so that no time is spent on drawing."""
 
 
 class Servable(Protocol):
@@ -50,11 +48,15 @@ class Subject:
     converted: Path | None = None
     """Folder of an export's conversions, or for the models of the zoo a folder to write them to."""
     table_bytes: int = 1 << 28
+    ids: str = "uniform"
+    """Of the rows of a zoo model's tables, as in `zoo.ids.NAMES`."""
 
     @property
-    def target_ms(self) -> float | None:
-        """Published target of its tail latency, None if there is none."""
-        return CONFIGURATIONS[self.model].target_ms if self.model in CONFIGURATIONS else None
+    def settings(self) -> dict[str, Any]:
+        """Fields of a record that say what was asked of a model of the zoo; none for other subjects."""
+        if self.model not in CONFIGURATIONS:
+            return {}
+        return {"ids": self.ids, "table_mib": self.table_bytes >> 20}
 
     def prepare(self) -> None:
         """Write the missing ONNX files that `open` needs. This loads TensorFlow: call it in a separate process."""
@@ -118,8 +120,11 @@ class _ZooServable:
     """A model of the zoo with random weights; requests hold random examples."""
 
     def __init__(self, subject: Subject, threads: int, profile: Path | None) -> None:
-        self._configuration = scaled(CONFIGURATIONS[subject.model], subject.table_bytes)
-        self._kept: Arrays = {}
+        from load_study.zoo.examples import KeptExamples
+        from load_study.zoo.ids import exponent_of
+
+        configuration = scaled(CONFIGURATIONS[subject.model], subject.table_bytes)
+        self._kept = KeptExamples(configuration, exponent_of(subject.ids))
         if subject.engine.startswith("onnx"):
             from serving.engines.onnx import OnnxEngine
 
@@ -130,12 +135,7 @@ class _ZooServable:
             self.runner = self._run = _open_keras(subject, threads)
 
     def examples(self, size: int, rng: np.random.Generator) -> Arrays:
-        from load_study.zoo.examples import drawn
-
-        if not self._kept or size > len(next(iter(self._kept.values()))):
-            self._kept = drawn(self._configuration, max(KEPT, size), rng)
-        start = int(rng.integers(len(next(iter(self._kept.values()))) - size + 1))
-        return {name: values[start : start + size] for name, values in self._kept.items()}
+        return self._kept.take(size, rng)
 
     def __call__(self, inputs: Arrays) -> Any:
         return self._run(inputs)

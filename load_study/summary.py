@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from load_study.operator_kinds import KINDS
-from load_study.tables import interval
+from load_study.tables import goal, interval, same_rate
 from recsys_core.measuring.cells import Row, having, of_windows
 from recsys_core.measuring.drawing import median_of
 from recsys_core.measuring.report import Summary
@@ -51,6 +51,20 @@ def schedule(rows: Sequence[Row]) -> list[str]:
     return texts
 
 
+def loadgen(rows: Sequence[Row]) -> list[str]:
+    """Both rates of each subject, and whether they are the same within their intervals."""
+    texts = []
+    for row in having(rows, "model", "engine", "level", "target_ms", "rate", "loadgen_rate"):
+        theory = f", queueing theory {row['theory_rate']:,.1f}" if row.get("theory_rate") else ""
+        verdict = "the same within" if same_rate(row) == "yes" else "not the same within"
+        texts.append(
+            f"{row['model']} on {row['engine']}, {goal(row)}: this package finds "
+            f"{interval('rate', ',.1f', 1.0)(row)} queries/s, MLPerf's LoadGen "
+            f"{interval('loadgen_rate', ',.1f', 1.0)(row)}{theory}; {verdict} their intervals."
+        )
+    return texts
+
+
 def operators(rows: Sequence[Row]) -> list[str]:
     """The kind of operator with the largest share at the largest batch of each subject."""
     largest: dict[tuple[str, str], Row] = {}
@@ -88,6 +102,7 @@ def platforms(rows: Sequence[Row]) -> list[str]:
 SUMMARIES: Mapping[str, Summary] = {
     "load": load,
     "schedule": schedule,
+    "loadgen": loadgen,
     "operators": operators,
     "platforms": platforms,
 }

@@ -174,7 +174,7 @@ def _trackers(config: Any, world: World) -> tuple[Any, ...]:
     from recsys_core.config import plain
     from recsys_core.tracking.request import parse_track
 
-    request = parse_track(config.track)
+    request = parse_track(config.track, export=config.track_export, register=config.track_register)
     if request is None:
         return ()
     from recsys_core.tracking.mlflow_runs import TrackMlflow

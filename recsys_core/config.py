@@ -195,8 +195,8 @@ class RunConfig:
     """The configuration of a run; `config.yaml` of a run folder is one. Each family adds its model's components."""
 
     FREE: ClassVar[tuple[str, ...]] = (
-        "data", "top_k", "export_users", "convert", "track", "training.keep_checkpoints",
-        "training.steps_per_call",
+        "data", "top_k", "export_users", "convert", "track", "track_export", "track_register",
+        "training.keep_checkpoints", "training.steps_per_call",
         "evaluation.metrics", "evaluation.final_metrics", "evaluation.gate", "evaluation.baselines",
         "evaluation.ease_regularization", "evaluation.evaluation_block", "evaluation.target", "hardware.xla",
         "hardware.step", "hardware.device_memory", "hardware.deterministic",
@@ -224,6 +224,10 @@ class RunConfig:
     """Convert the export when the gate was passed: comma-separated savedmodel, onnx, tensorrt, tf-trt."""
     track: str = ""
     """Write the run to a tracking server too: mlflow, or mlflow:URI (docs/model-card.md)."""
+    track_export: bool = False
+    """Upload the export folder to the tracking server too."""
+    track_register: str = ""
+    """Upload the export, and register it there as the next version of the model of this name."""
     warm_start: str = ""
     """Folder of an older run: start from its best checkpoint, items (and users) matched by id; new ones start fresh."""
     training: TrainingConfig = FROM_PRESET

@@ -23,6 +23,7 @@ from data_prep.encode.events import EventsInMemory
 from recsys_core import interactions, splitting, views
 from recsys_core.errors import UserError, os_message
 from recsys_core.matrices import Csr, ExtraItems, HeldOut
+from recsys_core.parquet import read_frame
 
 FORMAT_VERSION = 1
 MATRICES = ("train", "valid.fold_in", "valid.fold_out", "test.fold_in", "test.fold_out")
@@ -176,7 +177,7 @@ class Dataset:
             return frame
         assert self.folder is not None, "a data set has a folder or its tables"
         try:
-            return pd.read_parquet(self.folder / name)
+            return read_frame(self.folder / name)
         except (OSError, ValueError) as error:  # a damaged Parquet file is a ValueError
             reason = os_message(error) if isinstance(error, OSError) else str(error)
             raise UserError(f"{self.folder / name} cannot be read: {reason}; prepare the data set again") from error

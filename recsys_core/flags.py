@@ -277,7 +277,7 @@ def _with_flags(spec: ModelSpec, base: Any, rest: Sequence[str]) -> Any:
     config = tyro.cli(type(base), default=base, args=list(rest), prog=command, config=(tyro.conf.OmitArgPrefixes,))
     check(config)
     check_installed(config.evaluation.baselines)
-    check_track(config.track)
+    check_track(config.track, export=config.track_export, register=config.track_register)
     check_decides(criteria(config.evaluation).primary, "--primary")  # before TensorFlow starts
     started_from = str(Path(config.warm_start).absolute()) if config.warm_start else ""
     return dataclasses.replace(

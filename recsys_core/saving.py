@@ -23,6 +23,7 @@ from recsys_core.dataset import Dataset
 from recsys_core.errors import UserError
 from recsys_core.files import publish, write_json
 from recsys_core.matrices import storable
+from recsys_core.parquet import read_frame
 
 MODEL_VERSION = 1
 
@@ -59,7 +60,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], pd.DataF
         version = content["format_version"]
         with np.load(folder / "parameters.npz", allow_pickle=False) as file:
             parameters = {name: file[name] for name in file.files}
-        items = pd.read_parquet(folder / "items.parquet")
+        items = read_frame(folder / "items.parquet")
     except FileNotFoundError as error:
         raise UserError(
             f"{folder} holds no saved model ({Path(error.filename or 'model.json').name} is missing)"

@@ -24,6 +24,7 @@ from recsys_core.matrices import (
     user_table,
     with_found_items,
 )
+from recsys_core.parquet import read_frame
 
 if TYPE_CHECKING:
     from recsys_core.dataset import Dataset
@@ -104,7 +105,7 @@ def _extra_items(data: Dataset) -> ExtraItems:
         return data.extra
     valid, test = data.held_out("valid"), data.held_out("test")
     if data.folder is not None and "extra_items.parquet" in data.manifest["files"]:
-        frame = pd.read_parquet(data.folder / "extra_items.parquet")
+        frame = read_frame(data.folder / "extra_items.parquet")
         parts = (_read(data, f"{name}.extra", len(frame)) for name in SPLITS)
         return ExtraItems(frame, *(part.to_scipy() for part in parts))
     counts = data.manifest.get("counts", {})

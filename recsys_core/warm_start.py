@@ -27,6 +27,7 @@ from recsys_core.files import publish
 from recsys_core.id_places import places
 from recsys_core.matrices import storable
 from recsys_core.model import Recommender
+from recsys_core.parquet import read_frame
 from recsys_core.run_manifest import RunManifest
 from recsys_core.training.checkpoints import Checkpoints
 from recsys_core.world import World
@@ -212,7 +213,7 @@ def _ids(model: Recommender, run: RunManifest, folder: Path) -> tuple[pd.Series,
     """
 
     def stored(place: Path, name: str, column: str) -> pd.Series:
-        return pd.read_parquet(place / f"{name}.parquet")[column]
+        return read_frame(place / f"{name}.parquet")[column]
 
     if (folder / "checkpoints" / f"{ITEMS}.parquet").is_file():
         return stored(folder / "checkpoints", ITEMS, "item_id"), stored(folder / "checkpoints", USERS, "user_id")

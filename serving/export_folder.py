@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from recsys_core.parquet import read_frame
 from serving.data_set import MissingDataError, open_data_set
 from serving.held_out import Arrays, HeldOutUsers, Rows
 from serving.ids import (
@@ -165,9 +166,7 @@ class ExportFolder:
     @cached_property
     def items(self) -> pd.DataFrame:
         """[I] index, item_id, title, count."""
-        import pandas as pd
-
-        return pd.read_parquet(self.folder / "items.parquet")
+        return read_frame(self.folder / "items.parquet")
 
     @cached_property
     def users(self) -> pd.DataFrame:
@@ -176,10 +175,8 @@ class ExportFolder:
         Raises:
             ValueError: the export does not hold its users.
         """
-        import pandas as pd
-
         self._require_users()
-        return pd.read_parquet(self.folder / "users.parquet")
+        return read_frame(self.folder / "users.parquet")
 
     def _require_users(self) -> None:
         if not self.holds_users:

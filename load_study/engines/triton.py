@@ -1,29 +1,30 @@
-"""A Triton server as a target, over HTTP or gRPC: one queue, and a thread for each connection."""
+"""A Triton server as a target, over HTTP or gRPC: one queue, client processes, and a thread for each connection."""
 
 from __future__ import annotations
 
-import queue
+import os
 import threading
-import time
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from load_study.traffic.queries import AnswerCallback, Query
+from load_study.engines.processes import ProcessPool
+from load_study.engines.worker import FAILED, READY, AnswerPipe, end_with_parent, error_text
 from serving.triton.client import Client, ServerError
 
 CONNECTIONS = 64
+MOST_CLIENTS = 4
+"""Client processes; with fewer cores, half as many as cores."""
 
 
-class Triton:
+class Triton(ProcessPool):
     """Sends requests of an export's test users: a query of size B is one request of B rows.
 
-    A query waits in the queue while all connections are busy; its latency includes this wait.
+    The clients are processes, so that their threads do not take the interpreter lock from the generator. A query waits
+    in the queue while all connections are busy; its latency includes this wait.
     """
-
-    is_simulated = False
 
     def __init__(
         self,
@@ -38,60 +39,66 @@ class Triton:
     ) -> None:
         """
         Args:
+            connections: of all client processes together.
             data: the data set of the export's run, if it was moved.
 
         Raises:
             ValueError: no such export, or the server has no such model ready.
+            RuntimeError: a client did not start; the message says why.
         """
-        self._inputs = ExportRequests(export, data)
-        self._url, self._model, self._protocol, self._timeout = url, model, protocol, timeout
-        with self._connect() as client:
+        ExportRequests(export, data)  # a wrong export is an error of this process
+        with Client(url, protocol=protocol, timeout=timeout, retries=0) as client:
             if not client.ready(model):
                 raise ValueError(f"{url} has no model {model!r} ready; start one: python -m serving triton serve")
-        self._requests: queue.Queue[tuple[Query, AnswerCallback] | None] = queue.Queue()
-        self._threads = [
-            threading.Thread(target=self._answer_requests, args=(k,), daemon=True) for k in range(connections)
-        ]
-        for thread in self._threads:
-            thread.start()
+        clients = min(MOST_CLIENTS, max(len(os.sched_getaffinity(0)) // 2, 1), connections)
+        shares = [connections // clients + (k < connections % clients) for k in range(clients)]
+        server = {"url": url, "model": model, "protocol": protocol, "timeout": timeout}
+        super().__init__([(run_client, (server, export, data, n, k)) for k, n in enumerate(shares)], name="a client")
 
-    def _connect(self) -> Client:
-        return Client(self._url, protocol=self._protocol, timeout=self._timeout, retries=0)
 
-    def submit(self, query: Query, on_answer: AnswerCallback) -> None:
-        self._requests.put((query, on_answer))
+def run_client(
+    server: dict[str, Any],
+    export: Path,
+    data: Path | None,
+    connections: int,
+    number: int,
+    requests: Any,
+    answers: AnswerPipe,
+) -> None:
+    """Send the (number, size) of the queue to the server over some connections, until the process is ended."""
+    end_with_parent()
+    try:
+        inputs = ExportRequests(export, data)
+    except Exception as error:
+        answers.send(FAILED, error_text(error))
+        return
+    threads = [
+        threading.Thread(target=_send_requests, args=(server, inputs, [number, k], requests, answers))
+        for k in range(connections)
+    ]
+    for thread in threads:
+        thread.start()
+    answers.send(READY)
+    for thread in threads:
+        thread.join()
 
-    def _answer_requests(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        with self._connect() as client:
-            while (request := self._requests.get()) is not None:
-                query, on_answer = request
-                error = None
-                try:
-                    client.infer(self._model, self._inputs.draw(query.size, rng))
-                except ServerError as problem:
-                    error = str(problem)
-                except Exception as problem:  # otherwise the thread would end and the query would time out
-                    error = f"{type(problem).__name__}: {problem}"
-                on_answer(query, time.perf_counter(), error)
-                self._requests.task_done()
 
-    def settle(self) -> None:
-        """Wait until every query is answered, those that are at the server too."""
-        self._requests.join()
-
-    def close(self) -> None:
-        """End the connections."""
-        for _ in self._threads:
-            self._requests.put(None)
-        for thread in self._threads:
-            thread.join(self._timeout + 1)
-
-    def __enter__(self) -> Triton:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+def _send_requests(
+    server: dict[str, Any], inputs: ExportRequests, seed: list[int], requests: Any, answers: AnswerPipe
+) -> None:
+    """One connection: a request at a time."""
+    rng = np.random.default_rng(seed)
+    with Client(server["url"], protocol=server["protocol"], timeout=server["timeout"], retries=0) as client:
+        while True:
+            number, size = requests.get()
+            error = None
+            try:
+                client.infer(server["model"], inputs.draw(size, rng))
+            except ServerError as problem:
+                error = str(problem)
+            except Exception as problem:  # otherwise the thread would end and the query would time out
+                error = error_text(problem)
+            answers.send(number, error)
 
 
 def _encoded(ids: npt.NDArray) -> npt.NDArray:

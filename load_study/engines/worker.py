@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -34,19 +36,33 @@ def answer_error(servable: Servable, size: int, rng: np.random.Generator) -> str
     try:
         servable(servable.examples(size, rng))
     except Exception as error:
-        return _error_text(error)
+        return error_text(error)
     return None
 
 
-def _error_text(error: Exception) -> str:
+def error_text(error: Exception) -> str:
+    """Kind and text of an error, in at most 500 letters."""
     return f"{type(error).__name__}: {error}"[:500]
+
+
+def end_with_parent() -> None:
+    """End this process when its parent has ended, however that was; otherwise it would wait for queries for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def run_worker(
     subject: Subject, cores: Sequence[int], warm_up_sizes: Sequence[int], seed: int, requests: Any, answers: AnswerPipe
 ) -> None:
     """Load the subject, warm up, and answer (number, size) from the queue until None comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    end_with_parent()
     os.sched_setaffinity(0, cores)
     os.environ["OMP_NUM_THREADS"] = str(len(cores))
     rng = np.random.default_rng(seed)
@@ -55,7 +71,7 @@ def run_worker(
         for size in warm_up_sizes:
             servable(servable.examples(size, rng))
     except Exception as error:
-        answers.send(FAILED, _error_text(error))
+        answers.send(FAILED, error_text(error))
         return
     answers.send(READY)
     while (request := requests.get()) is not None:

@@ -63,12 +63,7 @@ class LoadResult:
     @property
     def invalid_reason(self) -> str | None:
         """Why nothing follows from an open loop; None where the generator kept its times."""
-        if self.loop == "closed" or self.late_share <= MOST_LATE:
-            return None
-        return (
-            f"the generator sent {self.late_share:.0%} of the queries more than {1e3 * LATE_S:g} ms late (at most "
-            f"{MOST_LATE:.0%})"
-        )
+        return None if self.loop == "closed" else late_reason(self.late_share, "the generator")
 
     @property
     def offered_rate(self) -> float:
@@ -105,6 +100,13 @@ class LoadResult:
             **{f"{name}_s": _as_list(self.latencies.quantile(q, confidence)) for name, q in LEVELS.items()},
             **{f"{name}_of_all_s": _as_list(self.of_all.quantile(q, confidence)) for name, q in LEVELS.items()},
         }
+
+
+def late_reason(share: float, name: str) -> str | None:
+    """Why nothing follows from a load whose generator sent that share of the queries late; None where it may be."""
+    if share <= MOST_LATE:
+        return None
+    return f"{name} sent {share:.0%} of the queries more than {1e3 * LATE_S:g} ms late (at most {MOST_LATE:.0%})"
 
 
 def _as_list(found: Estimate | None) -> list[float | None] | None:

@@ -76,8 +76,10 @@ class Configuration:
     name: str
     tables: tuple[Table, ...]
     target_ms: float
-    """Tail latency (95th percentile) that DeepRecSys aims at. Quoted from memory: its repository does not hold these
-    targets and we could not read the paper's table, so verify before use."""
+    """Tail latency (95th percentile) that DeepRecSys aims at."""
+    target_is_published: bool = False
+    """The number stands in a file of DeepRecSys's repository. The others are those of the paper's table of models from
+    memory: the repository does not hold them and we could not read the table, so verify before use."""
 
     def features(self) -> tuple[Feature, ...]:
         """The inputs, in a fixed order."""

@@ -74,9 +74,14 @@ def print_result(values: Mapping[str, Any]) -> None:
     print("RESULT " + json.dumps(values), flush=True)
 
 
+def action_words(package: str, action: str, words: Sequence[str], results: Path) -> list[str]:
+    """What follows `python` in the command of an action."""
+    return ["-m", package, action, *words, "--results", str(results)]
+
+
 def run_action(package: str, action: str, words: Sequence[str], results: Path) -> bool:
     """Run `python -m PACKAGE ACTION WORDS --results RESULTS`; returns whether it measured, on a busy machine too."""
-    line = ["-m", package, action, *words, "--results", str(results)]
+    line = action_words(package, action, words, results)
     print(f"\n== python {' '.join(line)}", flush=True)
     return subprocess.run([sys.executable, *line], check=False).returncode in (0, BUSY)
 

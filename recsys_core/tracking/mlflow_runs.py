@@ -1,4 +1,6 @@
-"""A callback that writes a training run to MLflow: parameters, metrics, the result with its intervals, files.
+"""A callback that writes a training run to MLflow: parameters, metrics, the result with its intervals, and files.
+
+On request it uploads the export too, and makes it a version of a registered model.
 
 Nothing that MLflow does ends a training: after the first error the run goes on untracked, and one line says so.
 """
@@ -25,6 +27,10 @@ FILE = "mlflow.json"
 EXPERIMENT = "recsys-scale"
 LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """Settings of MLflow's client where the user has set none: by default it tries for minutes to reach a server."""
+REGISTRATION_S = 30
+"""Longest wait for a version to be ready."""
+UPLOADED = "export"
+"""Folder of the uploaded export among the artefacts of a run."""
 PARAMS_AT_ONCE = 100
 LONGEST_PARAM = 500
 
@@ -57,6 +63,7 @@ class TrackMlflow(Callback):
         self._active = is_rank0
         self._client: Any = None
         self._run = ""
+        self._tags: dict[str, str] = {}
 
     def on_evaluation(self, event: EvalEvent) -> None:
         values = {f"validation/{metric_name(n)}": e.mean for n, e in event.evaluation.metrics.items()}
@@ -131,13 +138,36 @@ class TrackMlflow(Callback):
         self._client.log_dict(self._run, dict(content), "result.json")
         self._log_files(self._run_dir, ("config.yaml", "curves.png"))
         passed = "passed" if content["gate"]["passed"] else "missed"
-        for name, value in (("gate", passed), ("data_set", content.get("data_set", ""))):
+        self._tags = {"gate": passed, "data_set": str(content.get("data_set", ""))}
+        for name, value in self._tags.items():
             self._client.set_tag(self._run, name, value)
         self._client.set_terminated(self._run, "FINISHED")
 
     def _log_export(self, folder: Path) -> None:
         self._client.set_tag(self._run, "export", str(folder))
         self._log_files(folder, (card.MARKDOWN, card.HTML))
+        if self._request.export or self._request.register:
+            self._client.log_artifacts(self._run, str(folder), UPLOADED)
+        if self._request.register:
+            self._register(self._request.register)
+
+    def _register(self, name: str) -> None:
+        """Make the uploaded export the next version of a registered model, unless it is one already."""
+        from mlflow.exceptions import MlflowException
+
+        versions = self._client.search_model_versions(f"name='{name}'")
+        known = next((version for version in versions if version.run_id == self._run), None)
+        if known is None:
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            source = f"{self._client.get_run(self._run).info.artifact_uri}/{UPLOADED}"
+            known = self._client.create_model_version(
+                name, source, self._run, tags=self._tags, await_creation_for=REGISTRATION_S
+            )
+        print(f"MLflow: version {known.version} of the registered model {name}", flush=True)
 
     def _log_files(self, folder: Path, names: tuple[str, ...]) -> None:
         for name in names:

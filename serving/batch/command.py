@@ -98,7 +98,7 @@ def _allowed(args: Namespace, export: ExportFolder) -> Mask:
     """[I] the items that may be recommended; None for all."""
     import numpy as np
 
-    from serving.batch.user_files import read_items
+    from serving.recommend.id_files import read_items
     from serving.recommend.item_table import item_table
     from serving.recommend.where import ItemFilter
 
@@ -157,8 +157,9 @@ def main(args: Namespace) -> int:
     plan = _plan(args, export, source, model, k, allowed)
     goes_on = parts.begin(plan)
     missing = plan.missing()
-    if goes_on and missing:
-        print(f"going on: {len(plan) - len(missing):,} of {len(plan):,} parts are there", file=sys.stderr)
+    if goes_on:
+        there = f"going on: {len(plan) - len(missing):,} of {len(plan):,} parts are" if missing else "all parts are"
+        print(f"{there} there", file=sys.stderr)
     own = [part for part in missing if part % shard.count == shard.index]
     job = work.Job(
         export=export.folder, source=choice, model=model, plan=plan, k=k, popular=args.popular, allowed=allowed

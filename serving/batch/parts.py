@@ -28,6 +28,10 @@ HIDDEN = "_batch"
 MANIFEST = f"{HIDDEN}/manifest.json"
 FORMAT_VERSION = 1
 LISTED = "unknown_users.csv"
+OTHER_FILES = frozenset(
+    {".xlsx", ".xls", ".json", ".tsv", ".txt", ".gz", ".zst", ".zip", ".feather", ".arrow", ".orc", ".avro", ".db"}
+)
+"""Ends of names that are no folder's; without a list, `recs.xlsx` would become a folder of Parquet files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,11 @@ def output_of(out: Path, file_format: str | None) -> Output:
         ValueError: the format is not that of the file's name, or the file exists.
     """
     of_name = SUFFIXES.get(out.suffix.lower())
+    if out.suffix.lower() in OTHER_FILES and not out.is_dir():
+        raise ValueError(
+            f"--out {out} has the name of a {out.suffix} file, which is not written; expected a name that ends in "
+            f"{', '.join(SUFFIXES)}, or a folder"
+        )
     if of_name is None or out.is_dir():
         return Output(folder=out, file=None, format=file_format or "parquet")
     if file_format not in (None, of_name):
@@ -131,7 +140,8 @@ def begin(plan: Plan) -> bool:
     """
     folder = plan.output.folder
     path = folder / MANIFEST
-    wanted = {"format_version": FORMAT_VERSION, "part_users": plan.part_users, "users": plan.users, **plan.settings}
+    # What follows from a setting, as the users of a part from K, is compared after it: the message names the cause.
+    wanted = {"format_version": FORMAT_VERSION, **plan.settings, "users": plan.users, "part_users": plan.part_users}
     if not path.is_file():
         write_json(path, wanted)
         return False

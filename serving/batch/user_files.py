@@ -5,14 +5,10 @@ Shape legend: U users, E interactions.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-import re
 from array import array
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,111 +16,11 @@ import numpy.typing as npt
 from serving.batch.users import NO_ROW, UserBlock, id_index
 from serving.export_folder import ExportFolder, Rows, digest
 from serving.ids import IdType
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from serving.recommend.id_files import ITEM_NAMES, as_array, as_ids, check_file, opened, read_columns, suffix_of
 
 USER_NAMES = ("user", "user_id", "userid")
-ITEM_NAMES = ("item", "item_id", "itemid")
 JSON_LINES = (".jsonl", ".ndjson")
-WHOLE_NUMBER = re.compile(r"[+-]?\d+(\.0+)?")
-PARQUET = (".parquet", ".pq")
 HISTORIES_FORM = 'Parquet or CSV with the columns user and item, or JSON lines such as {"user": 1, "items": [2, 3]}'
-
-
-def _suffix(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).suffix.lower()
-
-
-def _check_file(path: Path, flag: str) -> None:
-    if not path.is_file():
-        raise ValueError(f"{flag} {path} {'is no file' if path.exists() else 'does not exist'}")
-
-
-def _named(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    """The column with one of these names, in any case."""
-    return next((column for column in columns if column.strip().lower() in names), None)
-
-
-def _opened(path: Path) -> TextIO:
-    """A text file, decompressed if its name ends in .gz."""
-    if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
-    return path.open(encoding="utf-8")
-
-
-def _first_line(path: Path, delimiter: str) -> list[str]:
-    with _opened(path) as file:
-        return next(csv.reader(file, delimiter=delimiter), [])
-
-
-def _read_delimited(path: Path, wanted: Sequence[Sequence[str]]) -> pa.Table:
-    """The wanted columns of a CSV or TSV file as text; a file with one column may have no header."""
-    import pyarrow as pa
-    from pyarrow import csv as pa_csv
-
-    delimiter = "\t" if _suffix(path) == ".tsv" else ","
-    first = _first_line(path, delimiter)
-    columns = [_named(first, names) for names in wanted]
-    headless = len(wanted) == 1 and len(first) == 1 and columns[0] is None
-    names = [wanted[0][0]] if headless else first
-    return pa_csv.read_csv(
-        path,
-        read_options=pa_csv.ReadOptions(column_names=names, skip_rows=0 if headless else 1),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter),
-        convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
-    )
-
-
-def _read_table(path: Path, flag: str, wanted: Sequence[Sequence[str]]) -> list[pa.ChunkedArray]:
-    """The columns with the wanted names.
-
-    Raises:
-        ValueError: the file cannot be read, or lacks a column.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    _check_file(path, flag)
-    try:
-        if _suffix(path) in PARQUET:
-            names = pq.read_schema(path).names
-            found = [_named(names, own) for own in wanted]
-            table = pq.read_table(path, columns=[name for name in found if name])
-        else:
-            table = _read_delimited(path, wanted)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{flag} {path} cannot be read: {' '.join(str(error).split())}") from None
-    columns = [_named(table.column_names, own) for own in wanted]
-    for column, own in zip(columns, wanted, strict=True):
-        if column is None:
-            raise ValueError(f"{flag} {path} has no column {own[0]} or {own[1]}")
-    return [table[column] for column in columns]
-
-
-def _as_ids(column: pa.ChunkedArray, id_type: IdType, what: str) -> pa.ChunkedArray:
-    """int64 or string.
-
-    Raises:
-        ValueError: an id is missing, or is no whole number where the ids of the data set are; the first one is named.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        raise ValueError(f"{what}: row {row + 1} has no id")
-    try:
-        return pc.cast(column, pa.int64() if id_type is int else pa.string())
-    except pa.ArrowException:
-        rows = enumerate(column.to_pylist(), 1)
-        wrong = next(((r, v) for r, v in rows if not WHOLE_NUMBER.fullmatch(str(v).strip())), None)
-        where = "some ids are" if wrong is None else f"row {wrong[0]} holds {str(wrong[1])[:40]!r}, which is"
-        raise ValueError(f"{what}: {where} no whole number within int64, as the ids of the model are") from None
-
-
-def _array(column: pa.ChunkedArray, id_type: IdType) -> npt.NDArray:
-    return column.to_numpy() if id_type is int else np.array(column.to_pylist(), object)
 
 
 def read_users(path: Path, id_type: IdType) -> tuple[npt.NDArray, str, int]:
@@ -138,28 +34,12 @@ def read_users(path: Path, id_type: IdType) -> tuple[npt.NDArray, str, int]:
     """
     import pyarrow.compute as pc
 
-    (column,) = _read_table(path, "--users", [USER_NAMES])
-    ids = _as_ids(column, id_type, f"--users {path}")
+    (column,) = read_columns(path, "--users", [USER_NAMES])
+    ids = as_ids(column, id_type, f"--users {path}")
     unique = pc.unique(ids)
     values = unique.to_numpy(zero_copy_only=False) if id_type is int else unique.to_pylist()
     dtype = np.int64 if id_type is int else object
     return np.array(values, dtype), digest(path), len(ids) - len(unique)
-
-
-def read_items(path: Path, flag: str, export: ExportFolder) -> npt.NDArray[np.bool_]:
-    """[I] which items a file lists: Parquet or CSV with a column item or item_id, or text with one id a line.
-
-    Raises:
-        ValueError: the file cannot be read, has no such column, names no item of the model, or ids of another type.
-    """
-    (column,) = _read_table(path, flag, [ITEM_NAMES])
-    ids = _array(_as_ids(column, export.id_types.item, f"{flag} {path}"), export.id_types.item)
-    places = id_index(export.item_ids).get_indexer(id_index(ids))
-    if len(ids) and not (places >= 0).any():
-        raise ValueError(f"{flag} {path} names none of the items of the model")
-    listed = np.zeros(export.n_items, np.bool_)
-    listed[places[places >= 0]] = True
-    return listed
 
 
 class HistoryFile:
@@ -173,9 +53,9 @@ class HistoryFile:
         Raises:
             ValueError: the file cannot be read, or holds something else than ids of the types of the model.
         """
-        _check_file(path, "--histories")
+        check_file(path, "--histories")
         self._ids, self._histories, self.unknown_items = (
-            _from_json_lines(path, export) if _suffix(path) in JSON_LINES else _from_rows(path, export)
+            _from_json_lines(path, export) if suffix_of(path) in JSON_LINES else _from_rows(path, export)
         )
         self._rows: npt.NDArray[np.int32] | None = None
         if model_rows is not None:
@@ -215,12 +95,12 @@ def ordered_histories(owners: npt.NDArray, items: npt.NDArray, n_users: int, n_i
 
 def _from_rows(path: Path, export: ExportFolder) -> tuple[npt.NDArray, Rows, int]:
     types = export.id_types
-    users, items = _read_table(path, "--histories", [USER_NAMES, ITEM_NAMES])
-    users = _as_ids(users, types.user, f"--histories {path}, users").combine_chunks().dictionary_encode()
-    items = _array(_as_ids(items, types.item, f"--histories {path}, items"), types.item)
+    users, items = read_columns(path, "--histories", [USER_NAMES, ITEM_NAMES])
+    users = as_ids(users, types.user, f"--histories {path}, users").combine_chunks().dictionary_encode()
+    items = as_array(as_ids(items, types.item, f"--histories {path}, items"), types.item)
     if hasattr(users, "combine_chunks"):
         users = users.combine_chunks()
-    ids = _array(users.dictionary, types.user)
+    ids = as_array(users.dictionary, types.user)
     owners = users.indices.to_numpy()
     indices = id_index(export.item_ids).get_indexer(id_index(items))
     histories = ordered_histories(owners, indices, len(ids), export.n_items)
@@ -232,7 +112,7 @@ def _from_json_lines(path: Path, export: ExportFolder) -> tuple[npt.NDArray, Row
     index: dict[Any, int] = {original: k for k, original in enumerate(export.item_ids.tolist())}
     places: dict[Any, int] = {}
     owners, items = array("q"), array("q")
-    with _opened(path) as file:
+    with opened(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 user, own = _json_history(line, f"--histories {path}, line {number}", export)

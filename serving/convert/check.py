@@ -1,7 +1,8 @@
 """List the operators of the serving graph that TF-TRT and TensorRT support, and those that they do not.
 
 TF-TRT reads the TensorFlow graph of the signature serving_no_scatter. TensorRT reads the ONNX model, which is made from
-the signature serving. Both should support every operator from the ids to TopK. TopK has a limit on K.
+the signature serving. Both should support every operator from the ids to TopK, whose K has a limit in both; for
+TensorRT, `convert` replaces a larger one by several.
 
 python -m serving check --export runs/first
 """
@@ -13,7 +14,7 @@ import importlib
 import importlib.util
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,21 +55,26 @@ class Graph:
     """Operator -> the type, or the option, that no engine supports."""
 
 
-def check_operators(graph: Graph, supported: Collection[str], top_k: str) -> list[Finding]:
+def _reason_of_k(every_k: Sequence[int | None], divided: bool) -> str:
+    too_large = [k for k in every_k if k is None or (k > LARGEST_TOP_K and not divided)]
+    if not too_large:
+        return ""
+    return "K is not constant" if too_large[0] is None else f"K is {too_large[0]:,}, at most {LARGEST_TOP_K:,}"
+
+
+def check_operators(graph: Graph, supported: Collection[str], top_k: str, *, divided: bool = False) -> list[Finding]:
     """One finding for each operator, by name.
 
     Args:
         supported: the operators that the engine has.
         top_k: the name of TopK in this kind of graph.
+        divided: the conversion replaces a TopK that is too large by several (`wide_top_k`).
     """
     findings = []
     for operator, count in sorted(graph.operators.items()):
         reason = "" if operator in supported else "no converter"
         if operator == top_k and not reason:
-            too_large = [k for k in graph.top_k if k is None or k > LARGEST_TOP_K]
-            if too_large:
-                shown = "not constant" if too_large[0] is None else f"{too_large[0]:,}"
-                reason = f"K is {shown}, at most {LARGEST_TOP_K:,}"
+            reason = _reason_of_k(graph.top_k, divided)
         if not reason and operator in graph.unsupported_types:
             reason = f"type {graph.unsupported_types[operator]}"
         findings.append(Finding(operator=operator, count=count, supported=not reason, reason=reason))
@@ -203,7 +209,7 @@ def main(args: argparse.Namespace) -> int:
     artifact = targets.artifact(args.models or targets.default_folder(export.folder), "onnx-fp32")
     parsed = None
     if artifact.model.exists():
-        found["tensorrt"] = check_operators(onnx_graph(artifact.model), TENSORRT, "TopK")
+        found["tensorrt"] = check_operators(onnx_graph(artifact.model), TENSORRT, "TopK", divided=True)
         parsed = read_by_parser(artifact.model)
     if args.json:
         print(json.dumps({name: [vars(f) for f in findings] for name, findings in found.items()}, indent=2))

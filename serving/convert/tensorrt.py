@@ -14,6 +14,7 @@ from serving.convert import bfloat16, int8, onnx
 from serving.convert.operators import LARGEST_TOP_K
 from serving.convert.options import Options
 from serving.convert.plan import PlanBuilder, Shapes
+from serving.convert.wide_top_k import split_in_file
 from serving.engines import cuda, gpu
 from serving.export_folder import SERVING, ExportFolder
 from serving.progress import step
@@ -39,17 +40,15 @@ def profile_shapes(export: ExportFolder, options: Options) -> Shapes:
     return {name: matrix if name == "item_ids" else vector for name in export.inputs(SERVING)}
 
 
-def check_top_k(export: ExportFolder) -> None:
-    """Raise ValueError if the exported model ranks more items than TensorRT can."""
-    if export.top_k > LARGEST_TOP_K:
-        raise ValueError(
-            f"the exported model ranks {export.top_k:,} items, TensorRT at most {LARGEST_TOP_K:,}: train with --top-k "
-            f"{LARGEST_TOP_K} or less, or serve it by ONNX Runtime (--to onnx)"
-        )
-
-
 def write_source(export: ExportFolder, precision: str, path: Path, options: Options) -> dict[str, str]:
-    """Write the ONNX model that TensorRT reads: the type of each tensor is that of the precision."""
+    """Write the ONNX model that TensorRT reads: the type of each tensor is that of the precision, and K its limit."""
+    note = _write_of_precision(export, precision, path, options)
+    if export.top_k > LARGEST_TOP_K:
+        split_in_file(path, LARGEST_TOP_K)
+    return note
+
+
+def _write_of_precision(export: ExportFolder, precision: str, path: Path, options: Options) -> dict[str, str]:
     if precision == "fp32":
         onnx.convert_to_fp32(export, path, options.opset)
         return {}
@@ -71,10 +70,9 @@ def convert(export: ExportFolder, target: Target, path: Path, options: Options) 
     """Build an engine and write its plan; returns further fields for conversion.json.
 
     Raises:
-        ValueError: the model or the device is out of TensorRT's limits.
+        ValueError: the device is out of TensorRT's limits.
         RuntimeError: TensorRT refuses the model.
     """
-    check_top_k(export)
     import tensorrt as trt
 
     builder = PlanBuilder(trt, target.precision, options)  # what this TensorRT cannot build ends here

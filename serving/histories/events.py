@@ -33,6 +33,10 @@ class Event(NamedTuple):
     """Whole seconds since 1970 (UTC); None for now."""
 
 
+PlacedEvent = tuple[Event, int, int]
+"""An event, the group of a transaction that it belongs to, and its place among all events of the transaction."""
+
+
 class StoreUnavailableError(OSError):
     """The store of histories cannot be reached. The message is one line with its address, without a password."""
 
@@ -102,3 +106,21 @@ def latest_of_pairs(events: Sequence[Event]) -> list[tuple[Event, int]]:
         if known is None or (event.time or UNKNOWN_TIME) >= (known[0].time or UNKNOWN_TIME):
             found[event.user, event.item] = (event, place)
     return list(found.values())
+
+
+def placed(groups: Sequence[Iterable[Event]], types: IdTypes) -> list[PlacedEvent]:
+    """The events of all groups with their times, in order; of the events of a pair in one group only the latest.
+
+    Raises:
+        ValueError: see `checked`.
+    """
+    found: list[PlacedEvent] = []
+    start = 0
+    for number, group in enumerate(groups):
+        events = checked(group, types)
+        latest: Iterable[tuple[Event, int]] = zip(events, range(len(events)), strict=True)
+        if len({event[:2] for event in events}) < len(events):
+            latest = sorted(latest_of_pairs(events), key=lambda pair: pair[1])
+        found += [(event, number, start + place) for event, place in latest]
+        start += len(events)
+    return found

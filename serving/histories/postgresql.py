@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,12 +14,12 @@ from serving.histories.events import (
     RETRY_AFTER_S,
     UNKNOWN_TIME,
     Event,
+    PlacedEvent,
     StoreUnavailableError,
-    checked,
     in_blocks,
-    latest_of_pairs,
     no_rows,
     of_type,
+    placed,
     types_of,
 )
 from serving.ids import Id, IdTypes, type_name, type_named
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MISSING = "PostgreSQL needs the package psycopg, which is not installed: pip install 'psycopg[binary]'"
 BLOCK = 1 << 14
-"""Events of a transaction. `arrival` holds the number of the transaction above the place in it."""
+"""Events of a transaction of `append`. `arrival` holds a number of a sequence above the place among so many events."""
 DEFAULTS = {"connect_timeout": "5", "tcp_user_timeout": "10000", "options": "-c statement_timeout=30000"}
 """Parameters of a connection, unless the address has them: a server that hangs is an error after seconds."""
 LOCK = 7_106_905_412_611
@@ -45,8 +46,10 @@ TABLES = """
 UPSERT = f"""
     INSERT INTO recsys_events SELECT * FROM unnest(%s::{{user}}[], %s::{{item}}[], %s::bigint[], %s::bigint[])
     ON CONFLICT (user_id, item_id) DO UPDATE SET time = excluded.time, arrival = excluded.arrival
-    WHERE excluded.time >= recsys_events.time AND excluded.time > {UNKNOWN_TIME}
+    WHERE excluded.time >= recsys_events.time AND excluded.time > {UNKNOWN_TIME} RETURNING arrival
 """
+Value = tuple[Id, Id, int | None, int, int]
+"""User, item, time, arrival and group of an event."""
 _COLUMN = {"text": 'text COLLATE "C"', "int64": "bigint"}
 _ARRAY = {"text": "text", "int64": "bigint"}
 
@@ -71,6 +74,23 @@ def shown_address(address: str) -> str:
     where = f"{f'[{host}]' if ':' in host else quote(host, safe='')}{f':{port}' if port else ''}"
     rest = "&".join(f"{key}={quote(value, safe='')}" for key, value in parts.items())
     return f"postgresql://{user}{where}/{quote(name, safe='')}{f'?{rest}' if rest else ''}"
+
+
+def _statements(events: Iterable[PlacedEvent], arrivals: Sequence[int]) -> list[list[Value]]:
+    """The values of consecutive statements: one statement takes a pair of user and item once.
+
+    Those of a statement are sorted: two writers lock the rows in the same order, so that neither waits for the other
+    for ever. The first statement holds all pairs, so the others lock nothing that is not locked.
+    """
+    found: list[list[Value]] = []
+    seen: Counter[tuple[Id, Id]] = Counter()
+    for event, group, place in events:
+        pair = (event.user, event.item)
+        if seen[pair] == len(found):
+            found.append([])
+        found[seen[pair]].append((*event, arrivals[place // BLOCK] + place % BLOCK, group))
+        seen[pair] += 1
+    return [sorted(values) for values in found]
 
 
 class PostgresqlStore:
@@ -206,19 +226,32 @@ class PostgresqlStore:
         return connection.execute(query, (*last, block)).fetchall()
 
     def append(self, events: Iterable[Event]) -> int:
-        return sum(self._append_block(block) for block in in_blocks(events, BLOCK))
+        return sum(self.append_groups([block])[0] for block in in_blocks(events, BLOCK))
 
-    def _append_block(self, block: list[Event]) -> int:
-        def work(connection: psycopg.Connection[Any]) -> int:
-            types = self._settle_types(connection, self._new_types or types_of(block[0]))
-            (number,) = connection.execute("SELECT nextval('recsys_arrivals')").fetchone() or (0,)
-            # Two writers lock the rows in the same order, so that neither waits for the other for ever.
-            events = sorted(latest_of_pairs(checked(block, types)))
-            columns = [list(column) for column in zip(*((*e, number * BLOCK + k) for e, k in events), strict=True)]
-            names = {"user": _ARRAY[type_name(types.user)], "item": _ARRAY[type_name(types.item)]}
-            return connection.execute(UPSERT.format(**names), columns).rowcount
+    def append_groups(self, groups: Sequence[Sequence[Event]]) -> list[int]:
+        first = next((event for group in groups for event in group), None)
+
+        def work(connection: psycopg.Connection[Any]) -> list[int]:
+            written = [0] * len(groups)
+            if first is None:
+                return written
+            types = self._settle_types(connection, self._new_types or types_of(first))
+            with connection.transaction():
+                for values in _statements(placed(groups, types), self._arrivals(connection, groups)):
+                    group_of = {arrival: group for *_, arrival, group in values}
+                    names = {"user": _ARRAY[type_name(types.user)], "item": _ARRAY[type_name(types.item)]}
+                    columns = [list(column) for column in list(zip(*values, strict=True))[:4]]
+                    for (arrival,) in connection.execute(UPSERT.format(**names), columns).fetchall():
+                        written[group_of[arrival]] += 1
+            return written
 
         return self._run(work)
+
+    def _arrivals(self, connection: psycopg.Connection[Any], groups: Sequence[Sequence[Event]]) -> list[int]:
+        """The first `arrival` of each BLOCK of the events of a transaction."""
+        blocks = -(-sum(map(len, groups)) // BLOCK)
+        query = "SELECT nextval('recsys_arrivals') FROM generate_series(1, %s)"
+        return sorted(number * BLOCK for (number,) in connection.execute(query, (blocks,)).fetchall())
 
     def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:
         query = """INSERT INTO recsys_rows SELECT %s, u, %s + n - 1 FROM unnest(%s::{type}[]) WITH ORDINALITY AS x(u, n)

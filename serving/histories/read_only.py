@@ -19,6 +19,9 @@ class ReadOnlyStore:
     def append(self, events: Iterable[Event]) -> int:
         raise ReadOnlyStoreError(self.refusal)
 
+    def append_groups(self, groups: Sequence[Sequence[Event]]) -> list[int]:
+        raise ReadOnlyStoreError(self.refusal)
+
     def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:
         raise ReadOnlyStoreError(self.refusal)
 

@@ -21,10 +21,10 @@ from serving.histories.events import (
     RETRY_AFTER_S,
     Event,
     StoreUnavailableError,
-    checked,
     in_blocks,
     no_rows,
     of_type,
+    placed,
     types_of,
 )
 from serving.ids import Id, IdType, IdTypes, type_name, type_named
@@ -33,7 +33,7 @@ T = TypeVar("T")
 MISSING = "Redis needs the package redis, which is not installed: pip install redis"
 PREFIX = "recsys"
 BLOCK = 10_000
-"""Events of a round trip."""
+"""Events of a transaction of `append`."""
 CONNECT_S, ANSWER_S = 5.0, 10.0
 # A score is time * 2**20 + place among the events of that second: below 2**53, so a float64 holds it.
 APPEND = """
@@ -200,19 +200,26 @@ class RedisStore:
         return list(self._redis.zrangebylex(self._key("users"), after, b"+", start=0, num=block))
 
     def append(self, events: Iterable[Event]) -> int:
-        return sum(self._append_block(block) for block in in_blocks(events, BLOCK))
+        return sum(self.append_groups([block])[0] for block in in_blocks(events, BLOCK))
 
-    def _append_block(self, block: list[Event]) -> int:
-        def work() -> int:
-            types = self._settle_types(self._new_types or types_of(block[0]))
-            of_user: dict[Id, list[bytes]] = defaultdict(list)
-            for user, item, when in checked(block, types):
-                of_user[user] += (_bytes(item), str(when).encode())
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for user, values in of_user.items():
+    def append_groups(self, groups: Sequence[Sequence[Event]]) -> list[int]:
+        first = next((event for group in groups for event in group), None)
+
+        def work() -> list[int]:
+            written = [0] * len(groups)
+            if first is None:
+                return written
+            types = self._settle_types(self._new_types or types_of(first))
+            of_user: dict[tuple[int, Id], list[bytes]] = defaultdict(list)
+            for (user, item, when), group, _ in placed(groups, types):
+                of_user[group, user] += (_bytes(item), str(when).encode())
+            with self._redis.pipeline() as pipeline:  # MULTI and EXEC: no other command comes between
+                for (_, user), values in of_user.items():
                     keys = (self._key("history", str(user)), self._key("users"))
                     self._append(keys=keys, args=[_bytes(user), *values], client=pipeline)
-                return sum(pipeline.execute())
+                for (group, _), count in zip(of_user, pipeline.execute(), strict=True):
+                    written[group] += count
+            return written
 
         return self._run(work)
 

@@ -15,9 +15,9 @@ from serving.histories.events import (
     UNKNOWN_TIME,
     Event,
     StoreUnavailableError,
-    checked,
     in_blocks,
     no_rows,
+    placed,
     types_of,
 )
 from serving.ids import Id, IdTypes, type_name, type_named
@@ -25,7 +25,7 @@ from serving.ids import Id, IdTypes, type_name, type_named
 WAIT_S = 10.0
 """Seconds that a writer waits for another one."""
 BLOCK = 20_000
-"""Events of a transaction."""
+"""Events of a transaction of `append`."""
 # The columns of ids have no type, so SQLite keeps text as text and int64 as int64.
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS recsys_settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -176,16 +176,22 @@ class SqliteStore:
             last = rows[-1]
 
     def append(self, events: Iterable[Event]) -> int:
-        written = 0
-        for block in in_blocks(events, BLOCK):
-            with self._writing() as connection:
-                types = self._settle_types(connection, self._new_types or types_of(block[0]))
-                (arrival,) = connection.execute("SELECT value FROM recsys_settings WHERE name = 'arrivals'").fetchone()
-                values = [(e.user, e.item, e.time, k) for k, e in enumerate(checked(block, types), int(arrival) + 1)]
-                written += connection.executemany(UPSERT, values).rowcount
-                connection.execute(
-                    "UPDATE recsys_settings SET value = ? WHERE name = 'arrivals'", (str(int(arrival) + len(values)),)
-                )
+        return sum(self.append_groups([block])[0] for block in in_blocks(events, BLOCK))
+
+    def append_groups(self, groups: Sequence[Sequence[Event]]) -> list[int]:
+        first = next((event for group in groups for event in group), None)
+        if first is None:
+            return [0] * len(groups)
+        with self._writing() as connection:
+            types = self._settle_types(connection, self._new_types or types_of(first))
+            (stored,) = connection.execute("SELECT value FROM recsys_settings WHERE name = 'arrivals'").fetchone()
+            arrival, values = int(stored) + 1, [list[tuple[Id, Id, int | None, int]]() for _ in groups]
+            for event, group, place in placed(groups, types):
+                values[group].append((*event, arrival + place))
+            written = [connection.executemany(UPSERT, rows).rowcount if rows else 0 for rows in values]
+            connection.execute(
+                "UPDATE recsys_settings SET value = ? WHERE name = 'arrivals'", (str(arrival + sum(map(len, groups))),)
+            )
         return written
 
     def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:

@@ -56,8 +56,19 @@ class HistoryStore(Protocol):
     def append(self, events: Iterable[Event]) -> int:
         """Write events; returns how many of them made a history longer or moved an item to its end.
 
+        Many events are written in several transactions; `append_groups` takes one.
+
         Raises:
             ReadOnlyStoreError, ValueError: the store takes no events, or an id or a time is not valid.
+        """
+
+    def append_groups(self, groups: Sequence[Sequence[Event]]) -> list[int]:
+        """Write groups of events in one transaction, in their order; returns of each group what `append` returns.
+
+        All are written or none. Of several events of one user and item in a group, the latest counts.
+
+        Raises:
+            ReadOnlyStoreError, ValueError: as `append`; nothing is written.
         """
 
     def append_rows(self, users: Sequence[Id], first_row: int, training_users: str) -> None:

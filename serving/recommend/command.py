@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,11 +29,12 @@ from serving.histories.store import HistoryStore
 from serving.progress import step
 from serving.reasons.explainer import Explainer, require_histories
 from serving.recommend.answers import ERROR
+from serving.recommend.item_lists import ids_or_file, item_ids
 from serving.recommend.item_table import item_table
 from serving.recommend.known_users import require_store, types_of_users
 from serving.recommend.recommender import Recommender
-from serving.recommend.request_flags import add_request_flags, format_of
-from serving.recommend.requests import Request, RequestError, check_request, parse_ids, parse_user
+from serving.recommend.request_flags import add_request_flags, check_allow, format_of
+from serving.recommend.requests import Request, RequestError, check_request, parse_user
 from serving.recommend.table import print_answer
 from serving.recommend.titles import TitleIndex
 from serving.recommend.where import ItemFilter
@@ -69,7 +69,7 @@ def open_model(
 def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
-    add_request_flags(parser, "each in quotes; may be repeated")
+    add_request_flags(parser, "each in quotes; may be repeated", "ID,...|FILE")
     add("--why", action="store_true", help="name the items of the history that carry each recommendation")
     add("--model", help="a verified converted model, as onnx-int8 (default: the exported model in TensorFlow)")
     parser.add_rare(
@@ -129,37 +129,15 @@ def _is_known(user: Id | None, store: HistoryStore | None) -> bool:
     return user is not None and store is not None and store.histories([user]) != [None]
 
 
-def _item_ids(values: list[str], flag: str, export: ExportFolder) -> list[Id]:
-    """The ids of a flag, separated by commas. Ids that hold commas are found too."""
-    id_type = export.id_types.item
-    with_commas = {i for i in export.item_ids.tolist() if "," in i} if id_type is str else set()
-    if not with_commas:
-        return parse_ids(",".join(values), flag, id_type)
-    return [i for value in values for i in _divided(value, with_commas)]
-
-
-def _divided(text: str, with_commas: set[str]) -> Iterator[str]:
-    """The ids of a list, each the longest that is possible."""
-    parts, most = text.split(","), max(i.count(",") for i in with_commas) + 1
-    start = 0
-    while start < len(parts):
-        ends = range(min(len(parts), start + most), start, -1)
-        joined = ((end, ",".join(parts[start:end]).strip()) for end in ends)
-        end, found = next(pair for pair in joined if pair[1] in with_commas or pair[0] == start + 1)
-        if found:
-            yield found
-        start = end
-
-
 def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistoryStore | None) -> Request:
     """The request of the flags. It is checked before a model is loaded, which takes seconds."""
     types = types_of_users(export, store)
     request = check_request(
         user_id=parse_user(args.user, types.user),
-        item_ids=_item_ids(args.items, "--items", export),
+        item_ids=item_ids(args.items, "--items", export),
         k=args.k,
-        deny=_item_ids([args.deny], "--deny", export),
-        allow=_item_ids([args.allow], "--allow", export) if args.allow else None,
+        deny=ids_or_file(args.deny, "--deny", export),
+        allow=ids_or_file(args.allow, "--allow", export) if args.allow is not None else None,
         where=args.where,
         top_k=export.n_items,
         n_items=export.n_items,
@@ -177,6 +155,7 @@ def _request_of(args: argparse.Namespace, export: ExportFolder, store: HistorySt
 def main(args: argparse.Namespace) -> int:
     """0 if the table was printed."""
     form = format_of(args)
+    check_allow(args.allow)
     if args.why and form == "csv":
         raise ValueError(NO_CSV)
     export = open_export(args.export, args.data)

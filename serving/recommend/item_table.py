@@ -45,8 +45,8 @@ def _divided(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.split_pattern(column, SEPARATOR)
 
 
-def _read(path: Path) -> pa.Table:
-    """A CSV or Parquet file.
+def read_table(path: Path) -> pa.Table:
+    """A CSV or Parquet file with a column item_id.
 
     Raises:
         RequestError: it cannot be read, or has no column item_id.
@@ -74,12 +74,12 @@ def joined(items: pa.Table, path: Path) -> pa.Table:
     """The items [I], and the columns of a file with their ids; null for items that the file does not have.
 
     Raises:
-        RequestError: see `_read`; or the file has none of the items.
+        RequestError: see `read_table`; or the file has none of the items.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = _read(path)
+    table = read_table(path)
     ids = items["item_id"]
     try:
         others = table["item_id"].cast(ids.type)

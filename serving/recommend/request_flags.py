@@ -17,11 +17,12 @@ def format_of(args: argparse.Namespace) -> str:
     return "json" if args.json else args.format or "table"
 
 
-def add_request_flags(parser: CommandParser, titles: str) -> None:
+def add_request_flags(parser: CommandParser, titles: str, lists: str = "ID,...") -> None:
     """Add --user, --items, --titles, -k, --where, --format, --json, --deny and --allow.
 
     Args:
         titles: how titles are separated, for the help.
+        lists: what --deny and --allow take, for the help.
     """
     add, several = parser.add_argument, dict[str, Any](nargs="+", action="extend", default=[])
     add("--user", metavar="ID", help="a user of the data set")
@@ -31,5 +32,11 @@ def add_request_flags(parser: CommandParser, titles: str) -> None:
     add("--where", metavar="FILTER", default="", help="only items that fit, as \"genre = 'Drama' and year > 1990\"")
     add("--format", choices=FORMATS, default=None, help="how to print the answer (default: table)")
     add("--json", action="store_true", help="the same as --format json: one line")
-    parser.add_rare("--deny", metavar="ID,...", default="", help="never recommend these")
-    parser.add_rare("--allow", metavar="ID,...", default="", help="recommend nothing else")
+    parser.add_rare("--deny", metavar=lists, default="", help="never recommend these")
+    parser.add_rare("--allow", metavar=lists, default=None, help="recommend nothing else")
+
+
+def check_allow(text: str | None) -> None:
+    """Raise ValueError for an --allow that holds nothing, as of a variable of the shell that is not set."""
+    if text is not None and not text.strip(" ,"):
+        raise ValueError(f"--allow is {text!r}: nothing could be recommended; leave it out for all items")

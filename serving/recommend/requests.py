@@ -150,7 +150,12 @@ def parse_user(text: str | None, id_type: IdType = int) -> Id | None:
     """
     if text is None:
         return None
-    users = [text.strip()] if id_type is str else parse_ids(text, "--user")
-    if len(users) != 1 or users == [""]:
+    user = text.strip()
+    if not user:
         raise RequestError(f"--user is {text!r}, expected one user")
-    return users[0]
+    if id_type is str:
+        return user
+    try:
+        return int(user)
+    except ValueError:
+        raise RequestError(f"--user is {text[:60]!r}, expected one whole number, as the ids of the users are") from None

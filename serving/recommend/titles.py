@@ -144,7 +144,9 @@ class TitleIndex:
     def _ambiguous(self, title: str, found: Sequence[int]) -> str:
         lines = [f'  id {self._ids[k]}: "{self._titles[k]}"' for k in found[:LISTED]]
         more = [f"  and {len(found) - LISTED} more"] if len(found) > LISTED else []
-        head = f'{len(found)} items match the title "{shorten(title)}"; give the full title or the id of one:'
+        equal = len({self._titles[k] for k in found}) == 1
+        give = "give the id of one" if equal else "give the full title or the id of one"
+        head = f'{len(found)} items match the title "{shorten(title)}"; {give}:'
         return "\n".join([head, *lines, *more])
 
     def nearest(self, title: str, count: int = 3) -> list[str]:

@@ -21,6 +21,8 @@ from serving.recommend.requests import RequestError, shorten
 if TYPE_CHECKING:
     import pyarrow as pa
 
+OWN = ("item_id", "title", "count")
+"""Columns that the items of every export have."""
 CACHED = 256
 """Filters whose result is kept."""
 INSTALL = "where needs the package sqlglot; install it with: pip install sqlglot"
@@ -135,7 +137,8 @@ class ItemFilter:
         name = node.name if node.name in self._table.column_names else self._names.get(node.name.lower())
         if name is None:
             known = ", ".join(self._table.column_names)
-            raise RequestError(f"where names the column {shorten(node.name)!r}, the items have: {known}")
+            more = "" if set(self._table.column_names) - set(OWN) else "; further ones come from --items-table FILE"
+            raise RequestError(f"where names the column {shorten(node.name)!r}, the items have: {known}{more}")
         return self._table[name].combine_chunks()
 
     def _flag(self, node: Any) -> Mask:

@@ -29,8 +29,8 @@ def add_arguments(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--export", metavar="RUN", type=Path, required=True, help=EXPORT_HELP)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--item", metavar="ID", help="an item of the data set")
-    which.add_argument("--title", help="the same by its title, as in recommend")
+    which.add_argument("--item", "--items", metavar="ID", help="an item of the data set")
+    which.add_argument("--title", "--titles", help="the same by its title, as in recommend")
     add("-k", type=int, default=10, help="number of similar items (default: %(default)s)")
     add("--json", action="store_true", help="print one line of JSON instead of a table")
     parser.add_rare("--model", help="a verified converted model that gives the weights of a linear model, as onnx-fp32")

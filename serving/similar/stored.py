@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.export_folder import ExportFolder
+from serving.progress import step
 from serving.reasons.linear import is_linear
 
 FILE = "item_vectors.npy"
@@ -60,6 +61,7 @@ def vectors(export: ExportFolder) -> npt.NDArray[np.float32]:
 
 def _of_saved_model(export: ExportFolder) -> npt.NDArray[np.float32]:
     """The vectors among the variables of a SavedModel: exports had no file of them before."""
+    step("loading TensorFlow for the item vectors, which newer exports hold in a file")
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(export.saved_model / "variables" / "variables"))

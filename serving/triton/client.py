@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from serving.command_help import CommandParser
 from serving.export_folder import WHOLE_NUMBERS, Id, IdType, IdTypes
-from serving.recommend.request_flags import add_request_flags, format_of
+from serving.recommend.request_flags import add_request_flags, check_allow, format_of
 from serving.recommend.requests import parse_ids, parse_user
 from serving.recommend.table import print_answer
 from serving.triton.config import BELOW_ZERO, EVENTS
@@ -298,7 +298,7 @@ def _ask(client: Client, args: argparse.Namespace) -> Answer:
         titles=args.titles,
         k=args.k,
         deny=parse_ids(args.deny, "--deny", types.item),
-        allow=parse_ids(args.allow, "--allow", types.item) if args.allow else None,
+        allow=parse_ids(args.allow, "--allow", types.item) if args.allow is not None else None,
         where=args.where,
     )
 
@@ -320,6 +320,7 @@ def _append(client: Client, args: argparse.Namespace) -> int:
 def main(args: argparse.Namespace) -> int:
     """0 answered or ready, 1 not ready."""
     form = format_of(args)
+    check_allow(args.allow)
     url = args.url or ("127.0.0.1:8000" if args.protocol == "http" else "127.0.0.1:8001")
     limits = {"timeout": args.timeout, "retries": args.retries, "deadline": args.deadline}
     with Client(url, protocol=args.protocol, access=_access(args), **limits) as client:

@@ -19,8 +19,9 @@ from serving.export_folder import ExportFolder, open_export
 from serving.histories.command import STORE_HELP
 from serving.histories.store import has_password
 from serving.progress import step
+from serving.recommend.item_table import item_table
 from serving.recommend.known_users import find_store
-from serving.triton import deploy, repository, server, store_settings
+from serving.triton import attributes, deploy, repository, server, store_settings
 from serving.triton.config import Service
 from serving.triton.example import example_command, http_url
 from serving.triton.publish_lock import publishing
@@ -81,6 +82,9 @@ def add_arguments(parser: CommandParser) -> None:
         "--store-down", choices=(store_settings.ERROR, store_settings.POPULAR), default=store_settings.ERROR,
         help="what a request for a user gets while the store is down (default: %(default)s)",
     )  # fmt: skip
+    build.add_rare(
+        "--items-table", metavar="FILE", type=Path, help="CSV or Parquet with item_id and further columns for filters"
+    )
     add_service_arguments(build)
     template = actions.add_parser("template", help="write files of a deployment: proxy, Compose, Kubernetes")
     template.explain(deploy.__doc__ or "")
@@ -118,6 +122,16 @@ def _set_store(args: argparse.Namespace, export: ExportFolder) -> None:
         print(f"{args.repository / events}: appends events to the store")
 
 
+def _set_attributes(args: argparse.Namespace, export: ExportFolder) -> None:
+    """Write the table of the model's items; without --items-table, keep what there is."""
+    model = args.repository / args.name
+    if args.items_table is not None:
+        columns = attributes.write(model, export, args.items_table)
+        print(f"filters may name: {', '.join(columns)}")
+    elif (model / attributes.FILE).is_file():
+        print(f"attributes of items, as before: {model / attributes.FILE}")
+
+
 def _build(args: argparse.Namespace) -> int:
     export, service = open_export(args.export), service_from_arguments(args)
     if args.accept_events and args.store is None:
@@ -126,9 +140,12 @@ def _build(args: argparse.Namespace) -> int:
     artifact = targets.artifact(folder, args.model)
     repository.check_name(args.name)
     artifact.require_verified(export.identity)
+    if args.items_table is not None:
+        item_table(export, args.items_table)  # what is wrong with it is said before anything is written
     step(f"copying {artifact.target.name}, which is verified")
     with publishing(args.repository):
         _set_store(args, export)
+        _set_attributes(args, export)
         version = repository.add_version(args.repository, args.name, export, artifact)
         repository.serve_version(args.repository, args.name, version, service)
     print(f"{args.repository / args.name}: version {version}, {artifact.target.name}")

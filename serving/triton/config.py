@@ -106,6 +106,7 @@ def events_config(name: str, id_types: IdTypes = WHOLE_NUMBERS) -> Any:
         config.input.append(pb.ModelInput(name=input_name, data_type=dtype, dims=dims, allow_ragged_batch=dims == [-1]))
     config.input.append(pb.ModelInput(name="time", data_type=pb.TYPE_INT64, dims=[1], optional=True))
     config.output.append(pb.ModelOutput(name="written", data_type=pb.TYPE_INT64, dims=[1]))
+    config.output.append(pb.ModelOutput(name="note", data_type=pb.TYPE_STRING, dims=[1]))
     if id_types.below_zero:
         config.parameters[BELOW_ZERO].string_value = "true"
     return config

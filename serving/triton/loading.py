@@ -16,7 +16,7 @@ from serving.engines.savedmodel import SavedModelEngine
 from serving.export_folder import ExportFolder, open_export
 from serving.recommend.recommender import Recommender
 from serving.targets import PROVIDERS
-from serving.triton import repository, store_settings
+from serving.triton import attributes, repository, store_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,5 +77,6 @@ def open_version(folder: Path, placement: Placement) -> LoadedVersion:
         history_limit,
         store=settings.open() if settings is not None else None,
         popular_if_down=settings is not None and settings.if_down == store_settings.POPULAR,
+        item_filter=attributes.item_filter(folder.parent, export),
     )
     return LoadedVersion(export=export, recommender=recommender)

@@ -3,6 +3,7 @@
 A version is written as a whole and never changes afterwards. The configuration names the version that is served.
 
 REPOSITORY/NAME/config.pbtxt             the configuration
+REPOSITORY/NAME/store.json, items.parquet   see `store_settings` and `attributes`
 REPOSITORY/NAME/N/model.py               imports the class that Triton's Python backend runs
 REPOSITORY/NAME/N/export/                the files of the export that the recommender reads (without the SavedModel)
 REPOSITORY/NAME/N/FORMAT-PRECISION/      the verified converted model
@@ -31,8 +32,8 @@ from serving import data_set, targets
 from serving.data_set import write_place
 from serving.export_folder import ExportFolder, digest, open_export
 from serving.targets import MODEL_FILES, Artifact
+from serving.triton import attributes, store_settings
 from serving.triton import config as configuration
-from serving.triton import store_settings
 from serving.triton.config import Service
 from serving.triton.store_settings import StoreSettings
 
@@ -175,10 +176,12 @@ def add_version(
         more: further entries of published.json.
 
     Raises:
-        ValueError: the name is not valid, the converted model was not verified, or the files changed meanwhile.
+        ValueError: the name is not valid, the converted model was not verified, the files changed meanwhile, or the
+            model has a table of other items.
     """
     artifact.require_verified(export.identity)
     model = repository / check_name(name)
+    attributes.check(model, export)
     version = max(versions(model), default=0) + 1
     content = content_digest(export.folder, artifact)
 

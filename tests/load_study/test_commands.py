@@ -15,40 +15,49 @@ from load_study import plots
 from load_study.__main__ import main
 from load_study.engines.simulated import SimulatedPool
 from load_study.report import REPORT
-from load_study.schedule import Candidate, baseline, candidates, search
+from load_study.schedule import baseline, candidates, search
 from load_study.search import Goal, Grid
 from load_study.traffic.arrivals import poisson
 from load_study.traffic.clock import VirtualClock
 from load_study.traffic.generator import generate
 from load_study.traffic.result import LoadResult
 from load_study.traffic.sizes import fixed
+from load_study.windows import Candidate
+from recsys_core.measuring.conditions import BUSY
 from recsys_core.measuring.records import read
+from tests.load_study.quiet import on_a_quiet_machine
 
 SHORT = ["--sizes", "fixed:4", "--largest", "4"]
 
 
 def results(folder: Path, *words: str) -> list[dict[str, Any]]:
+    """The records of one command; it may say that the machine was busy."""
     file = folder / "results.jsonl"
-    assert main([*words, "--results", str(file)]) == 0
+    file.unlink(missing_ok=True)
+    assert main([*words, "--results", str(file)]) in (0, BUSY)
     return read(file)
 
 
 @pytest.mark.slow
 def test_load_stands_beside_theory_and_the_closed_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["load", "--model", "delay:4", "--engines", "1", "--rate", "50", "--duration", "5", "--warm-up", "1"]
-    opened, closed = results(tmp_path, *words, *SHORT, "--closed")
-    assert (opened["loop"], closed["loop"]) == ("open", "closed")
-    # M/D/1 at 20 %: a mean wait of load * D / (2 (1 - load)) before 4 ms of service
-    service = opened["service_s"]
-    assert 0.004 <= service < 0.008
-    load = 50 * service
-    assert opened["theory_mean_s"] == pytest.approx(service + load * service / (2 * (1 - load)))
-    assert opened["mean_s"][0] >= 0.004
-    assert opened["p50_s"][0] >= 0.004
-    assert opened["errors"] == opened["timeouts"] == 0.0
-    assert opened["p999_s"] is None  # too few
-    assert "theory_mean_s" not in closed
-    assert closed["queries"] > 2 * opened["queries"]
+
+    def check() -> None:
+        opened, closed = results(tmp_path, *words, *SHORT, "--closed")
+        assert (opened["loop"], closed["loop"]) == ("open", "closed")
+        # M/D/1 at 20 %: a mean wait of load * D / (2 (1 - load)) before 4 ms of service
+        service = opened["service_s"]
+        assert 0.004 <= service < 0.008
+        load = 50 * service
+        assert opened["theory_mean_s"] == pytest.approx(service + load * service / (2 * (1 - load)))
+        assert opened["mean_s"][0] >= 0.004
+        assert opened["p50_s"][0] >= 0.004
+        assert opened["errors"] == opened["timeouts"] == 0.0
+        assert opened["p999_s"] is None  # too few
+        assert "theory_mean_s" not in closed
+        assert closed["queries"] > 2 * opened["queries"]
+
+    on_a_quiet_machine(check, tries=2)
     printed = capsys.readouterr().out
     assert "closed" in printed
     assert "queries sent more than 1 ms late" in printed
@@ -58,18 +67,24 @@ def test_load_stands_beside_theory_and_the_closed_loop(tmp_path: Path, capsys: p
 def test_the_schedule_of_a_known_delay(tmp_path: Path) -> None:
     """Every part takes 10 ms on one engine: cutting 4 items into 4 parts leaves a quarter of the rate."""
     words = ["schedule", "--model", "delay:10", "--engines", "1", *SHORT, "--splits", "1", "4", "--target-ms", "60"]
-    (row,) = results(tmp_path, *words, "--window", "1", "--most", "1", "--resolution", "0.4")
-    assert row["best_split"] == 4
-    assert 50 < row["capacity"] < 105  # 100 where nothing else runs
-    assert 30 < row["rate"] < 105
-    by_split = {s: max([p["rate"] for p in row["points"] if p["split"] == s and p["meets"]], default=0) for s in (1, 4)}
-    assert by_split[1] < 0.5 * by_split[4]
-    assert row["baseline_split"] == 4
-    assert row["gain"] == 1.0
-    assert not row["is_simulated"]
-    drawn = plots.PLOTS["schedule"].as_html([row])
-    assert "<svg" in drawn
-    assert "simulated" not in drawn
+    words += ["--window", "1", "--most", "1", "--resolution", "0.4"]
+
+    def check() -> None:
+        (row,) = results(tmp_path, *words)
+        assert not row["is_simulated"]
+        assert row["target_from"] == "--target-ms"
+        drawn = plots.PLOTS["schedule"].as_html([row])
+        assert "<svg" in drawn
+        assert "simulated" not in drawn
+        assert row["best_split"] == 4
+        assert 50 < row["capacity"] < 105  # 100 where nothing else runs
+        assert 30 < row["rate"] < 105
+        best = {s: max([p["rate"] for p in row["points"] if p["split"] == s and p["meets"]], default=0) for s in (1, 4)}
+        assert best[1] < 0.5 * best[4]
+        assert row["baseline_split"] == 4
+        assert row["gain"] == 1.0
+
+    on_a_quiet_machine(check, tries=2)
 
 
 class Measured:
@@ -109,12 +124,17 @@ def test_an_accelerator_profile_is_called_simulated_everywhere(
     profile.write_text("1,0.002\n4,0.002\n")
     words = ["schedule", "--model", "delay:20", "--engines", "1", *SHORT, "--splits", "4", "--target-ms", "60"]
     words += ["--profile", str(profile), "--offload-above", "2", "--window", "1", "--most", "1", "--resolution", "0.3"]
-    (row,) = results(tmp_path, *words)
-    assert row["is_simulated"]
-    assert row["best_offload_above"] == 2  # all go to the accelerator: 10 times as fast
-    assert row["rate"] > 1.5 * row["baseline_rate"]
+    rows: list[dict[str, Any]] = []
+
+    def check() -> None:
+        rows[:] = results(tmp_path, *words)
+        assert rows[0]["is_simulated"]
+        assert rows[0]["best_offload_above"] == 2  # all go to the accelerator: 10 times as fast
+        assert rows[0]["rate"] > 1.5 * rows[0]["baseline_rate"]
+
+    on_a_quiet_machine(check, tries=2)
     assert "simulated" in capsys.readouterr().out
-    page = REPORT.as_html([row])
+    page = REPORT.as_html(rows)
     assert "simulated accelerator" in page
 
 

@@ -40,6 +40,13 @@ def _schedule(rate: float = 80.0) -> dict[str, Any]:
     return {"kind": "schedule"} | SUBJECT | goal | best | fixed | {"points": points}
 
 
+def _loadgen() -> dict[str, Any]:
+    rates = {"rate": [70.0, 68.0, 73.0], "loadgen_rate": [71.0, 70.0, 75.0], "theory_rate": 72.0}
+    counts = {"discarded_windows": 1.0, "loadgen_discarded_windows": 2.0, "engines": 1, "window_s": 4.0}
+    goal = {"level": 0.95, "target_ms": 50.0, "target": "pool", "capacity": [98.0, 99.0], "loadgen_valid_rate": 60.0}
+    return {"kind": "loadgen", "model": "delay:10", "engine": "none"} | rates | counts | goal
+
+
 def _operators(batch: int) -> dict[str, Any]:
     shares = dict.fromkeys(KINDS, 0.125)
     return {"kind": "operators", "batch": batch, "ms": 4.0} | SUBJECT | {"shares": shares | {"MatMul": 0.5}}
@@ -54,7 +61,7 @@ def _every_kind() -> list[dict[str, Any]]:
     platforms = [_platform("tensorflow", b, [1.0, 1.0]) for b in (1, 64)]
     platforms += [_platform("onnx-fp32", b, [2.0, 3.0]) for b in (1, 64)]
     loads = [_load(50.0), _load(100.0), _load(120.0, high=None), _load(90.0, loop="closed")]
-    rows = [*loads, _schedule(), _operators(1), _operators(64), *platforms]
+    rows = [*loads, _schedule(), _loadgen(), _operators(1), _operators(64), *platforms]
     return [ABOUT | row for row in rows]
 
 
@@ -64,6 +71,8 @@ def test_the_summary_has_the_main_figures() -> None:
         "and within 12.5 (10.0 to ?) ms at 120.0 queries/s; 1.00% of all queries failed or timed out.",
         "schedule": "rmc1 on onnx-fp32: at most 80.0 queries/s with p95 below 20 ms, queries cut into parts of at most "
         "256 items; 2.00 times the rate of the fixed split.",
+        "loadgen": "delay:10 on none, p95 < 50 ms: this package finds 70.0 (68.0 to 73.0) queries/s, MLPerf's LoadGen "
+        "71.0 (70.0 to 75.0), queueing theory 72.0; the same within their intervals.",
         "operators": "rmc1 on onnx-fp32, batch 64: MatMul takes the largest share, 50% of 4.00 ms.",
         "platforms": "the fastest engine of rmc1 is onnx-fp32 at batch 1, 2.50 (2.00 to 3.00) times as fast as "
         "TensorFlow; and onnx-fp32 at batch 64, 2.50 (2.00 to 3.00) times as fast as TensorFlow.",
@@ -89,7 +98,7 @@ def test_plots_have_units_intervals_and_room(kind: str, width: float) -> None:
         assert "no interval" in PLOTS[kind].caption
 
 
-WORDS = {"model", "engine", "target", "loop", "arrivals", "simulated", "goal"}
+WORDS = {"ids", "generator", "model", "engine", "target", "loop", "arrivals", "simulated", "goal", "same rate"}
 
 
 @pytest.mark.parametrize("kind", list(TABLES))
@@ -126,3 +135,13 @@ def test_a_record_without_the_fields_has_no_sentence(kind: str) -> None:
     rows = [row for row in _every_kind() if row["kind"] == kind]
     for name in rows[0]:
         assert all(SUMMARIES[kind]([{k: v for k, v in row.items() if k != name} for row in rows]))
+
+
+@pytest.mark.parametrize("kind", ["load", "schedule", "operators", "platforms"])
+def test_records_of_other_ids_or_tables_stand_apart(kind: str) -> None:
+    """One line through uniform and skewed ids would show a jump that no model makes."""
+    rows = [row for row in _every_kind() if row["kind"] == kind]
+    rows = [row | {"ids": ids, "table_mib": 64} for row in rows for ids in ("uniform", "zipf:0.99")]
+    page = REPORT.as_html(rows)
+    assert "<h3>ids: uniform, table_mib: 64</h3>" in page and "<h3>ids: zipf:0.99, table_mib: 64</h3>" in page
+    assert page.count("<svg") == 2 * REPORT.as_html([row for row in rows if row["ids"] == "uniform"]).count("<svg")

@@ -15,13 +15,13 @@ import pytest
 
 from load_study.engines.dispatcher import Dispatcher
 from load_study.engines.simulated import SimulatedPool
-from load_study.schedule import Candidate, LoadRunner
 from load_study.search import Goal, Grid, SearchResult, Verdict, best_of, exhaustive, highest_rate, judge, rising
 from load_study.traffic import arrivals, sizes
 from load_study.traffic.clock import VirtualClock
 from load_study.traffic.generator import closed_loop, generate
 from load_study.traffic.result import LoadResult
 from load_study.traffic.theory import MMc
+from load_study.windows import Candidate, LoadRunner
 
 GRID = Grid(ratio=0.04)
 RunWindow = Callable[[float], LoadResult]
@@ -305,7 +305,24 @@ def test_a_late_window_is_run_again_and_counted(monkeypatch: pytest.MonkeyPatch)
     loads = iter([late, late, good])
     monkeypatch.setattr(runner, "_load", lambda *_: next(loads))
     assert runner.window(Candidate(64), 20.0, 0) is good
-    assert runner.discarded == 2
+    assert runner.late.fields() == {"discarded_windows": 2.0, "invalid_windows": 0.0, "invalid": []}
+
+
+def test_a_window_that_is_late_each_time_is_kept_and_makes_the_search_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search goes to its end, and its record says that it does not count."""
+    monkeypatch.delenv("RECSYS_BUSY", raising=False)
+    good = MODELS["balanced"][0].windows_of(64)(20.0, 0)  # type: ignore[call-arg]
+    late = replace(good, late_sends=good.queries // 10)
+    running: Any = SimpleNamespace(engines=1)
+    runner = LoadRunner(running, None, Goal(level=0.95, seconds=0.05), Namespace(window=1, timeout=1))
     monkeypatch.setattr(runner, "_load", lambda *_: late)
-    with pytest.raises(RuntimeError, match=r"10% of the queries more than 1 ms late .* in 4 windows at 20 queries/s"):
-        runner.window(Candidate(64), 20.0, 0)
+    assert runner.window(Candidate(64), 20.0, 0) is late
+    fields = runner.late.fields()
+    assert (fields["discarded_windows"], fields["invalid_windows"]) == (3.0, 1.0)
+    (reason,) = fields["invalid"]
+    assert reason.startswith(
+        "the generator was late in 1 windows that were taken: the generator sent 10% of the queries"
+    )
+    monkeypatch.setenv("RECSYS_BUSY", "1")  # taken at once, and still not valid
+    assert runner.window(Candidate(64), 20.0, 1) is late
+    assert (runner.late.fields()["discarded_windows"], runner.late.fields()["invalid_windows"]) == (3.0, 2.0)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from serving.export_folder import ExportFolder
+from serving.export_folder import ExportFolder, padding_id
 from serving.recommend.answers import ERROR, MODEL, POPULAR, Recommendation
 
+FUZZED = int(os.environ.get("RECSYS_FUZZED_REQUESTS", "600"))
+"""Requests of each fuzz run; a thorough one makes 10,000."""
+BATCH = 24
 WHERE = {
     "": lambda items: items["count"] >= 0,
     "count > 8": lambda items: items["count"] > 8,
@@ -92,3 +97,21 @@ def world_of(export: ExportFolder) -> World:
     has = {user: {ids[k] for k in owned[indptr[row] : indptr[row + 1]]} for row, user in pairs}
     items = export.items.assign(item_id=pd.Series(ids, dtype=object))
     return World(ids=ids, has=has, items=items, needs_user=export.knows_users)
+
+
+def as_tensors(
+    requests: Sequence[dict[str, Any]], numbers: bool, below_zero: bool = False
+) -> dict[str, np.ndarray | None]:
+    """The input arrays of a batch, its lists padded."""
+
+    padding = padding_id(int, below_zero)
+
+    def column(name: str) -> np.ndarray:
+        rows = [r[name] if isinstance(r[name], list) else [] if r[name] is None else [r[name]] for r in requests]
+        width = max(1, *map(len, rows))
+        if numbers and name != "where":
+            return np.array([[*row, *[padding] * (width - len(row))] for row in rows], np.int64)
+        return np.array([[*(str(v).encode() for v in row), *[b""] * (width - len(row))] for row in rows], object)
+
+    arrays: dict[str, np.ndarray | None] = {n: column(n) for n in ("user_id", "item_ids", "deny", "allow", "where")}
+    return {**arrays, "k": np.array([[r["k"]] for r in requests], np.int32), "titles": None}

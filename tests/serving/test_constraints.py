@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,8 @@ from serving.recommend.recommender import OLD_MODEL, Recommender
 from serving.recommend.requests import Request, RequestError, check_request
 from serving.triton.backend import read_requests, to_arrays
 from tests.serving import other_ids
-from tests.serving.odd_requests import World, world_of
+from tests.serving.odd_requests import BATCH, FUZZED, World, as_tensors, world_of
 
-FUZZED = int(os.environ.get("RECSYS_FUZZED_REQUESTS", "600"))
-"""Requests of each fuzz run; a thorough one makes 10,000."""
-BATCH = 24
 TITLES = ("Twins (1988)", "Twins (1988)", "Ünïcode, The", "")
 
 
@@ -56,24 +52,10 @@ def _checked(export: ExportFolder, words: dict[str, Any]) -> Request | RequestEr
         return error
 
 
-def _as_tensors(requests: Sequence[dict[str, Any]], numbers: bool) -> dict[str, np.ndarray | None]:
-    """The input arrays of a batch, its lists padded."""
-
-    def column(name: str) -> np.ndarray:
-        rows = [r[name] if isinstance(r[name], list) else [] if r[name] is None else [r[name]] for r in requests]
-        width = max(1, *map(len, rows))
-        if numbers and name != "where":
-            return np.array([[*row, *[-1] * (width - len(row))] for row in rows], np.int64)
-        return np.array([[*(str(v).encode() for v in row), *[b""] * (width - len(row))] for row in rows], object)
-
-    arrays: dict[str, np.ndarray | None] = {n: column(n) for n in ("user_id", "item_ids", "deny", "allow", "where")}
-    return {**arrays, "k": np.array([[r["k"]] for r in requests], np.int32), "titles": None}
-
-
 def _by_backend(recommender: Recommender, export: ExportFolder, requests: list[dict[str, Any]]) -> list[Recommendation]:
     """Through what Triton's backend does: tensors to requests, answers to tensors, and back here."""
     numbers = export.id_types.item is int
-    read = read_requests(_as_tensors(requests, numbers), export.n_items, export.id_types, n_items=export.n_items)
+    read = read_requests(as_tensors(requests, numbers), export.n_items, export.id_types, n_items=export.n_items)
     arrays = to_arrays(recommender.recommend(read), export.id_types)
     answers = []
     for k in range(len(requests)):
@@ -111,9 +93,13 @@ def _fuzz(recommender: Recommender, export: ExportFolder, world: World, way: str
     ("model", "engine", "way"),
     [
         ("vae", "tensorflow", "class"),
+        ("vae", "savedmodel-fp32", "backend"),
         ("vae", "onnx-fp32", "class"),
+        ("vae", "onnx-fp16", "backend"),
         ("vae", "onnx-int8", "backend"),
+        ("ncf", "tensorflow", "class"),
         ("ncf", "onnx-fp32", "backend"),
+        ("ncf", "onnx-int8", "backend"),
     ],
 )
 def test_random_requests(
@@ -248,4 +234,4 @@ def test_a_bad_row_does_not_fail_the_others(vae: ExportFolder, onnx: Recommender
     assert (second.source, third.source) == (ERROR, ERROR)
     assert "k is '0'" in second.note and "where" in third.note
     with pytest.raises(RequestError, match="k is '0'"):
-        read_requests(_as_tensors(rows[1:2], numbers=True), 9)
+        read_requests(as_tensors(rows[1:2], numbers=True), 9)

@@ -52,6 +52,13 @@ def test_text_ids_are_read_and_checked() -> None:
     texts = IdTypes(user=str, item=str)
     assert parse_ids(" sku-1, 007 ,,1e5", "--items", str) == ["sku-1", "007", "1e5"]
     assert parse_user(" ann@example.org ", str) == "ann@example.org"
+    assert parse_user("o'hara, esq.", str) == "o'hara, esq."
+    assert parse_user(" -7 ") == -7
+    for text in ("abc", "1,2", "1.5"):
+        with pytest.raises(RequestError, match=f"--user is '{text}', expected one whole number, as the ids of the"):
+            parse_user(text)
+    with pytest.raises(RequestError, match="--user is ' ', expected one user"):
+        parse_user(" ")
     request = check_request(user_id="ann, bob", item_ids=["b", "a", "b"], deny=["007"], top_k=TOP_K, id_types=texts)
     assert (request.user_id, request.item_ids, request.deny) == ("ann, bob", ("b", "a"), {"007"})
     for wrong, why in (

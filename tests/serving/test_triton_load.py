@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def test_a_light_load_is_answered(
 ) -> None:
     export = {"vae": vae, "ncf": ncf}[model]
     url = f"127.0.0.1:{ports.http if protocol == 'http' else ports.grpc}"
+    before = threading.active_count()
     with Triton(url, model, export.folder, protocol=protocol, connections=8) as target:
+        # the 8 connections are in another process; here are the two threads of the queue and of the answers
+        assert threading.active_count() <= before + 2
         for _ in range(3):  # a machine that stands still for half a second fills the queue of four
             load = loaded(target, 10.0)
             if not load.errors:

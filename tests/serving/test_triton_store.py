@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,30 @@ def build(run: Path, folder: Path, address: str, *words: str) -> int:
     return main(["triton", "build", *where, "--store", address, *words])
 
 
+def assert_rows_are_answered_each(port: int, client: Client, items: Sequence[Any]) -> None:
+    """A request of four rows, two of which are refused; the others are written."""
+    rows = {
+        "user_id": [NEW_USER + 2, 78, NEW_USER + 4, NEW_USER + 2],
+        "item_ids": [items[0], -1, items[1], items[2]],
+        "time": [5, 5, 2**40, 5],
+    }
+    inputs = [{"name": n, "shape": [4, 1], "datatype": "INT64", "data": values} for n, values in rows.items()]
+    found = post(port, "films_events", {"inputs": inputs})
+    outputs = {output["name"]: output["data"] for output in found["outputs"]}
+    assert outputs["written"] == [1, -1, -1, 1]
+    assert [note[:5] for note in outputs["note"]] == ["", "row 1", "row 2", ""]
+    assert "expected whole seconds since 1970" in outputs["note"][2]
+    answer = client.recommend("films", user=NEW_USER + 2, k=5)
+    assert answer.source == "model" and not {items[0], items[2]} & set(answer.items)
+    assert client.recommend("films", user=NEW_USER + 4, k=5).source == "popular"  # nothing of the row was written
+
+
+def post(port: int, model: str, body: dict[str, Any]) -> Any:
+    url = f"http://127.0.0.1:{port}/v2/models/{model}/infer"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=20) as answer:
+        return json.load(answer)
+
+
 def test_events_count_and_the_store_may_go_away(
     run: Path, vae: ExportFolder, tiny_data: Path, redis_store: RedisServer, tmp_path: Path, capsys: Any
 ) -> None:
@@ -63,6 +88,7 @@ def test_events_count_and_the_store_may_go_away(
         assert client.recommend("films", user=NEW_USER, k=5).source == "model"
         with pytest.raises(ServerError, match="time is 1700000000000, expected whole seconds"):
             client.append("films_events", user, before.items[:1], time=1_700_000_000_000)
+        assert_rows_are_answered_each(ports.http, client, before.items)
         redis_store.kill()
         with pytest.raises(ServerError, match="the store of histories does not answer") as caught:
             client.recommend("films", user=user)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import socket
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -50,9 +52,20 @@ def _run_folder(folder: Path) -> Path:
 def test_values_of_the_flag() -> None:
     assert parse_track("") is None and parse_track("mlflow") == TrackRequest(uri="")
     assert parse_track("mlflow:http://localhost:5000") == TrackRequest(uri="http://localhost:5000")
+    assert parse_track("mlflow", export=True, register="films") == TrackRequest(uri="", export=True, register="films")
     for text in ("wandb", "mlflow:", "http://localhost"):
         with pytest.raises(ValueError, match=r"--track is .*expected mlflow, or mlflow:URI"):
             parse_track(text)
+
+
+def test_what_belongs_to_a_server_needs_one() -> None:
+    with pytest.raises(ValueError, match="--track-register needs --track: to which server"):
+        parse_track("", register="films")
+    with pytest.raises(ValueError, match="--track-export needs --track"):
+        check_track("", export=True)
+    for name in ("a/b", "films:1", " films"):
+        with pytest.raises(ValueError, match=rf"--track-register is '{name}', expected a name without / : %"):
+            parse_track("mlflow", register=name)
 
 
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +111,54 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert run.data.metrics["test/ndcg_at_100_low"] == pytest.approx(0.3204, abs=1e-4)
     found = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert found == {"config.yaml", "result.json", "MODEL_CARD.md"}
+
+
+def _tracked(uri: str, folder: Path, **words: Any) -> str:
+    """A whole run that was tracked; returns its id in MLflow."""
+    tracker = TrackMlflow(TrackRequest(uri=uri, **words), folder, CONFIG, is_rank0=True)
+    tracker.on_evaluation(_event(10, 0.2))
+    tracker.on_end()
+    tracker.on_result(RESULT)
+    assert tracker.on_export(folder / "export")
+    return str(json.loads((folder / FILE).read_text())["run"])
+
+
+@needs_mlflow
+def test_an_export_is_uploaded_and_registered_as_the_next_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In MLflow's own store in SQLite."""
+    pytest.importorskip("alembic", reason="MLflow's store in SQLite needs alembic and SQLAlchemy")
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    client.create_experiment("recsys-scale", artifact_location=(tmp_path / "artefacts").as_uri())
+    for number in (1, 2):
+        folder = _run_folder(tmp_path / f"run{number}")
+        (folder / "export" / "saved_model").mkdir()
+        (folder / "export" / "saved_model" / "saved_model.pb").write_bytes(b"%d" % number)
+        run = _tracked(uri, folder, register="films")
+        assert _tracked(uri, folder, register="films") == run, "a run that is resumed is not registered twice"
+        assert f"MLflow: version {number} of the registered model films" in capsys.readouterr().out
+        version = client.get_model_version("films", str(number))
+        assert (version.run_id, version.tags) == (run, {"gate": "passed", "data_set": "487e"})
+        source = Path(urlsplit(version.source).path)
+        assert (source / "saved_model" / "saved_model.pb").read_bytes() == b"%d" % number
+        assert (source / "MODEL_CARD.md").is_file()
+    assert len(client.search_model_versions("name='films'")) == 2
+
+
+@needs_mlflow
+def test_an_export_is_uploaded_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = f"file:{tmp_path / 'store'}"
+    run = _tracked(uri, _run_folder(tmp_path / "run"), export=True)
+    client = MlflowClient(uri)
+    assert [a.path for a in client.list_artifacts(run, "export")] == ["export/MODEL_CARD.md"]
+    assert not client.search_registered_models()
 
 
 @needs_mlflow

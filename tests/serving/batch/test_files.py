@@ -14,7 +14,8 @@ import pytest
 
 from serving.batch.scoring import Answers
 from serving.batch.tables import FORMATS, Catalogue, answers_table, join_files, write_table
-from serving.batch.user_files import HistoryFile, read_items, read_users
+from serving.batch.user_files import HistoryFile, read_users
+from serving.recommend.id_files import read_items
 from tests.serving.batch.linear import Items
 
 NUMBERS, TEXTS = [10, 7_000_000_123, -5], ["a", "b,c", 'd"e\n']

@@ -38,6 +38,21 @@ def test_a_batch_goes_on_after_its_last_whole_part(tmp_path: Path) -> None:
     assert parts.begin(_plan(tmp_path / "out")) and plan.missing() == [0, 2]
 
 
+def test_the_setting_that_was_changed_is_named_before_what_follows_from_it(tmp_path: Path) -> None:
+    parts.begin(_plan(tmp_path / "out"))
+    with pytest.raises(ValueError, match="was begun with k 10, this command has 20"):
+        parts.begin(replace(_plan(tmp_path / "out", k=20), part_users=3))
+
+
+@pytest.mark.parametrize("name", ["recs.xlsx", "recs.json", "recs.csv.gz", "recs.TXT"])
+def test_a_file_of_another_kind_does_not_become_a_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"not written; expected a name that ends in \.parquet, .*or a folder"):
+        parts.output_of(tmp_path / name, None)
+    (tmp_path / name).mkdir()
+    assert parts.output_of(tmp_path / name, None).folder == tmp_path / name
+    assert parts.output_of(tmp_path / "recs.2026-11-29", None).file is None
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -107,3 +107,29 @@ def test_no_users_and_no_events(store: HistoryStore) -> None:
     assert (store.histories([1]), store.append([]), store.id_types, list(store.users())) == ([None], 0, None, [])
     store.append([Event(1, 1)])
     assert store.histories([]) == []
+
+
+def test_groups_are_written_in_their_order_and_counted_each(store: HistoryStore) -> None:
+    store.append([Event(1, 10, 100)])
+    groups = [
+        [Event(1, 11, 200), Event(2, 20, 200), Event(1, 11, 150)],
+        [],
+        [Event(1, 10, 50)],  # older than what is stored
+        [Event(1, 11, 200), Event(1, 12, 200)],  # 11 again, by another group: it moves behind what came before
+        [Event(2, 21, 200), Event(2, 20, 200)],
+    ]
+    assert store.append_groups(groups) == [2, 0, 0, 2, 2]
+    assert store.histories([1, 2]) == [(10, 11, 12), (21, 20)]
+
+
+def test_one_bad_event_keeps_all_groups_from_being_written(store: HistoryStore) -> None:
+    store.append([Event(1, 1, 1)])
+    with pytest.raises(ValueError, match="item is 'x'"):
+        store.append_groups([[Event(3, 3, 3)], [Event(4, "x")]])
+    assert store.histories([1, 3, 4]) == [(1,), None, None]
+
+
+def test_no_groups_decide_no_types(store: HistoryStore) -> None:
+    assert store.append_groups([]) == [] and store.append_groups([[], []]) == [0, 0]
+    assert store.id_types is None
+    assert store.append_groups([[], [Event("u", "i")]]) == [0, 1]

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from serving.histories import postgresql as postgresql_store
+from serving.histories import redis as redis_store
+from serving.histories import sqlite
 from serving.histories.events import RETRY_AFTER_S, Event, StoreUnavailableError
+from serving.histories.sqlite import SqliteStore
 from serving.histories.store import open_store
 from tests.data_prep.read.postgresql_server import free_port
 from tests.serving.histories.conftest import empty_postgresql, empty_redis
@@ -118,3 +122,46 @@ def test_postgresql_without_tables(postgresql: str, monkeypatch: pytest.MonkeyPa
     address = f"postgresql://me@{postgresql}?options=-c%20search_path%3Dnowhere"
     with pytest.raises(ValueError, match="is no store of histories; fill it with: python -m serving histories load"):
         open_store(address)
+
+
+GROUPS = [[Event(1, 1, 5), Event(2, 2, 5)], [Event(1, 1, 6)], [Event(3, 3, 6), Event(1, 1, 7)]]
+"""One pair in every group, which PostgreSQL does not take twice in a statement."""
+
+
+def test_groups_are_one_transaction_of_sqlite(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'h.db'}", create=True)
+    assert isinstance(store, SqliteStore) and store._connection is not None
+    statements: list[str] = []
+    store._connection.set_trace_callback(statements.append)
+    assert store.append_groups(GROUPS) == [2, 1, 2]
+    assert statements.count("COMMIT") == 1
+
+
+def test_groups_are_one_transaction_of_postgresql(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    address = empty_postgresql(postgresql, monkeypatch)
+    assert open_store(address, create=True).append_groups(GROUPS) == [2, 1, 2]
+    with psycopg.connect(address) as other:
+        assert other.execute("SELECT count(DISTINCT xmin::text), count(*) FROM recsys_events").fetchone() == (1, 3)
+
+
+def test_groups_are_one_transaction_of_redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = pytest.importorskip("redis")
+    store = open_store(empty_redis(redis_server, monkeypatch))
+    store.append([Event(9, 9)])
+    server = redis.Redis(port=redis_server.port, password=redis_server.password)
+    server.config_resetstat()
+    assert store.append_groups(GROUPS) == [2, 1, 2]
+    assert server.info("commandstats")["cmdstat_exec"]["calls"] == 1
+
+
+def test_more_events_than_a_block_keep_their_order(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sqlite, postgresql_store, redis_store):
+        monkeypatch.setattr(module, "BLOCK", 3)
+    store = open_store(address, create=True)
+    store.append([Event(1, item, 5) for item in range(10)])
+    assert store.append_groups([[Event(1, item, 5) for item in (3, 9, 1, 7)], [Event(1, 20, 5), Event(1, 0, 5)]]) == [
+        4,
+        2,
+    ]
+    assert store.histories([1]) == [(2, 4, 5, 6, 8, 3, 9, 1, 7, 20, 0)]

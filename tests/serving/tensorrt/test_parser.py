@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from serving.convert import bfloat16, check, int8, onnx
+from serving.convert.operators import LARGEST_TOP_K
 from serving.convert.options import Options
 from serving.convert.plan import PlanBuilder
+from serving.convert.wide_top_k import split_in_file
 from serving.export_folder import ExportFolder
 from serving.targets import ALL_PRECISIONS, artifact
 from tests.serving.tensorrt import models
@@ -50,6 +52,10 @@ def test_the_limit_on_k(tmp_path: Path) -> None:
     assert _build(models.write(tmp_path / "m.onnx", top_k=3840, items=5000), "fp32")
     with pytest.raises(RuntimeError, match="TensorRT builds no engine"):
         _build(models.write(tmp_path / "m.onnx", top_k=3841, items=5000), "fp32")
+    split_in_file(tmp_path / "m.onnx", LARGEST_TOP_K)
+    assert _build(tmp_path / "m.onnx", "fp32")
+    split_in_file(models.write(tmp_path / "all.onnx", top_k=9000, items=9000), LARGEST_TOP_K)
+    assert _build(tmp_path / "all.onnx", "fp32")
 
 
 @pytest.mark.slow

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from serving.convert import bfloat16, int8, onnx, plan, tensorrt
+from serving.convert import bfloat16, int8, onnx, plan
 from serving.convert.options import Options
 from serving.convert.plan import PlanBuilder, Recipe, recipe
 from serving.targets import ALL_PRECISIONS
@@ -116,10 +115,6 @@ def test_asymmetric_int8_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_k_above_the_limit(tmp_path: Path) -> None:
-    large = SimpleNamespace(top_k=3841)
-    with pytest.raises(ValueError, match="ranks 3,841 items, TensorRT at most 3,840: train with --top-k 3840"):
-        tensorrt.check_top_k(large)  # type: ignore[arg-type]
-    tensorrt.check_top_k(SimpleNamespace(top_k=3840))  # type: ignore[arg-type]
     builder = PlanBuilder(_module("10.12"), "fp32", Options())
     builder.read(models.write(tmp_path / "m.onnx", top_k=3841, items=5000))
     builder.configure(SHAPES)
