@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from recsys_core.measuring.processes import cost_of
+
 LIKE = "ml-1m"
 HELD_OUT = 500
 """Users each of validation and test."""
@@ -40,9 +42,13 @@ class Inputs:
         return self.folder / "done"
 
 
-def preparation_words(inputs: Inputs, out: Path) -> list[str]:
-    """Arguments of `python -m data_prep`."""
-    return ["csv", "--raw", str(inputs.ratings), "--held-out-users", str(HELD_OUT), "--out", str(out)]
+def prepare(inputs: Inputs, out: Path) -> None:
+    """What `python -m data_prep csv` does."""
+    from data_prep.prepare import prepare as data_prep
+    from data_prep.read.asked import Asked
+    from data_prep.request import Request
+
+    data_prep(Request(name="csv", out=out, asked=Asked(raw=(str(inputs.ratings),)), held_out=HELD_OUT))
 
 
 def write(inputs: Inputs) -> None:
@@ -52,7 +58,6 @@ def write(inputs: Inputs) -> None:
         RuntimeError: a step failed; its own line says why.
     """
     from benchmarks.shapes import HIDDEN, LATENT
-    from data_prep.__main__ import main as data_prep
     from recsys_core.dataset import Dataset
     from recsys_core.export import write_export
     from serving import targets
@@ -61,9 +66,8 @@ def write(inputs: Inputs) -> None:
     from vaecf.model import MultVae
 
     inputs.folder.mkdir(parents=True, exist_ok=True)
-    drawn = data_prep(["synthetic", "--like", LIKE, "--write-csv", str(inputs.ratings)])
-    if drawn or data_prep(preparation_words(inputs, inputs.data)):
-        raise RuntimeError(f"the ratings of {inputs.folder} could not be prepared")
+    cost_of([sys.executable, "-m", "data_prep", "synthetic", "--like", LIKE, "--write-csv", str(inputs.ratings)])
+    prepare(inputs, inputs.data)
     data = Dataset.open(inputs.data)
     model = MultVae(data, preset="paper", hidden=(HIDDEN,), latent=LATENT)
     inputs.export.parent.mkdir(exist_ok=True)

@@ -13,16 +13,18 @@ import io
 import itertools
 import os
 import shutil
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.check_inputs import HELD_OUT, TARGET, Inputs, preparation_words
+from benchmarks.check_inputs import HELD_OUT, TARGET, Inputs, prepare
 from benchmarks.roofline import Rate, product
 from benchmarks.shapes import HIDDEN, LATENT, SHAPES, ncf_operations, vae_operations
 from recsys_core.measuring.processes import print_result
@@ -42,22 +44,30 @@ class Part:
     """Computes a step, an evaluation, a request or a preparation; returns how many examples it had."""
     limit: Rate
     """Examples/s that this machine would allow."""
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=31))
+    """Seconds of the last units. Their median tells what a unit takes where other programs do not interrupt it."""
 
     def rate(self, seconds: float, slow: float = 0.0) -> float:
         """Examples/s over a window.
 
         Args:
-            slow: share of its time that each unit computes longer.
+            slow: share of a usual unit's time that each unit computes longer.
         """
         start, examples = time.perf_counter(), 0.0
         while time.perf_counter() - start < seconds:
             begun = time.perf_counter()
             examples += self.unit()
             if slow:
-                end = time.perf_counter() + slow * (time.perf_counter() - begun)
-                while time.perf_counter() < end:
-                    pass
+                self.times.append(time.perf_counter() - begun)
+                _compute(slow * statistics.median(self.times))
         return examples / (time.perf_counter() - start)
+
+
+def _compute(seconds: float) -> None:
+    """Use a core for so many seconds; those in which another program has it do not count."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 def vae_step(inputs: Inputs) -> Part:
@@ -146,16 +156,12 @@ def preparation(inputs: Inputs) -> Part:
     """The ratings prepared; the limit is their file parsed, alone."""
     from pyarrow import csv
 
-    from data_prep.__main__ import main as data_prep
-
     out = inputs.folder / "prepared"
 
     def unit() -> float:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            failed = data_prep(preparation_words(inputs, out))
         shutil.rmtree(out, ignore_errors=True)
-        if failed:
-            raise RuntimeError(f"{inputs.ratings} could not be prepared")
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            prepare(inputs, out)
         return 1.0
 
     return Part(unit=unit, limit=lambda seconds: _calls_per_second(lambda: csv.read_csv(inputs.ratings), seconds))

@@ -101,7 +101,7 @@ def test_slowing_a_part_makes_it_slower(monkeypatch: pytest.MonkeyPatch) -> None
         now += 1e-3
         return 1.0
 
-    monkeypatch.setattr(check_parts, "time", SimpleNamespace(perf_counter=look))
+    monkeypatch.setattr(check_parts, "time", SimpleNamespace(perf_counter=look, thread_time=look))
     part = Part(unit=unit, limit=lambda seconds: 2_000.0)
     plain, slowed = (measure(part, 3, 0.05, slow) for slow in (0.0, 0.25))
     assert plain["ratio"] == pytest.approx([0.5] * 3, rel=0.01)
