@@ -26,7 +26,8 @@ COMMAND_LINE = CommandLine(
         "suite": "all of these in turn, and the report",
         "gpu": "tests, speed and memory of one GPU beside compiled PyTorch, in eight minutes",
         "check": "test whether a part is slower than recorded, by ratio to this machine's own limits",
-        "report": "HTML and Markdown of a results file",
+        "report": "HTML and Markdown of a results file; --docs: the pages made from committed records",
+        "record": "keep figures of results files and runs in results/, for the pages",
         "compare": "test whether the results in one file are slower than in another",
     },
     examples=(

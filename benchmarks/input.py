@@ -113,7 +113,7 @@ def rows(args: argparse.Namespace) -> None:
             record(args.results, "input", {**about, **values, **fields(rounds, why_cold=COLD)})
 
 
-def main() -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.input", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -126,7 +126,11 @@ def main() -> int:
     add("--batch-size", type=int, default=200_000, help="pairs or users of a global batch (default: %(default)s)")
     add("--batches", type=int, default=40, help="that are timed (default: %(default)s)")
     add("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    args = build_parser().parse_args()
     if args.folder is None:
         rows(args)
         return quiet_status()

@@ -93,7 +93,7 @@ def measure(args: argparse.Namespace, folder: Path, world: World) -> dict[str, A
     return found
 
 
-def main() -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -108,7 +108,11 @@ def main() -> int:
     add("--evaluated", type=int, default=2_000, help="users of the evaluation (default: %(default)s)")
     add("--verify-negatives", action="store_true")
     add("--folder", type=Path, help="of the data, which are written if it is not there (default: a temporary one)")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    args = build_parser().parse_args()
     with session() as world, tempfile.TemporaryDirectory() as temporary:
         devices.configure(world)
         folder = world.broadcast(args.folder or Path(temporary))

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ranks", type=int, default=2, help="of `scaling` and of the ladder's last rung (default: %(default)s)")
     add("--quick", action="store_true", help="shorter windows, fewer rounds, smaller batches")
     add("--only", nargs="+", metavar="NAME", help="of the benchmarks (default: all that can run)")
-    report.add_arguments(parser)
+    report.add_page_arguments(parser)
 
 
 def plan(args: argparse.Namespace, *, peers: bool, gpu: bool) -> dict[str, list[str]]:
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
     if args.only and (unknown := set(args.only) - set(todo)):
         raise ValueError(f"--only {sorted(unknown)[0]}: cannot be run, expected one of {', '.join(todo) or 'none'}")
     failed = [name for name, words in todo.items() if not run_action("benchmarks", name, words, args.results)]
-    status = report.main(args)
+    status = report.write_page(args)
     if failed:
         print(f"error: failed: {', '.join(failed)} (see above); the rest is in the report", file=sys.stderr)
     return 1 if failed else status

@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "suite",
         "gpu",
         "report",
+        "record",
         "compare",
     ),
     "benchmarks.gpu.pack": ("",),

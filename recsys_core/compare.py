@@ -208,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     from recsys_core.cli import command
     from recsys_core.files import write_json
+    from recsys_core.measuring.records import circumstances
 
     with command() as status:
         if args.picture is not None:
@@ -217,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = _compared(args)
         print(text(found))
         if args.json is not None:
-            write_json(args.json, found.as_json())
+            write_json(args.json, {**found.as_json(), "measured": circumstances()})
         if args.picture is not None:
             difference_plot.draw(args.picture, found.table, found.reference, found.metric, found.confidence)
     return status.code

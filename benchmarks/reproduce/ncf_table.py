@@ -83,10 +83,14 @@ def _chosen_by(run: Path) -> str:
     return "test items, as He et al. did" if on_test else "validation items"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce.ncf_table", description=__doc__)
     add_arguments(parser)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     try:
         print_table(args)
     except RuntimeError as error:

@@ -148,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from recsys_core import baseline_table, devices
         from recsys_core.dataset import Dataset, verify_integrity
         from recsys_core.files import write_json
+        from recsys_core.measuring.records import circumstances
         from recsys_core.world import World
 
         world = World()
@@ -158,7 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = baseline_table.measured(request, data)
         print(baseline_table.table(rows, request.reference))
         if args.json is not None:
-            world.run_on_rank0(lambda: write_json(args.json, baseline_table.as_json(rows, request, data)))
+            content = {**baseline_table.as_json(rows, request, data), "measured": circumstances()}
+            world.run_on_rank0(lambda: write_json(args.json, content))
     return status.code
 
 

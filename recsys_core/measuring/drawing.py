@@ -102,9 +102,9 @@ def as_svg(figure: Figure, label: str) -> str:
     import matplotlib
 
     out = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(out, format="svg")
-    text = out.getvalue()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    text = out.getvalue().replace("#000000", "currentColor")  # black on a light page, light on a dark one
     return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)
 
 

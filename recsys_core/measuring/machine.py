@@ -49,3 +49,13 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def commit() -> str | None:
+    """The commit of the code that runs, with "+changes" where files of it were changed; None outside a repository."""
+    folder = Path(__file__).parent
+    try:
+        words = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+        return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -25,11 +25,22 @@ td{vertical-align:top}th{white-space:normal;min-width:5.5em;overflow-wrap:normal
 .unit,.interval{color:var(--faint);font-weight:normal;display:block}.interval{font-size:12px}
 td:first-child,th:first-child{text-align:left;position:sticky;left:0;background:var(--page);border-right:1px solid
 var(--line);white-space:normal;min-width:5.5em;overflow-wrap:normal}ul{padding-left:1.3em}
-figure{margin:1em 0}figure svg{display:block;max-width:100%;height:auto;background:#fff}
+figure{margin:1em 0}figure svg{display:block;max-width:100%;height:auto}figure svg text{fill:currentColor}
 figcaption,.note,details,.facts{color:var(--faint);font-size:14px}.narrow{display:none}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(17em,1fr));gap:.6em;margin:.4em 0 1em}
+.tile{background:var(--soft);border-radius:6px;padding:.5em .8em;font-size:14px}
+.tile b{display:block;font-size:1.45em;line-height:1.3}.tile code{white-space:nowrap}
+.tile span{display:block;color:var(--faint)}
+.group{font-weight:bold;margin:.6em 0 0}.about{margin:0 0 .4em}img{max-width:100%;background:#fff}
 code{background:var(--soft);padding:.1em .3em}details div{margin:.3em 0}
 @media(max-width:820px){.wide{display:none}.narrow{display:block}dl{grid-template-columns:1fr}dd{margin-bottom:.5em}
-body{margin:1em auto}h1{font-size:1.6em}h2{font-size:1.3em}}"""
+body{margin:1em auto}h1{font-size:1.6em}h2{font-size:1.3em}.tiles{grid-template-columns:1fr;gap:.4em}
+.tile b{font-size:1.25em}}
+@media print{:root{color-scheme:light;--text:#000;--page:#fff;--line:#aaa;--soft:#f3f3f3;--faint:#333}
+body{font-size:11px;max-width:none;margin:0}nav,details{display:none}.scroll{overflow:visible;border:0}
+table{font-size:9px}.interval{font-size:8px}.note,figcaption,.tile{font-size:10px}td,th{white-space:normal;
+padding:.2em .4em}h2,h3,.tile,figure,tr{break-inside:avoid}
+h2,h3{break-after:avoid}.narrow{display:none}.wide{display:block}.tiles{grid-template-columns:repeat(3,1fr)}}"""
 
 
 def frame(title: str, body: str) -> str:
@@ -39,6 +50,19 @@ def frame(title: str, body: str) -> str:
         '<meta name=viewport content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
     )
+
+
+Tile = tuple[str, str, str]
+"""A figure, what it is, and what stands beside it ("" for nothing)."""
+
+
+def tiles(entries: Iterable[Tile]) -> str:
+    """Main figures, in HTML: boxes beside each other, below each other on a phone."""
+    boxes = (
+        f"<div class=tile><b>{figure}</b>{what}{f'<span>{beside}</span>' if beside else ''}</div>"
+        for figure, what, beside in entries
+    )
+    return f"<div class=tiles>{''.join(boxes)}</div>"
 
 
 def unordered(items: Iterable[str]) -> str:

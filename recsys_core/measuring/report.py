@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from recsys_core.measuring import page
@@ -21,6 +21,8 @@ from recsys_core.measuring.tables import Table
 
 Summary = Callable[[Sequence[Row]], list[str]]
 """Records of one kind -> sentences with their main figures; none where the records lack the fields."""
+Front = Callable[[Sequence[Row]], page.Tile | None]
+"""Records of one kind -> their main figure, for the first screen; None where the records lack the fields."""
 Sections = Mapping[str, Sequence[Row]]
 """Kind -> its records."""
 HOW_TO_READ = (
@@ -51,6 +53,10 @@ class Report:
     """Kind of record -> its plot, for the kinds that have one."""
     summaries: Mapping[str, Summary]
     """Kind of record -> its sentences in the summary."""
+    front: Mapping[str, Front] = field(default_factory=dict)
+    """Kind of record -> its main figure."""
+    what: str = ""
+    """What the report is about, in a sentence."""
 
     def sections(self, records: Sequence[Row]) -> dict[str, list[Row]]:
         """Kind -> the newest record of every setting, for the kinds that have a table here."""
@@ -65,13 +71,20 @@ class Report:
             for kind, text in self.sentences(sections)
         )
         contents = page.unordered(f"<a href=#{kind}>{html.escape(self.tables[kind].title)}</a>" for kind in sections)
-        head = f"<h1>{html.escape(self.title)}</h1>{page.described(self.facts(sections))}"
+        head = f"<h1>{html.escape(self.title)}</h1>{self._front(sections)}{page.described(self.facts(sections))}"
         body = "".join(self._section_html(kind, rows) for kind, rows in sections.items())
         return page.frame(
             self.title,
             f"{head}<h2 id=summary>Summary</h2>{summary}<p class=note>{HOW_TO_READ}</p>"
             f"<nav aria-labelledby=contents><h2 id=contents>Contents</h2>{contents}</nav>{body}",
         )
+
+    def _front(self, sections: Sections) -> str:
+        """What the report is about, and the main figures."""
+        found = [make(sections[kind]) for kind, make in self.front.items() if kind in sections]
+        boxes = [tuple(map(html.escape, one)) for one in found if one is not None]
+        about = f"<p class=about>{html.escape(self.what)}</p>" if self.what else ""
+        return about + (page.tiles(boxes) if boxes else "")  # type: ignore[arg-type]
 
     def facts(self, sections: Sections) -> list[tuple[str, str]]:
         """(name, text): when it was measured, on which machines, with which versions, and what."""
@@ -138,14 +151,15 @@ class Report:
             print(f"{left_out} record{'s' if left_out > 1 else ''} of a busy machine left out (--busy shows them)")
         if not self.sections(records):
             raise ValueError(f"{results} holds nothing to report, expected records of: {', '.join(self.tables)}")
-        _write_text(to, self.as_html(records))
+        write_text(to, self.as_html(records))
         if markdown:
-            _write_text(markdown, self.as_markdown(records))
+            write_text(markdown, self.as_markdown(records))
         if other := sorted({row["kind"] for row in records} - {*self.tables}):
             print(f"not in this report: records of {', '.join(other)}")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a report, and say so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     print(f"report: {path}")

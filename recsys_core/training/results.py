@@ -12,6 +12,7 @@ import pandas as pd
 from recsys_core.evaluation import user_values
 from recsys_core.evaluation.gate import Verdict
 from recsys_core.evaluation.result import Evaluation
+from recsys_core.measuring.records import circumstances
 from recsys_core.run_state import GATE_MISSED
 from recsys_core.training.state import TrainState
 from recsys_core.training.task import TrainTask
@@ -175,6 +176,7 @@ def result_content(
         "target": _target_report(task, state),
         "world_size": world_size,
         "data_set": task.data.fingerprint,
+        "measured": circumstances(),
     }
 
 

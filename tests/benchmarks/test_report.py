@@ -12,6 +12,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from benchmarks.__main__ import main
+from benchmarks.front import FRONT
 from benchmarks.plots import PLOTS
 from benchmarks.report import REPORT
 from benchmarks.rungs import ladder
@@ -237,6 +238,22 @@ def test_date_machine_and_summary_come_before_everything_else() -> None:
     note = REPORT.as_markdown(_every_kind())
     assert note.startswith("Measured: 2026-01-31 23:59 UTC  \nMachine: <one>")
     assert note.index("- Speed-up ladder: the fastest rung") < note.index("### Speed-up ladder")
+
+
+def test_the_first_screen_has_the_main_figures() -> None:
+    page = REPORT.as_html(_every_kind())
+    boxes = re.findall(r"<div class=tile><b>(.*?)</b>(.*?)(?:<span>(.*?)</span>)?</div>", page)
+    share = "50% (one window) of what the machine allows"
+    assert boxes[0] == ("1,234 users/s", "training step of VAE-CF, batch 500, fp32", share)
+    figures = ["4 samples/s", "2.75 (2.50 to 3.00) times", "1.60 (1.50 to 1.75) times", "2.00 ms"]
+    assert [figure for figure, _, _ in boxes[1:]] == figures
+    assert boxes[-1][2] == "4.00 ms at the 99th percentile"
+    assert page.index("class=tiles") < page.index("<dt>Measured")
+
+
+@pytest.mark.parametrize("kind", list(FRONT))
+def test_a_record_without_the_fields_has_no_box(kind: str) -> None:
+    assert FRONT[kind]([{"kind": kind}]) is None
 
 
 def test_dates_and_machines_of_several_records() -> None:

@@ -43,7 +43,7 @@ RULES: dict[str, set[str]] = {
     "input": ALL - {"warm-up"},  # the first batch is a figure of its own
     "memory": set(),  # peak memory, which other programs do not change; its seconds are of one run, and no figure
 }
-OTHERS = {"suite", "report", "compare", "gpu"}
+OTHERS = {"suite", "report", "compare", "gpu", "record"}
 """Actions that measure nothing themselves, and that of one GPU, which has its own clock and conditions."""
 WHERE: dict[str, tuple[str, ...]] = {
     "train": ("train", "steps"),

@@ -167,6 +167,7 @@ def test_text_json_and_picture(runs: list[str], tmp_path: Path, capsys: pytest.C
         "40 test users", "p values are corrected for 3 comparisons (Holm), intervals are for one each"
     ]  # fmt: skip
     found = json.loads((tmp_path / "c.json").read_text())
+    assert set(found["measured"]) == {"command", "time", "commit", "machine", "versions", "conditions"}
     assert (found["metric"], found["split"], found["reference"], found["comparisons"]) == (
         "ndcg@100",
         "test",

@@ -204,6 +204,7 @@ def test_a_run_says_what_it_does_and_where_the_time_went(data: Dataset, tmp_path
     assert lines[-2].startswith("epoch 5/5  validation ndcg@100 0.")
     assert lines[-1] == "exporting ..."
     assert run.content is not None
+    assert set(run.content["measured"]) == {"command", "time", "commit", "machine", "versions", "conditions"}
     seconds = run.content["durations"]
     assert {"preparation", "baselines", "compiling", "steps", "evaluation", "checkpoints", "curves", "export"} <= set(
         seconds

@@ -30,6 +30,7 @@ def test_the_table_of_a_data_set(tiny_data: Path, tmp_path: Path, capsys: pytest
     assert "fitting edlae ..." in said.err
 
     found = json.loads((tmp_path / "t.json").read_text())
+    assert set(found["measured"]) == {"command", "time", "commit", "machine", "versions", "conditions"}
     assert found["reference"] == "ease" and found["split"] == "test"
     assert found["baselines"]["edlae"]["settings"] == {"regularization": 300.0, "dropout": 0.25, "user_weighting": 0.0}
     assert found["baselines"]["ease"]["differences"] == {}
