@@ -84,9 +84,10 @@ def measure(args: argparse.Namespace, folder: Path, world: World) -> dict[str, A
     model = model_of(args, open_events(folder, int(args.items)))
     world.broadcast_variables(model.variables)
     work: Work = work_of(model, args.batch_size, resolve("fp32", world), world, examples=args.batch_size)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     loss = work.step.run(work.batches, args.steps)["loss"]
     found = {"rank": world.rank, "steps_seconds": time.perf_counter() - start, "training_bytes": peak.bytes}
+    found["steps_cpu_seconds"] = time.process_time() - cpu
     found |= {"first_loss": float(loss[0]), "last_loss": float(loss[-1])}
     if args.evaluated:
         start = time.perf_counter()
