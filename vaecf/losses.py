@@ -18,9 +18,10 @@ CHUNK_LOGITS = 3 << 24
 """Logits [chunk, I] that exist at one time: loss and gradient of a chunk of users are taken while they are there: 192
 MiB in float32, several times over. Every chunk passes over the gradient of the kernel once more, and a product over few
 users is slow: at ML-20M's shape chunks of 500 users cost 4 % of the limit's speed in fp32 and 10 % or more in bf16."""
-FEW_USERS = 32
-"""Where a chunk has room for fewer users than this (1,600,000 items), and a batch has more than one chunk, blocks of
-items take the place of chunks of users: they cost about the same there, and need less memory."""
+FEW_USERS = 64
+"""Where a chunk has room for fewer users than this (above 786,432 items), and a batch has more than one chunk, blocks
+of items take the place of chunks of users: they cost about the same there, and need less memory (docs/known-limits.md,
+"Sizes")."""
 
 
 def _softmax_terms(
