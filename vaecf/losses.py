@@ -20,8 +20,8 @@ MiB in float32, several times over. Every chunk passes over the gradient of the 
 users is slow: at ML-20M's shape chunks of 500 users cost 4 % of the limit's speed in fp32 and 10 % or more in bf16."""
 FEW_USERS = 64
 """Where a chunk has room for fewer users than this (above 786,432 items), and a batch has more than one chunk, blocks
-of items take the place of chunks of users: they cost little more there, and need less memory (docs/known-limits.md, "Sizes").
-"""
+of items take the place of chunks of users: they cost little more there, and need less
+memory (docs/known-limits.md, "Sizes")."""
 
 
 def _softmax_terms(
