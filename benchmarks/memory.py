@@ -24,6 +24,7 @@ from benchmarks.input import private_bytes, write_events
 from benchmarks.steps import Work, work_of
 from ncf_tf.model import NeuMf
 from recsys_core import devices
+from recsys_core.config import EMBEDDING_GRADIENTS
 from recsys_core.dataset import Dataset
 from recsys_core.evaluation.evaluator import Evaluator
 from recsys_core.evaluation.metric_names import parse_metric
@@ -68,10 +69,12 @@ def last_items_of(train: Csr, users: int) -> HeldOut:
 
 def model_of(args: argparse.Namespace, train: Csr) -> Recommender:
     data = Dataset(train=train)
+    gradients = {"embedding_gradients": args.embedding_gradients}
     if args.family == "vaecf":
-        return MultVae(data, preset="paper", hidden=(args.width,), latent=args.width // 2)
+        return MultVae(data, preset="paper", hidden=(args.width,), latent=args.width // 2, **gradients)
     layers = (4 * args.width, 2 * args.width, args.width)
-    return NeuMf(data, preset="he2017", factors=args.width, layers=layers, verify_negatives=args.verify_negatives)
+    sampling = {"verify_negatives": args.verify_negatives, **gradients}
+    return NeuMf(data, preset="he2017", factors=args.width, layers=layers, **sampling)
 
 
 def measure(args: argparse.Namespace, folder: Path, world: World) -> dict[str, Any]:
@@ -81,9 +84,10 @@ def measure(args: argparse.Namespace, folder: Path, world: World) -> dict[str, A
     model = model_of(args, open_events(folder, int(args.items)))
     world.broadcast_variables(model.variables)
     work: Work = work_of(model, args.batch_size, resolve("fp32", world), world, examples=args.batch_size)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     loss = work.step.run(work.batches, args.steps)["loss"]
     found = {"rank": world.rank, "steps_seconds": time.perf_counter() - start, "training_bytes": peak.bytes}
+    found["steps_cpu_seconds"] = time.process_time() - cpu
     found |= {"first_loss": float(loss[0]), "last_loss": float(loss[-1])}
     if args.evaluated:
         start = time.perf_counter()
@@ -106,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=65_536, help="users or samples, on all ranks (default: %(default)s)")
     add("--steps", type=int, default=40)
     add("--evaluated", type=int, default=2_000, help="users of the evaluation (default: %(default)s)")
+    add("--embedding-gradients", choices=EMBEDDING_GRADIENTS, default="auto")
     add("--verify-negatives", action="store_true")
     add("--folder", type=Path, help="of the data, which are written if it is not there (default: a temporary one)")
     return parser

@@ -8,11 +8,19 @@ from typing import Any, ClassVar
 
 import tyro
 
-from recsys_core.config import FINAL_FIT, FROM_PRESET, EvaluationConfig, ModelSpec, Preset, RunConfig, TrainingConfig
+from recsys_core.config import (
+    FINAL_FIT,
+    FROM_PRESET,
+    EvaluationConfig,
+    ModelSpec,
+    Preset,
+    RunConfig,
+    TrainingConfig,
+    check_embedding_gradients,
+)
 from recsys_core.search_space import Choice, Parameter, Real, Whole
 
 KINDS = ("neumf", "gmf", "mlp")
-CHOICES = ("auto", "dense", "rows")
 RENAMED = {"members": "ensemble_size", "embedding_deviation": "embedding_stddev"}
 """Settings of earlier versions -> their names today."""
 
@@ -92,9 +100,7 @@ class SamplingConfig:
         """Raise ValueError for a value that cannot be used."""
         if self.negatives < 1:
             raise ValueError(f"--negatives is {self.negatives}, expected a whole number from 1")
-        if self.embedding_gradients not in CHOICES:
-            known = ", ".join(CHOICES)
-            raise ValueError(f"unknown --embedding-gradients {self.embedding_gradients!r}, known are: {known}")
+        check_embedding_gradients(self.embedding_gradients)
 
 
 @dataclass(frozen=True, kw_only=True)

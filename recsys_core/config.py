@@ -190,6 +190,16 @@ def check(config: Any) -> None:
         config.check()
 
 
+EMBEDDING_GRADIENTS = ("auto", "dense", "rows")
+"""Values of --embedding-gradients."""
+
+
+def check_embedding_gradients(value: str) -> None:
+    """Raise ValueError for a value of --embedding-gradients that there is not."""
+    if value not in EMBEDDING_GRADIENTS:
+        raise ValueError(f"unknown --embedding-gradients {value!r}, known are: {', '.join(EMBEDDING_GRADIENTS)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """The configuration of a run; `config.yaml` of a run folder is one. Each family adds its model's components."""
@@ -299,6 +309,8 @@ class ModelSpec:
     """The first is the default."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Settings of earlier versions -> their names today."""
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+    """Components that runs of earlier versions lack -> what those runs did."""
 
     def preset(self, name: str | None) -> Preset:
         """A preset by name; the first one where there is none of this name, as in runs of earlier versions."""

@@ -223,7 +223,8 @@ def _resumed(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) ->
     if run.data is None:
         raise ValueError(f"--resume: {folder} was trained on a data set in memory; go on from Python, fit(resume=True)")
     base = dataclasses.replace(spec.preset(run.config.get("preset")).config, data=Path(), run_dir=folder)
-    own = dataclasses.replace(from_plain(run.config, base, str(folder)), run_dir=folder.absolute())
+    own = from_plain({**spec.earlier, **run.config}, base, str(folder))
+    own = dataclasses.replace(own, run_dir=folder.absolute())
     if early.config is not None:
         changed = dataclasses.replace(from_yaml(early.config, own, spec.renamed), run_dir=own.run_dir)
         _refuse_differences(own, changed, folder)
@@ -251,7 +252,7 @@ def _final_fit(spec: ModelSpec, early: argparse.Namespace, rest: Sequence[str]) 
     if run.data is None:
         raise ValueError(f"--final-fit: {folder} was trained on a data set in memory; use FinalFit from Python")
     base = dataclasses.replace(spec.preset(run.config.get("preset")).config, data=Path(), run_dir=folder)
-    own = from_plain(run.config, base, str(folder))
+    own = from_plain({**spec.earlier, **run.config}, base, str(folder))
     if own.final_fit:
         raise ValueError(f"--final-fit: {folder} is a final fit itself, of {own.final_fit}; name that one")
     asked = dataclasses.replace(own, run_dir=tyro.MISSING, final_fit=str(folder.absolute()))

@@ -45,7 +45,9 @@ class Recommender(tf.Module):
     """Names of the terms that `loss` returns, "loss" first."""
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings of earlier versions -> their names today."""
-    has_compiled_step: ClassVar[bool] = False
+    earlier_runs: ClassVar[Mapping[str, Any]] = {}
+    """Components that runs of earlier versions lack -> what those runs did."""
+    has_compiled_step: bool = False
     """Whether XLA compiles `loss` on batches of fixed shape: after `prepare_training` with `step_bytes`, `batches` give
     elements whose fields have an axis [G] of parts first, and `loss` takes one part."""
     is_closed_form: ClassVar[bool] = False

@@ -77,8 +77,8 @@ def _class_and_settings(folder: Path, content: dict[str, Any]) -> tuple[Any, dic
     try:
         module, _, name = content["class"].partition(":")
         kind = getattr(import_module(module), name)
-        rules = dacite.Config(cast=[tuple])
-        return kind, {c: dacite.from_dict(config, content["settings"][c], rules) for c, config in kind.configs.items()}
+        settings, rules = content["settings"], dacite.Config(cast=[tuple])
+        return kind, {c: dacite.from_dict(config, settings.get(c, {}), rules) for c, config in kind.configs.items()}
     except (ImportError, AttributeError, KeyError, dacite.DaciteError) as error:
         raise UserError(
             f"{folder} holds a model that cannot be made here ({error!r}); is its module installed?"

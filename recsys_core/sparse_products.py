@@ -35,7 +35,7 @@ class _Entries(NamedTuple):
 
 Forward = Callable[[_Entries, Any], tf.Tensor]
 """(entries, kernel [I, H]) -> [B, H]"""
-Backward = Callable[[_Entries, tf.Tensor, int], tf.Tensor]
+Backward = Callable[[_Entries, tf.Tensor, Any], tf.Tensor]
 """(entries, gradient of the product [B, H], I) -> the kernel's gradient [I, H]"""
 
 
@@ -52,7 +52,13 @@ def product_limit(kernel: Any) -> int | None:
 
 
 def sparse_product(
-    item_ids: tf.Tensor, rows: tf.Tensor, values: tf.Tensor, n_rows: tf.Tensor, kernel: tf.Variable | tf.Tensor
+    item_ids: tf.Tensor,
+    rows: tf.Tensor,
+    values: tf.Tensor,
+    n_rows: tf.Tensor,
+    kernel: tf.Variable | tf.Tensor,
+    *,
+    by_rows: bool = False,
 ) -> tf.Tensor:
     """[B, H] for each user the sum over its interactions of the value times the item's row of the kernel.
 
@@ -65,33 +71,43 @@ def sparse_product(
         values: [N] float32.
         n_rows: [] int64 B.
         kernel: [I, H] float32.
+        by_rows: look up the rows of the items that occur, and multiply these: the same product, whose gradient for a
+            variable is IndexedSlices of these rows, each once, instead of [I, H].
     """
-    entries, limit = _Entries(item_ids, rows, values, n_rows), product_limit(kernel)
-    if limit is None:
-        with tf.device("/CPU:0") if is_on_host(kernel) else nullcontext():
+    limit, (n_items, width) = product_limit(kernel), kernel.shape
+    with tf.device("/CPU:0") if is_on_host(kernel) else nullcontext():
+        if by_rows:
+            occurring, item_ids = tf.unique(item_ids)
+            kernel = tf.gather(kernel, occurring)
+        entries = _Entries(item_ids, rows, values, n_rows)
+        if limit is None:
             return _sparse_form(entries, kernel)
     deterministic = numerics.are_operators_deterministic()
     forward, backward = (_segment_form, _segment_gradient) if deterministic else (_sparse_form, _sparse_gradient)
-    n_items, width = kernel.shape
     columns = max(1, (limit - 1) // n_items)
     parts = [kernel[:, k : k + columns] for k in range(0, width, columns)] if columns < width else [kernel]
     products = [_in_blocks(entries, part, limit, forward, backward) for part in parts]
     return products[0] if len(products) == 1 else tf.concat(products, axis=1)
 
 
-def _matrix(entries: _Entries, n_items: int) -> tf.SparseTensor:
+def _rows_of(kernel: Any) -> Any:
+    """[] int64 I, or the number itself where it is known."""
+    return tf.shape(kernel, tf.int64)[0] if kernel.shape[0] is None else kernel.shape[0]
+
+
+def _matrix(entries: _Entries, n_items: Any) -> tf.SparseTensor:
     where = tf.stack([entries.rows, tf.cast(entries.item_ids, tf.int64)], axis=1)
     return tf.SparseTensor(where, entries.values, tf.stack([entries.n_rows, n_items]))
 
 
 def _sparse_form(entries: _Entries, kernel: Any) -> tf.Tensor:
     """The product by TensorFlow's sparse operator."""
-    product = tf.sparse.sparse_dense_matmul(_matrix(entries, kernel.shape[0]), kernel)
+    product = tf.sparse.sparse_dense_matmul(_matrix(entries, _rows_of(kernel)), kernel)
     product.set_shape([None, kernel.shape[1]])
     return product
 
 
-def _sparse_gradient(entries: _Entries, upstream: tf.Tensor, n_items: int) -> tf.Tensor:
+def _sparse_gradient(entries: _Entries, upstream: tf.Tensor, n_items: Any) -> tf.Tensor:
     return tf.sparse.sparse_dense_matmul(_matrix(entries, n_items), upstream, adjoint_a=True)
 
 
@@ -101,14 +117,14 @@ def _segment_form(entries: _Entries, kernel: Any) -> tf.Tensor:
     return tf.math.unsorted_segment_sum(weighted, entries.rows, entries.n_rows)
 
 
-def _segment_gradient(entries: _Entries, upstream: tf.Tensor, n_items: int) -> tf.Tensor:
+def _segment_gradient(entries: _Entries, upstream: tf.Tensor, n_items: Any) -> tf.Tensor:
     weighted = entries.values[:, None] * tf.gather(upstream, entries.rows)
     return tf.math.unsorted_segment_sum(weighted, entries.item_ids, n_items)
 
 
 def _in_blocks(entries: _Entries, kernel: Any, limit: int, forward: Forward, backward: Backward) -> tf.Tensor:
     """The product with a kernel of fewer than `limit` numbers, some users at a time; its gradient, some columns."""
-    n_items, width = kernel.shape
+    n_items, width = _rows_of(kernel), kernel.shape[1]
     longest = tf.maximum(tf.size(entries.item_ids, tf.int64), entries.n_rows)
 
     @tf.custom_gradient
@@ -149,10 +165,10 @@ def _by_users(entries: _Entries, kernel: tf.Tensor, most: int, forward: Forward)
     return tf.while_loop(lambda start, _: start < n_rows, one, (start, none), parallel_iterations=1)[1].concat()
 
 
-def _by_columns(entries: _Entries, upstream: tf.Tensor, n_items: int, most: tf.Tensor, backward: Backward) -> tf.Tensor:
+def _by_columns(entries: _Entries, upstream: tf.Tensor, n_items: Any, most: tf.Tensor, backward: Backward) -> tf.Tensor:
     """[I, H] the gradient of at most `most` [] columns at a time (one at least)."""
     width, step = upstream.shape[1], tf.cast(tf.maximum(most, 1), tf.int32)
-    none = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, n_items])
+    none = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, None])
 
     def one(start: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         end = tf.minimum(start + step, width)
@@ -160,4 +176,4 @@ def _by_columns(entries: _Entries, upstream: tf.Tensor, n_items: int, most: tf.T
         return end, parts.write(parts.size(), tf.transpose(part))
 
     loop = tf.while_loop(lambda start, _: start < width, one, (0, none), parallel_iterations=1)
-    return tf.ensure_shape(tf.transpose(loop[1].concat()), [n_items, width])
+    return tf.ensure_shape(tf.transpose(loop[1].concat()), [None if tf.is_tensor(n_items) else n_items, width])

@@ -8,14 +8,14 @@ Shape legend: B users, N interactions, I items, H width of the first or of the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import tensorflow as tf
 
 from recsys_core.axes import ITEMS, OTHER, Axes
-from recsys_core.config import TrainingConfig
+from recsys_core.config import EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
 from recsys_core.input.batches import Batch, Histories, rows_of
@@ -33,9 +33,11 @@ from recsys_core.seeding import key64
 from recsys_core.sparse_products import sparse_product
 from recsys_core.world import World
 from vaecf import dense
+from vaecf.first_layer import check_gradients, goes_by_rows
 from vaecf.layers import Layer
 from vaecf.layers import dense as dense_layer
 from vaecf.losses import multinomial_nll
+from vaecf.run_config import EARLIER, FirstLayerConfig
 
 Likelihood: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 """The last hidden layer [B, H] -> [] negative log-likelihood, summed over users."""
@@ -57,11 +59,16 @@ class Autoencoder(Recommender):
     family = "vaecf"
     loss_names = ("loss", "nll", "kl")
     has_compiled_step = True
+    earlier_runs = EARLIER
+    reads_rows_only: ClassVar[bool] = True
+    """Whether `loss` reads the trained first layer's kernel by `first_layer` only: the rows of the batch's items."""
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`."""
         super().__init__(data, preset=preset, seed=seed, **changes)
         self._compiled: CompiledInput | None = None
+        self._by_rows = False
+        self.has_compiled_step = self._gradients != "rows"
         self._dropout_key = key64(self.seed, "dropout")
 
     @property
@@ -90,8 +97,28 @@ class Autoencoder(Recommender):
 
     # Training
 
+    @property
+    def _gradients(self) -> str:
+        """--embedding-gradients"""
+        return self.settings["first_layer"].embedding_gradients if "first_layer" in self.settings else "auto"
+
+    @property
+    def sparse_tables(self) -> list[tf.Variable]:
+        return [self.first[0]] if self._by_rows else []
+
+    @property
+    def resolved_settings(self) -> Mapping[str, Any]:
+        chosen = FirstLayerConfig(embedding_gradients="rows" if self._by_rows else "dense")
+        return {**self.settings, "first_layer": chosen}
+
+    def check_training(self, training: TrainingConfig, evaluation: EvaluationConfig, ranks: int) -> None:
+        super().check_training(training, evaluation, ranks)
+        name = type(self).__name__
+        check_gradients(self._gradients, training, reads_rows_only=self.reads_rows_only, model=name)
+
     def prepare_training(self, training: TrainingConfig, world: World, *, step_bytes: float = 0.0) -> None:
-        self._compiled = None
+        by_rows = goes_by_rows(self._gradients, training, self.data, reads_rows_only=self.reads_rows_only)
+        self._by_rows, self._compiled = by_rows and not step_bytes, None
         if step_bytes:
             table = chunk_table(self.data.train, DATA_SHARE * step_bytes)
             users = -(-min(training.batch_size, self.data.n_users) // world.size)
@@ -133,7 +160,8 @@ class Autoencoder(Recommender):
             return self._compiled_first_layer(batch, of, dropout)
         rows = rows_of(batch.row_splits)
         kept = self._kept(batch.step, tf.gather(batch.users, rows), batch.item_ids, dropout)
-        return self._summed(batch.item_ids, rows, self._row_scale(self.item_counts(batch), dropout), kept, of)
+        scale, by_rows = self._row_scale(self.item_counts(batch), dropout), self._by_rows and of[0] is self.first[0]
+        return self._summed(batch.item_ids, rows, scale, kept, of, by_rows=by_rows)
 
     def likelihood(self, batch: TrainBatch) -> Likelihood:
         """The function of the last hidden layer that gives the sum of the negative log-likelihoods."""
@@ -160,18 +188,27 @@ class Autoencoder(Recommender):
         return tf.math.rsqrt(tf.maximum(counts, 1.0)) / (1.0 - dropout)
 
     def _summed(
-        self, item_ids: tf.Tensor, rows: tf.Tensor, row_scale: tf.Tensor, kept: tf.Tensor | None, of: Layer
+        self,
+        item_ids: tf.Tensor,
+        rows: tf.Tensor,
+        row_scale: tf.Tensor,
+        kept: tf.Tensor | None,
+        of: Layer,
+        *,
+        by_rows: bool = False,
     ) -> tf.Tensor:
         """[B, H] sum of the kernel's rows of each user's items, times the user's scale, plus bias.
 
         Args:
             row_scale: [B] what the value 1 of an item becomes.
             kept: [N] bool, the entries that dropout leaves, None for all.
+            by_rows: see `sparse_product`.
         """
         if kept is not None:
             item_ids, rows = tf.boolean_mask(item_ids, kept), tf.boolean_mask(rows, kept)
         kernel, bias = of
-        summed = sparse_product(item_ids, rows, tf.gather(row_scale, rows), tf.size(row_scale, tf.int64), kernel)
+        values, users = tf.gather(row_scale, rows), tf.size(row_scale, tf.int64)
+        summed = sparse_product(item_ids, rows, values, users, kernel, by_rows=by_rows)
         return tf.cast(summed + bias, self.compute)
 
     @property

@@ -10,7 +10,7 @@ import tyro
 from recsys_core.config import FROM_PRESET, ModelSpec, Preset, TrainingConfig, require
 from recsys_core.search_space import Choice, Parameter, Real, Whole
 from vaecf import joint_config, recvae_config, vamp_config
-from vaecf.run_config import VaeRunConfig
+from vaecf.run_config import EARLIER, VaeRunConfig
 
 KINDS = ("vae", "dae")
 ACTIVATIONS = ("tanh", "relu")
@@ -134,4 +134,5 @@ SPEC = ModelSpec(
     model="vaecf.model:MultVae",
     description="Train a model of VAE-CF on a prepared data set, on one process or on ranks.",
     presets=PRESETS,
+    earlier=EARLIER,
 )

@@ -12,11 +12,16 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from recsys_core.input.batches import rows_of
+from vaecf.item_blocks import chunk_by_blocks
 
 CHUNK_LOGITS = 3 << 24
 """Logits [chunk, I] that exist at one time: loss and gradient of a chunk of users are taken while they are there: 192
 MiB in float32, several times over. Every chunk passes over the gradient of the kernel once more, and a product over few
 users is slow: at ML-20M's shape chunks of 500 users cost 4 % of the limit's speed in fp32 and 10 % or more in bf16."""
+FEW_USERS = 64
+"""Where a chunk has room for fewer users than this (above 786,432 items), and a batch has more than one chunk, blocks
+of items take the place of chunks of users: they cost little more there, and need less
+memory (docs/known-limits.md, "Sizes")."""
 
 
 def _softmax_terms(
@@ -69,6 +74,41 @@ def _even_chunk(users: tf.Tensor, most: int) -> tf.Tensor:
     return tf.maximum(-(-users // chunks), 1)
 
 
+def _in_chunks(
+    hidden: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    item_ids: tf.Tensor,
+    rows: tf.Tensor,
+    row_splits: tf.Tensor,
+    counts: tf.Tensor,
+    most: int,
+) -> tuple[tf.Tensor, ...]:
+    """`_chunk` of at most `most` users at a time: the loss, and its gradients for hidden, kernel and bias."""
+    users = tf.shape(hidden)[0]
+    size = _even_chunk(users, most)
+
+    def part(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        end = tf.minimum(start + size, users)
+        first, last = row_splits[start], row_splits[end]
+        local = rows[first:last] - tf.cast(start, tf.int64)
+        return _chunk(hidden[start:end], kernel, bias, item_ids[first:last], local, counts[start:end])
+
+    def body(start: tf.Tensor, loss: tf.Tensor, h: tf.Tensor, k: tf.Tensor, b: tf.Tensor) -> tuple:
+        more = part(start)
+        return start + size, loss + more[0], tf.concat([h, more[1]], axis=0), k + more[2], b + more[3]
+
+    shapes = [tf.TensorShape([]), tf.TensorShape([]), hidden.shape[:0].concatenate([None, hidden.shape[1]])]
+    _, *found = tf.while_loop(
+        lambda start, *_: start < users,
+        body,
+        (size, *part(tf.constant(0))),
+        shape_invariants=(*shapes, kernel.shape, bias.shape),
+        parallel_iterations=1,
+    )
+    return tuple(found)
+
+
 def multinomial_nll(
     hidden: tf.Tensor,
     kernel: tf.Tensor,
@@ -94,28 +134,17 @@ def multinomial_nll(
 
     @tf.custom_gradient
     def compute(hidden: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        narrow_kernel = tf.cast(kernel, hidden.dtype)
-        users = tf.shape(hidden)[0]
-        size = _even_chunk(users, most)
+        layer = hidden, tf.cast(kernel, hidden.dtype), bias
 
-        def part(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-            end = tf.minimum(start + size, users)
-            first, last = row_splits[start], row_splits[end]
-            local = rows[first:last] - tf.cast(start, tf.int64)
-            return _chunk(hidden[start:end], narrow_kernel, bias, item_ids[first:last], local, counts[start:end])
+        def by_users() -> tuple[tf.Tensor, ...]:
+            return _in_chunks(*layer, item_ids, rows, row_splits, counts, most)
 
-        def body(start: tf.Tensor, loss: tf.Tensor, h: tf.Tensor, k: tf.Tensor, b: tf.Tensor) -> tuple:
-            more = part(start)
-            return start + size, loss + more[0], tf.concat([h, more[1]], axis=0), k + more[2], b + more[3]
+        def by_blocks() -> tuple[tf.Tensor, ...]:
+            return chunk_by_blocks(*layer, item_ids, rows, counts)
 
-        shapes = [tf.TensorShape([]), tf.TensorShape([]), hidden.shape[:0].concatenate([None, hidden.shape[1]])]
-        _, loss, for_hidden, for_kernel, for_bias = tf.while_loop(
-            lambda start, *_: start < users,
-            body,
-            (size, *part(tf.constant(0))),
-            shape_invariants=(*shapes, kernel.shape, bias.shape),
-            parallel_iterations=1,
-        )
+        is_wide = chunk_users is None and most < FEW_USERS
+        found = tf.cond(tf.shape(hidden)[0] <= most, by_users, by_blocks) if is_wide else by_users()
+        loss, for_hidden, for_kernel, for_bias = found
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             scaled_hidden = tf.cast(tf.cast(for_hidden, tf.float32) * upstream, hidden.dtype)

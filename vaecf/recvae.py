@@ -21,6 +21,7 @@ from vaecf.autoencoder import Autoencoder, TrainBatch
 from vaecf.layers import Layer, dense, layer, layers
 from vaecf.losses import kl_divergence, normal_log_density
 from vaecf.recvae_config import PRESETS, RecVaeConfig
+from vaecf.run_config import FirstLayerConfig
 
 NORM_EPSILON = 0.1
 """Added to the variance by layer normalisation."""
@@ -63,7 +64,7 @@ class RecVae(Autoencoder):
     """I - hidden layers - L - I; the decoder is one linear layer."""
 
     presets = PRESETS
-    configs = {"model": RecVaeConfig}
+    configs = {"model": RecVaeConfig, "first_layer": FirstLayerConfig}
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`; the settings are those of `vaecf.recvae_config.RecVaeConfig`."""

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recsys_core.config import ALL_USERS, RunConfig
+from recsys_core.config import ALL_USERS, FROM_PRESET, RunConfig, check_embedding_gradients
+
+EARLIER = {"first_layer": {"embedding_gradients": "dense"}}
+"""What runs of versions without these components did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstLayerConfig:
+    """The layer that reads a history: its kernel has a row for each item."""
+
+    embedding_gradients: str = "auto"
+    """How its kernel is updated: dense (all rows), rows (those of the batch's items, lazy Adam), or auto (by cost)."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value that cannot be used."""
+        check_embedding_gradients(self.embedding_gradients)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +29,8 @@ class VaeRunConfig(RunConfig):
     final_fit: str = ""
     """Folder of a finished run that passed its gate: train with its settings, to its best epoch, on all users, the
     held-out ones too, and export that model. Takes every setting from that run."""
+
+    first_layer: FirstLayerConfig = FROM_PRESET
 
     @property
     def view(self) -> str:

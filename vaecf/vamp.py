@@ -24,6 +24,7 @@ from recsys_core.training.schedules import linear_ramp
 from vaecf.autoencoder import Autoencoder, TrainBatch
 from vaecf.layers import Layer, dense, layer
 from vaecf.losses import normal_log_density
+from vaecf.run_config import FirstLayerConfig
 from vaecf.vamp_config import PRESETS, VampConfig
 
 PSEUDO_MEAN, PSEUDO_STDDEV = 0.05, 0.01
@@ -44,7 +45,8 @@ class VampVae(Autoencoder):
     """Two codes, gated layers, and a prior that is learnt."""
 
     presets = PRESETS
-    configs = {"model": VampConfig}
+    reads_rows_only = False  # the pseudo-inputs have all items
+    configs = {"model": VampConfig, "first_layer": FirstLayerConfig}
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`; the settings are those of `vaecf.vamp_config.VampConfig`."""

@@ -20,6 +20,7 @@ def check_same(
     folder: Path,
     *,
     renamed: Mapping[str, str],
+    earlier: Mapping[str, Any],
     longer: bool = False,
 ) -> None:
     """Refuse the checkpoint of a run with other settings.
@@ -29,12 +30,13 @@ def check_same(
         now: the identity of this run.
         folder: of the run, for the message.
         renamed: settings of format 1 -> their names today.
+        earlier: components that runs of earlier versions lack -> what those runs did.
         longer: allow more epochs than the run had.
 
     Raises:
         SharedError: names the first setting that differs.
     """
-    then = state["identity"]
+    then = {**earlier, **state["identity"]}
     if "format_version" not in state:
         then = identity_of_format_1(then, renamed)
     for name in sorted(now):

@@ -23,7 +23,8 @@ def is_compiled(model: Recommender, hardware: HardwareConfig) -> bool:
     choice = "compiled" if by_xla else hardware.step
     given = "--xla is set" if by_xla else "--step is compiled"
     if choice == "compiled" and not model.has_compiled_step:
-        raise UserError(f"{given}, and {type(model).__name__} has a sparse step only; leave the flag out")
+        when = " with --embedding-gradients rows" if type(model).has_compiled_step else ""
+        raise UserError(f"{given}, and {type(model).__name__} has a sparse step only{when}; leave the flag out")
     if choice == "compiled" and hardware.deterministic and devices.has_gpu():
         # XLA would turn each scatter into a loop over its entries.
         raise UserError(f"{given}, which --deterministic makes far too slow on a GPU; leave that flag out")

@@ -36,7 +36,7 @@ class Adam(tf.Module):
         self._variables = list(variables)
         self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
         self._l2, self._weight_decay = l2, weight_decay
-        self._decayed = {v.ref() for v in decayed}
+        self._decayed = {v.ref() for v in decayed} if l2 or weight_decay else set()
         self.first = [tf.Variable(tf.zeros_like(v), trainable=False, name="first") for v in self._variables]
         self.second = [tf.Variable(tf.zeros_like(v), trainable=False, name="second") for v in self._variables]
 

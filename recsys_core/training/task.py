@@ -264,7 +264,9 @@ class TrainTask:
 
     def check_identity(self, state: Mapping[str, Any], longer: bool = False) -> None:
         """Refuse the checkpoint of a run with other settings; `longer` allows more epochs (`identity.check_same`)."""
-        identity.check_same(state, self.identity(), self.run_dir, renamed=self.model.renamed, longer=longer)
+        model = self.model
+        names: dict[str, Any] = {"renamed": model.renamed, "earlier": model.earlier_runs}
+        identity.check_same(state, self.identity(), self.run_dir, **names, longer=longer)
 
     def _check_continues(self, state: Mapping[str, Any]) -> None:
         self.check_identity(state, longer=True)

@@ -134,3 +134,24 @@ def test_the_operator_itself_at_its_limit() -> None:
         tf.zeros([count], tf.int32), rows, tf.ones([count]), tf.constant(8, tf.int64), tf.ones([1, width])
     )
     assert (got.numpy() == count / 8).all()
+
+
+@pytest.mark.parametrize(("limit", "deterministic"), [(None, False), (100, False), (100, True)])
+def test_rows_give_the_same_numbers(limit: int | None, deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient has the rows of the items that occur, each once."""
+    dense, (items, *others) = entries()
+    known, table = tf.gather(tf.constant([3, 30, 7, 1, 12, 20, 9]), items), tf.Variable(tf.random.normal([40, WIDTH]))
+    monkeypatch.setattr(sparse_products, "product_limit", lambda kernel: limit)
+    monkeypatch.setattr(numerics, "are_operators_deterministic", lambda: deterministic)
+
+    @tf.function(autograph=False)
+    def both(by_rows: bool) -> list[Any]:
+        with tf.GradientTape() as tape:
+            product = sparse_product(known, *others, table, by_rows=by_rows)
+            target = tf.reduce_sum(tf.sin(product))
+        return [product, tape.gradient(target, table)]
+
+    (product, rows), (expected, whole) = both(True), both(False)
+    assert product.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+    assert sorted(rows.indices.numpy()) == [1, 3, 7, 9, 12, 20, 30]
+    assert tf.convert_to_tensor(rows).numpy() == pytest.approx(whole.numpy(), abs=1e-6)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vaecf import losses
+from recsys_core.input.batches import rows_of
+from vaecf import item_blocks, losses
+from vaecf.item_blocks import chunk_by_blocks
 from vaecf.losses import _even_chunk, kl_divergence, multinomial_nll
 
 USERS, HIDDEN, ITEMS = 11, 5, 17
@@ -41,6 +43,77 @@ def test_value_and_gradients_equal_the_dense_formula(chunk: int | None, monkeypa
     assert float(got) == pytest.approx(float(expected), rel=1e-5)
     for left, right in zip(tape.gradient(got, weights), wanted, strict=True):
         assert left.numpy() == pytest.approx(right.numpy(), abs=1e-5)
+
+
+def test_blocks_of_items_equal_the_dense_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eleven users do not fit a chunk of four: blocks of 5 and 2 items take its place, also under a mean over ranks."""
+    monkeypatch.setattr(losses, "CHUNK_LOGITS", 4 * ITEMS + 3)
+    monkeypatch.setattr(losses, "FEW_USERS", 5)
+    monkeypatch.setattr(item_blocks, "FEWEST", 1)
+    monkeypatch.setattr(item_blocks, "LOGITS", 5 * USERS)
+    monkeypatch.setattr(losses, "_in_chunks", lambda *given: tuple(0.0 * g for g in (given[2][0], *given[:3])))
+    hidden, kernel, bias, dense, item_ids, splits = case()
+    weights = [hidden, kernel, bias]
+
+    @tf.function(autograph=False)
+    def by_blocks() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = 0.3 * multinomial_nll(tf.convert_to_tensor(hidden), kernel, bias, item_ids, splits)
+        return [loss, *tape.gradient(loss, weights)]
+
+    with tf.GradientTape() as tape:
+        expected = -0.3 * tf.reduce_sum(dense * tf.nn.log_softmax(hidden @ kernel + bias))
+    got = by_blocks()
+    assert float(got[0]) == pytest.approx(float(expected), rel=1e-5)
+    for left, right in zip(got[1:], tape.gradient(expected, weights), strict=True):
+        assert left.numpy() == pytest.approx(right.numpy(), rel=1e-5, abs=1e-5)
+
+
+def by_blocks_in(kind: tf.DType) -> list[np.ndarray]:
+    """Loss and gradients of blocks of 2 items in a type of products."""
+    hidden, kernel, bias, _, item_ids, splits = case(3)
+    counts = tf.cast(splits[1:] - splits[:-1], tf.float32)
+    found = chunk_by_blocks(tf.cast(hidden, kind), tf.cast(kernel, kind), bias * 1.0, item_ids, rows_of(splits), counts)
+    return [tf.cast(tensor, tf.float32).numpy() for tensor in found]
+
+
+@pytest.mark.parametrize("kind", [tf.bfloat16, tf.float16])
+def test_blocks_in_narrow_types_come_close(kind: tf.DType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_blocks, "FEWEST", 2)
+    monkeypatch.setattr(item_blocks, "LOGITS", 2)
+    for narrow, exact in zip(by_blocks_in(kind), by_blocks_in(tf.float32), strict=True):
+        assert np.linalg.norm(narrow - exact) <= 0.02 * np.linalg.norm(exact)
+
+
+def test_blocks_with_huge_logits_and_with_no_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_blocks, "FEWEST", 1)
+    monkeypatch.setattr(item_blocks, "LOGITS", 1)
+    rows, counts = tf.constant([0], tf.int64), tf.constant([1.0])
+    kernel = tf.constant([[-2e4, 1e4, 0.0]])
+    got = chunk_by_blocks(tf.constant([[1.0]]), kernel, tf.zeros([3]), tf.constant([2]), rows, counts)
+    assert [float(g) for g in (got[0], got[1][0, 0])] == pytest.approx([1e4, 1e4])
+    none = tf.zeros([0, 1]), kernel, tf.zeros([3]), tf.zeros([0], tf.int32), tf.zeros([0], tf.int64), tf.zeros([0])
+    loss, _, for_kernel, for_bias = chunk_by_blocks(*none)
+    assert float(loss) == 0.0
+    assert not for_kernel.numpy().any()
+    assert not for_bias.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "blocks"), [(9, 100, False), (9, 101, False), (12, 101, True), (12, 99, False)]
+)
+def test_where_blocks_take_the_place_of_chunks(
+    users: int, items: int, blocks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk holds ten users at 100 items; few are fewer than ten."""
+    monkeypatch.setattr(losses, "CHUNK_LOGITS", 1000)
+    monkeypatch.setattr(losses, "FEW_USERS", 10)
+    monkeypatch.setattr(losses, "chunk_by_blocks", lambda *given: tuple(0.0 * g + 1 for g in (given[2][0], *given[:3])))
+    monkeypatch.setattr(losses, "_in_chunks", lambda *given: tuple(0.0 * g for g in (given[2][0], *given[:3])))
+    splits = tf.zeros([users + 1], tf.int64)
+    given = tf.zeros([users, 1]), tf.zeros([1, items]), tf.zeros([items]), tf.zeros([0], tf.int32)
+    assert float(multinomial_nll(*given, splits)) == float(blocks)
+    assert float(multinomial_nll(*given, splits, chunk_users=1)) == 0.0
 
 
 @pytest.mark.parametrize(
