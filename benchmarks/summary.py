@@ -93,6 +93,21 @@ def peers(rows: Sequence[Row]) -> list[str]:
     return [f"with the same algorithm on both sides our speed over PyTorch's is {between}; above 1 ours is faster."]
 
 
+def trainings(rows: Sequence[Row]) -> list[str]:
+    """The training that reaches the target first, and that with the best validation value."""
+    reached = having(rows, "system", "target", "target_s")
+    rows = having(rows, "system", "best_validation")
+    if not reached or not rows:
+        return []
+    first = min(reached, key=lambda row: median_of(row, "target_s"))
+    best = max(rows, key=lambda row: median_of(row, "best_validation"))
+    return [
+        f"of {len(rows)} whole trainings {first['system']} is the first to reach a validation NDCG@100 of "
+        f"{first['target']:.4f}, after {of_windows(first['target_s'], ',.0f')} s; the best value is that of "
+        f"{best['system']}, {of_windows(best['best_validation'], '.4f')}."
+    ]
+
+
 def evaluate(rows: Sequence[Row]) -> list[str]:
     rows = having(rows, "users_per_second", "share_of_limit", "n_items")
     if not rows:
@@ -208,6 +223,7 @@ SUMMARIES: Mapping[str, Summary] = {
     "ncf": ncf,
     "scaling": scaling,
     "peers": peers,
+    "trainings": trainings,
     "evaluate": evaluate,
     "prep": prep,
     "serve": serve,

@@ -13,6 +13,8 @@ ABOUT = (*CIRCUMSTANCES, "name", "kind", "fields", "data", "transcribed", "note"
 SHARE = "mean over users, 0 to 1"
 FIELDS: tuple[tuple[str, str, str], ...] = (
     (r"validation(_\w+)?\.(ndcg|recall|hr|map|mrr)@\d+(/\w+)?", SHARE, "metric of the validation users"),
+    (r"target|best_validation|curve", SHARE, "NDCG@100 of the validation users"),
+    (r"curve_s", "s", "time of each evaluation"),
     (r"(ndcg|recall|hr|map|mrr|precision)@\d+(/\w+)?", SHARE, "metric of the test users"),
     (r"less_\w+\.(ndcg|recall|hr|map|mrr)@\d+(/\w+)?", SHARE, "metric less that of another model, of the same users"),
     (r"(users|samples|examples)_per_second", "examples/s", "speed of training or ranking"),

@@ -185,10 +185,18 @@ def _embeddings(rows: int, dense: float) -> dict[str, Any]:
     return {"kind": "embeddings", "lookups": 8, "rows": rows, "width": 4, "dense_ms": dense, "by_rows_ms": 2.0}
 
 
+def _training(system: str, target_s: list[float], best: float) -> dict[str, Any]:
+    about = {"kind": "trainings", "system": system, "users": 6, "items": 5, "interactions": 20, "evaluations": 4}
+    figures = {"target_s": target_s, "whole_s": [40.0], "best_validation": [best], "best_s": [35.0], "peak_gib": 1.0}
+    return about | figures | {"target": 0.25, "ndcg@100": [0.5]}
+
+
 def _every_kind() -> list[dict[str, Any]]:
     roofline = [_train(500, 1_234.0) | _roofline(), _ncf() | _roofline()]
     others = [_evaluate(), _prep("ours", [1.0, 2.0]), _prep("pandas", [6.0])]
     others += [
+        _training("vaecf:shallow", [20.0, 24.0], 0.375),
+        _training("implicit:als", [30.0], 0.5),
         *_serve("tensorflow", 9, 0.4),
         *_serve("onnx-int8", 6, 0.375),
         _release(),
@@ -219,6 +227,10 @@ def test_every_kind_has_a_sentence_in_the_summary() -> None:
     assert sentences["serve-quality"] == (
         "of 1 conversions onnx-int8 differs most from tensorflow: 6 of 9 lists are the same but for ties, and NDCG@100 "
         "is -0.0250."
+    )
+    assert sentences["trainings"] == (
+        "of 2 whole trainings vaecf:shallow is the first to reach a validation NDCG@100 of 0.2500, after 22 (20 to 24) "
+        "s; the best value is that of implicit:als, 0.5000 (one window)."
     )
     assert sentences["release"] == (
         "2,000 requests were answered while a version was released; the longest took 12.5 ms (served)."
@@ -280,7 +292,7 @@ def test_plots_have_units_intervals_and_room(kind: str, width: float) -> None:
 
 
 WORDS = {"rung", "precision", "model", "engine", "shape", "sizes", "way", "bound by", "layers"}
-WORDS |= {"phase", "difference", "ours", "PyTorch", "set", "part", "verdict", "why"}
+WORDS |= {"system", "phase", "difference", "ours", "PyTorch", "set", "part", "verdict", "why"}
 
 
 @pytest.mark.parametrize("kind", list(TABLES))
