@@ -179,6 +179,42 @@ def _row(tries: Sequence[Try]) -> tuple[str, ...]:
     )
 
 
+def _interval(values: Sequence[float], *, low: bool) -> dict[str, float | None]:
+    """The median, the least (None where nobody asks for it) and the most."""
+    return {"value": statistics.median(values), "low": min(values) if low else None, "high": max(values)}
+
+
+def results(tries: Sequence[Try]) -> list[dict[str, Any]]:
+    """A record for each fault and launcher, as `python -m benchmarks record` reads them."""
+    found = []
+    for fault, launcher in dict.fromkeys((t.fault, t.launcher) for t in tries):
+        own = [t for t in tries if (t.fault, t.launcher) == (fault, launcher)]
+        goes_on = FAULTS[fault].goes_on
+        worst = {
+            f"largest_{name}_difference": max(t.differences[name] for t in own if name in t.differences)
+            for name in COMPARED
+            if any(name in t.differences for t in own)
+        }
+        ended = {
+            "steps_lost": _interval([float(t.lost) for t in own], low=False),
+            "resumed_on": _counted(t.resumed_on for t in own if t.resumed_on),
+            "last_message": f"`{last_message(own[-1])}`",
+        }
+        name = f"{fault} (time to the next step)" if goes_on else fault
+        about = {"fault": name, "by": launcher, "tries": len(own), "exit_status": _counted(t.status for t in own)}
+        found.append(
+            {
+                **about,
+                "commit": ", ".join(sorted({t.commit for t in own})),
+                "seconds": _interval([t.seconds for t in own], low=True),
+                **({"resumed_on": "goes on"} if goes_on else ended),
+                **worst,
+                "note": "The machine had other work.",
+            }
+        )
+    return found
+
+
 def table(tries: Sequence[Try]) -> str:
     """A row for each fault and launcher, in Markdown, and a line for each problem."""
     rows = [HEADERS, ("---",) * len(HEADERS)]

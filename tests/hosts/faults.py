@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.__main__ import main as prepare
+from recsys_core.measuring.records import record
 from tests.conftest import ROOT
 from tests.hosts import fault_records as records
 from tests.hosts import programs
@@ -251,6 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--only", nargs="+", default=list(FAULTS), choices=list(FAULTS), metavar="FAULT", help="only these")
     add("--by", nargs="+", default=list(LAUNCHERS), choices=LAUNCHERS, help="only these launchers")
     add("--table", action="store_true", help="print the table of what is there, and try nothing")
+    add("--results", type=Path, help="add a record of each fault and launcher to this results file")
     args = parser.parse_args(argv)
     if not args.table:
         if reason := why_not():
@@ -259,7 +261,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         done = {tried.key for tried in records.read(args.out / TRIES)}
         _try_all([t for t in planned(args.times, args.only, args.by) if t.key not in done], args.out)
-    print(records.table(records.read(args.out / TRIES)))
+    found = records.read(args.out / TRIES)
+    print(records.table(found))
+    for row in records.results(found) if args.results else ():
+        command = f"python -m tests.hosts.faults --out O --times {args.times}"
+        record(args.results, "faults", {"command": command, **row})
     return 0
 
 

@@ -59,6 +59,20 @@ def test_table(tmp_path: Path) -> None:
     ]
 
 
+def test_records_for_the_results(tmp_path: Path) -> None:
+    for one in (tried(0, 137, 1.0), tried(1, 137, 2.0), tried(2, 1, 4.5)):
+        records.append(tmp_path / "tries.jsonl", one)
+    assert faults.main(["--out", str(tmp_path), "--table", "--results", str(tmp_path / "r.jsonl")]) == 0
+    (row,) = map(json.loads, (tmp_path / "r.jsonl").read_text().splitlines())
+    assert (row["kind"], row["fault"], row["by"], row["tries"]) == ("faults", KILLED, "MPI", 3)
+    assert row["command"] == "python -m tests.hosts.faults --out O --times 10"
+    assert row["seconds"] == {"value": 2.0, "low": 1.0, "high": 4.5}
+    assert row["steps_lost"] == {"value": 11.0, "low": None, "high": 12.0}
+    assert (row["exit_status"], row["resumed_on"]) == ("1 (1x), 137 (2x)", "1 rank")
+    assert row["largest_loss_difference"] == pytest.approx(2e-7)
+    assert row["last_message"] == "`error: rank 1 was silent; --resume DISK/tried`"
+
+
 def test_steps_of_a_run_that_is_being_written(tmp_path: Path) -> None:
     rows = [{"kind": "train", "step": 1, "loss": 2.0}, {"kind": "validation", "step": 1, "ndcg@100": 0.1}]
     rows += [{"kind": "train", "step": 2, "loss": 1.5}]
