@@ -36,6 +36,8 @@ RECORDED_RUNS = 8
 NOT_JUDGED = "not judged"
 PROVED_SLOWER = 0.25
 UNCHANGED_SETS = 3
+SPARE_RUNS = 2
+"""Runs of a set in place of those that other programs made invalid."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,10 +85,17 @@ class Check:
         return result_of(words, env={SLOW: str(slow)} if slow else None)
 
     def runs(self, parts: Sequence[str], slow: float, about: str, to: Path) -> dict[str, list[dict[str, Any]]]:
-        """Part -> its valid runs, of as many as a set has; all are recorded in a file."""
+        """Part -> its valid runs, as many as a set has; all runs are recorded in a file.
+
+        A part whose run was not valid, because other programs used the machine, is run again: `SPARE_RUNS` times at
+        most.
+        """
         found: dict[str, list[dict[str, Any]]] = {part: [] for part in parts}
-        for k in range(self.args.runs):
-            for part, values in self.run(parts, slow, f"{about}, run {k + 1} of {self.args.runs}").items():
+        for k in range(self.args.runs + SPARE_RUNS):
+            missing = [part for part in parts if len(found[part]) < self.args.runs]
+            if not missing:
+                break
+            for part, values in self.run(missing, slow, f"{about}, run {k + 1} of {self.args.runs}").items():
                 record(to, "check", {"part": part, "slowed": f"{slow:g}", **values})
                 if not values["invalid"]:
                     found[part].append(values)

@@ -1,7 +1,8 @@
 """One run of `check`: windows of each part and of what limits it on this machine, in one process.
 
-A window is the limit, the part and the limit again; its figure is the part's speed over the mean of the two. Started by
-`check`: ``python -m benchmarks.check_parts --folder F --windows 5``. With RECSYS_SLOW_STEP=0.25 every step, request or
+A window takes the limit and the part by turns, in slices that are shorter than most changes of the machine's speed; its
+figure is the part's speed over the limit. Started by `check`:
+``python -m benchmarks.check_parts --folder F --windows 5``. With RECSYS_SLOW_STEP=0.25 every step, request or
 preparation takes 25 % longer: that much computing is added inside of it, to show that `check` finds it.
 """
 
@@ -32,8 +33,10 @@ from recsys_core.measuring.rounds import fields, in_rounds, warm_up
 
 SLOW = "RECSYS_SLOW_STEP"
 VAE_BATCH, NCF_SHAPE, NCF_BATCH = 500, "he2017-64", 8_192
-STEPS = 2
+STEPS = 1
 """Training steps between two looks at the clock."""
+SLICES = 4
+"""Of the part in a window, with one of the limit before each and after the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,18 +187,21 @@ PARTS: Mapping[str, Callable[[Inputs], Part]] = {
 }
 
 
+def window(part: Part, seconds: float, slow: float) -> tuple[float, float]:
+    """Examples/s of a part and of its limit, in slices by turns."""
+    limits, rates = [part.limit(seconds / (2 * SLICES))], []
+    for _ in range(SLICES):
+        rates.append(part.rate(seconds / SLICES, slow))
+        limits.append(part.limit(seconds / (2 * SLICES)))
+    return statistics.fmean(rates), statistics.fmean(limits)
+
+
 def measure(part: Part, windows: int, seconds: float, slow: float) -> dict[str, Any]:
     """Ratios, speeds and limits of a part, window by window."""
-    warmed = warm_up(lambda: part.rate(seconds / 4, slow))
-    part.limit(seconds / 4)
-    sides = {
-        "before": lambda: part.limit(seconds / 4),
-        "rate": lambda: part.rate(seconds, slow),
-        "after": lambda: part.limit(seconds / 4),
-    }
-    rounds = in_rounds(sides, windows)
-    limits = [(a + b) / 2 for a, b in zip(rounds.values["before"], rounds.values["after"], strict=True)]
-    rates = rounds.values["rate"]
+    warmed = warm_up(lambda: part.rate(seconds / SLICES, slow))
+    part.limit(seconds / SLICES)
+    rounds = in_rounds({"window": lambda: window(part, seconds, slow)}, windows)
+    rates, limits = (list(side) for side in zip(*rounds.values["window"], strict=True))
     ratio = [r / limit for r, limit in zip(rates, limits, strict=True)]
     return {"ratio": ratio, "rate_per_second": rates, "limit_per_second": limits, **fields(rounds, [warmed])}
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HEADLINES = "headlines"
-MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+MARKED = re.compile(r"^(<!-- results: (?P<name>[\w-]+) -->\n).*?^(<!-- end of results -->)", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,10 @@ def _record(model: str, transcribed: bool = False, **values: Any) -> dict[str, A
     return {**found, "fields": described(found)}
 
 
+EXAMPLE = "An example:\n\n    <!-- results: speeds -->\n    <!-- end of results -->\n\n"
+"""Of the two lines, as a page shows them; nothing is written between them."""
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with a README and results/."""
@@ -63,7 +67,7 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(
         "# A\n<!-- results: headlines -->\nold\n<!-- end of results -->\n\n<!-- results: speeds -->\n"
-        "<!-- end of results -->\nend\n"
+        f"<!-- end of results -->\n{EXAMPLE}end\n"
     )
     texts = {
         "tables.yaml": TABLES,
@@ -169,7 +173,7 @@ def test_pages_are_made_twice_alike_and_marked(repository: Path) -> None:
     assert "| their model; published, [Them 2020](https://example.org) | 9,000 |  |" in text
     assert "`python -m benchmarks train --data D`" in text and "Measured before records were kept." in text
     readme = (repository / "README.md").read_text()
-    assert "| speed | 1,200 | 9,000 |" in readme and "old" not in readme and readme.endswith("-->\nend\n")
+    assert "| speed | 1,200 | 9,000 |" in readme and "old" not in readme and readme.endswith(f"-->\n{EXAMPLE}end\n")
     assert "(1 of 1 measured before records were kept)" in readme
 
 
