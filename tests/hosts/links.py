@@ -15,16 +15,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from benchmarks.link import fitted_wires, predicted
+from recsys_core.measuring.records import record
 from tests.conftest import ROOT
 from tests.hosts.hosts import Hosts, hosts
 
-UNITS = {"mbit": 1e6 / 8, "gbit": 1e9 / 8}
-"""Bytes/s of a rate of tc."""
-PREDICTED = ("link", "step ms", "predicted ms", "difference", "exchange alone ms", "predicted ms ")
-HEADERS = ("link", "ranks by", "step ms", "without exchange", "exposed", "step ms, fp16", "exposed, fp16", "bytes")
+UNITS = {"mbit": (1e6 / 8, "Mbit/s"), "gbit": (1e9 / 8, "Gbit/s")}
+"""Unit of tc -> bytes/s, and its text."""
+PARTS = {
+    "link": "link",
+    "step_ms": "step ms",
+    "step_alone_ms": "without exchange",
+    "exposed_ms": "exposed",
+    "step_fp16_ms": "step ms, fp16",
+    "exposed_fp16_ms": "exposed, fp16",
+}
+PREDICTED = {
+    "link": "link",
+    "step_ms": "step ms",
+    "predicted_step_ms": "predicted ms",
+    "exchange_ms": "exchange alone ms",
+    "predicted_exchange_ms": "predicted ms ",
+}
+"""Field of a row -> header of its column."""
 
 
 def measured(two: Hosts, args: argparse.Namespace, words: list[str]) -> dict[str, Any]:
@@ -43,31 +59,60 @@ def speed(rate: str) -> float:
     """Bytes/s of a rate of tc; infinity where the link is as fast as it is."""
     if rate == "off":
         return float("inf")
-    return next(float(rate.removesuffix(unit)) * size for unit, size in UNITS.items() if rate.endswith(unit))
+    return next(float(rate.removesuffix(unit)) * size for unit, (size, _) in UNITS.items() if rate.endswith(unit))
 
 
-def predictions(found: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Each step as it follows from what was measured at the other rates.
+def text_of(rate: str) -> str:
+    """A rate of tc for a reader: "10 Gbit/s"."""
+    if rate == "off":
+        return "not limited"
+    return next(f"{rate.removesuffix(unit)} {text}" for unit, (_, text) in UNITS.items() if rate.endswith(unit))
+
+
+def milliseconds(job: dict[str, Any], name: str) -> list[float]:
+    """The windows of a variant of the step, or of the exchange alone."""
+    return [1e3 * seconds for seconds in job["seconds"][name]]
+
+
+def parts(job: dict[str, Any]) -> dict[str, list[float]]:
+    """The step at one rate and its parts, in ms, window by window; the differences are of the same round."""
+    whole, silent, narrow = (milliseconds(job, name) for name in ("whole", "silent", "narrow"))
+    return {
+        "step_ms": whole,
+        "step_alone_ms": silent,
+        "exposed_ms": [a - b for a, b in zip(whole, silent, strict=True)],
+        "step_fp16_ms": narrow,
+        "exposed_fp16_ms": [a - b for a, b in zip(narrow, silent, strict=True)],
+        "exchange_ms": milliseconds(job, "exchange"),
+    }
+
+
+def prediction(rate: str, found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The step and the exchange at one rate, in ms, as they follow from what was measured at the other rates.
 
     Args:
         found: the result of `benchmarks.scaling_rank` by rate.
     """
-    rows = []
-    for rate, job in found.items():
-        others = {name: other for name, other in found.items() if name != rate}
-        points = [
-            (speed(name), float(part["bytes"]), statistics.median(part["seconds"]))
-            for name, other in others.items()
-            for part in other["sums"]
-        ]
-        link = fitted_wires(job["ranks"], points).link(speed(rate))
-        compute = statistics.median(s for other in others.values() for s in other["seconds"]["silent"])
-        step, alone = (statistics.median(job["seconds"][name]) for name in ("whole", "exchange"))
-        expected = predicted(compute, link, job["ranks"], job["gradient_bytes"])
-        exchange = link.seconds(job["ranks"], job["gradient_bytes"])
-        times = (f"{1e3 * step:,.0f}", f"{1e3 * expected:,.0f}", f"{expected / step - 1:+.0%}")
-        rows.append((rate, *times, f"{1e3 * alone:,.0f}", f"{1e3 * exchange:,.0f}"))
-    return rows
+    job, others = found[rate], {name: other for name, other in found.items() if name != rate}
+    points = [
+        (speed(name), float(part["bytes"]), statistics.median(part["seconds"]))
+        for name, other in others.items()
+        for part in other["sums"]
+    ]
+    link = fitted_wires(job["ranks"], points).link(speed(rate))
+    compute = statistics.median(s for other in others.values() for s in other["seconds"]["silent"])
+    size = job["gradient_bytes"]
+    step, exchange = predicted(compute, link, job["ranks"], size), link.seconds(job["ranks"], size)
+    return {"predicted_step_ms": 1e3 * step, "predicted_exchange_ms": 1e3 * exchange}
+
+
+def shown(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
+    """A table of rows: medians of windows, in whole milliseconds."""
+
+    def cell(value: Any) -> str:
+        return value if isinstance(value, str) else f"{statistics.median(np.ravel(value)):,.0f}"
+
+    return tabulate([[cell(row[name]) for name in columns] for row in rows], headers=list(columns.values()))
 
 
 def main() -> int:
@@ -80,24 +125,24 @@ def main() -> int:
     add("--seconds", type=float, default=4.0, help="of each window")
     add("--gloo", action="store_true")
     add("--json", type=Path, help="write what was measured there")
+    add("--results", type=Path, help="append a record of each rate to this results file")
     args = parser.parse_args()
-    rows, jobs = [], {}
+    jobs = {}
     with hosts(prefix="links") as two:
         for rate in args.rates:
             for host in two.names:
                 two.rate(host, None if rate == "off" else rate)
-            jobs[rate] = found = measured(two, args, ["--gloo"] if args.gloo else [])
-            middle = {name: 1e3 * statistics.median(values) for name, values in found["seconds"].items()}
-            whole, silent, narrow = (middle[name] for name in ("whole", "silent", "narrow"))
-            size = f"{found['gradient_bytes'] / 1e6:.0f} MB"
-            parts = (whole, silent, whole - silent, narrow, narrow - silent)
-            rows.append((rate, "Gloo" if args.gloo else "MPI", *(f"{ms:,.0f}" for ms in parts), size))
-    print(tabulate(rows, headers=HEADERS))
+            jobs[rate] = measured(two, args, ["--gloo"] if args.gloo else [])
+    rows: list[dict[str, Any]] = [{"link": text_of(rate), **parts(job)} for rate, job in jobs.items()]
+    print(shown(rows, PARTS))
     if len(jobs) > 2:
-        print()
-        print(tabulate(predictions(jobs), headers=PREDICTED))
+        rows = [row | prediction(rate, jobs) for row, rate in zip(rows, jobs, strict=True)]
+        print(f"\n{shown(rows, PREDICTED)}")
     if args.json:
         args.json.write_text(json.dumps(jobs))
+    for row, job in zip(rows if args.results else (), jobs.values(), strict=False):
+        rounds = {"kept": args.rounds, "discarded": 0, "stable": job["warm_up"]["stable"]}  # the hosts' work is ours
+        record(args.results, "hosts", {"by": "Gloo" if args.gloo else "MPI", **row, "rounds": rounds})
     return 0
 
 
