@@ -72,6 +72,14 @@ def test_wires_are_found_again_and_predict_a_speed_that_was_not_measured() -> No
     assert found.link(10e9 / 8).seconds(2, 100e6) == pytest.approx(2 * (40e-6 + 15e-3 + 42e-3), rel=1e-6)
 
 
+def test_no_byte_goes_over_a_wire_less_than_once() -> None:
+    """Fast wires say little of a slow one: without the bound, hosts would be said to send half of the bytes."""
+    points = [(10e9 / 8, 64e6, 0.05), (25e9 / 8, 64e6, 0.045)]
+    found = fitted_wires(2, points)
+    assert found.wire == 1.0
+    assert found.link(1e9 / 8).seconds(2, 64e6) >= 64e6 / (1e9 / 8)
+
+
 def test_compute_hides_what_it_hides() -> None:
     link = Link(0.0, 1e9)
     assert predicted(1.0, link, 2, 1e9) == pytest.approx(2.0)

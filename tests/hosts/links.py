@@ -25,6 +25,8 @@ from tests.hosts.hosts import Hosts, hosts
 
 UNITS = {"mbit": (1e6 / 8, "Mbit/s"), "gbit": (1e9 / 8, "Gbit/s")}
 """Unit of tc -> bytes/s, and its text."""
+LEAST_BYTES = 2**19
+"""Of a sum that the wires are fitted to: smaller ones take a cycle of Horovod, a millisecond, over any link."""
 PARTS = {
     "link": "link",
     "step_ms": "step ms",
@@ -98,6 +100,7 @@ def prediction(rate: str, found: dict[str, dict[str, Any]]) -> dict[str, float]:
         (speed(name), float(part["bytes"]), statistics.median(part["seconds"]))
         for name, other in others.items()
         for part in other["sums"]
+        if part["bytes"] >= LEAST_BYTES
     ]
     link = fitted_wires(job["ranks"], points).link(speed(rate))
     compute = statistics.median(s for other in others.values() for s in other["seconds"]["silent"])
