@@ -62,6 +62,8 @@ class Verdict:
     recorded: Sequence[float] = field(default_factory=tuple)
     """Ratios of the runs."""
     new: Sequence[float] = field(default_factory=tuple)
+    is_too_noisy: bool = False
+    """Whether there are runs enough, but they differ too much."""
 
     @property
     def text(self) -> str:
@@ -102,10 +104,13 @@ class Check:
         return found
 
     def set(self, recorded: Mapping[str, Sequence[float]], slow: float = 0.0, about: str = "check") -> list[Verdict]:
-        """Judge every part; one that seems slower is measured a second time."""
+        """Judge every part; by twice as many runs where they differ too much, and again where it seems slower."""
         parts, to = self.args.parts, self.args.results
         first = self.runs(parts, slow, about, to)
         verdicts = {part: verdict(part, recorded[part], runs, len(parts)) for part, runs in first.items()}
+        noisy = [part for part, found in verdicts.items() if found.is_too_noisy]
+        for part, runs in (self.runs(noisy, slow, f"{about}, more", to) if noisy else {}).items():
+            verdicts[part] = verdict(part, recorded[part], [*first[part], *runs], len(parts))
         suspected = [part for part, found in verdicts.items() if found.text == SLOWER]
         again = self.runs(suspected, slow, f"{about}, again", to) if suspected else {}
         for part, runs in again.items():
@@ -126,7 +131,7 @@ def verdict(part: str, recorded: Sequence[float], runs: Sequence[Mapping[str, An
     judged = check_rule.judge(logs[0], logs[1], parts)
     if judged.is_too_noisy:
         why = f"runs differ by {judged.noise:.0%}, so that a slowdown of up to {judged.bound:.0%} would not be found"
-        return Verdict(why_not=why, **about)
+        return Verdict(why_not=why, is_too_noisy=True, **about)
     return Verdict(judged=judged, **about)
 
 

@@ -177,6 +177,17 @@ def test_a_run_of_a_busy_machine_is_measured_again(tmp_path: Path, monkeypatch: 
     assert measured.asked[LEAST_RUNS:] == [["serving"]]
 
 
+def test_a_part_whose_runs_differ_is_judged_by_twice_as_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = _Measured({"serving": [0.93, 1.07, 1.0, 1.0, 1.0, 1.0]})
+    assert _status(tmp_path, measured, monkeypatch) == 0
+    assert measured.asked[LEAST_RUNS:] == [["serving"]] * LEAST_RUNS
+    measured = _Measured({"serving": [0.8, 1.25] * 3})
+    assert _status(tmp_path, measured, monkeypatch) == 4
+    assert "runs differ by" in capsys.readouterr().out
+
+
 def test_runs_of_another_processor_are_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
