@@ -54,7 +54,8 @@ def keep(new: Sequence[Record], subject: str, folder: Path) -> int:
     from recsys_core.measuring.records import read
 
     path = folder / f"{subject}.jsonl"
-    write(path, [*(read(path, transcribed=True) if path.is_file() else []), *new])
+    old = read(path, transcribed=True) if path.is_file() else []
+    write(path, [*(record for record in old if record not in new), *new])  # twice the same is once
     group = f"{subject}/{new[0]['name']}"
     renderer = Renderer(folder.parent)
     if not any(layout.group == group for layout in renderer.layouts.values()):

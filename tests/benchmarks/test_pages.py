@@ -280,6 +280,8 @@ def test_record_keeps_new_figures_and_removes_old_ones(repository: Path, tmp_pat
     assert kept["export"] == "run"
     assert kept["fields"] == {"users_per_second": {"unit": "examples/s", "is": "speed of training or ranking"}}
     assert "1,500" in Renderer(repository).text
+    assert main(["record", str(tmp_path / "r.jsonl"), *words]) == 0
+    assert read_all(repository / "results").records == [kept], "the same file twice is the same record"
 
 
 @pytest.mark.parametrize(
