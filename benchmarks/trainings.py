@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.tables import TABLES
 from recsys_core.measuring.processes import show_progress
-from recsys_core.measuring.records import record
+from recsys_core.measuring.records import newest, read, record
 from recsys_core.measuring.rounds import fields, in_rounds
 
 if TYPE_CHECKING:
@@ -36,19 +36,25 @@ DEFAULT = (
     "implicit:als",
 )
 SHARE = 0.99
-"""Of the best value of the training whose best is lowest: the target where none is given."""
+"""Of the median of the best values: the target where none is given."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--data", type=Path, required=True, help="prepared with --protocol per-user")
+    add("--data", type=Path, help="prepared with --protocol per-user")
     add("--systems", nargs="+", default=list(DEFAULT), metavar="FAMILY:MODEL",
         help="vaecf:PRESET, ncf_tf:PRESET, recbole:MODEL, implicit:als; settings follow, as "
         "recbole:MultiVAE,train_batch_size=500 (default: %(default)s)")  # fmt: skip
-    add("--target", type=float, help="NDCG@100 to be reached (default: 0.99 of the best value of the worst)")
+    add("--target", type=float, help="NDCG@100 to be reached (default: 0.99 of the median of the best values)")
     add("--peer-python", default=sys.executable, metavar="PATH", help="Python that has RecBole (default: this one)")
     add("--rounds", type=int, default=1, help="of all trainings in turn (default: %(default)s)")
     add("--keep", type=Path, metavar="DIR", help="keep runs and lists there (default: they are deleted)")
+    add(
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="train nothing: the time to a target from the curves in this results file",
+    )
 
 
 def _check_recbole(systems: list[System], python: str) -> None:
@@ -103,7 +109,41 @@ def _train(system: System, args: argparse.Namespace, folder: Path, numbers: iter
     return train(system, args.data, folder / f"{next(numbers)}", args.peer_python)
 
 
+def _again(path: Path, target: float | None) -> list[dict[str, Any]]:
+    """The newest rows of a results file with their times to another target, which are those of the first round.
+
+    Raises:
+        ValueError: the file has no trainings.
+    """
+    from benchmarks.whole.curves import Curve, common_target
+
+    rows = newest(read(path)).get("trainings", [])
+    if not rows:
+        raise ValueError(f"--again {path} holds no trainings, expected what this command has written with --results")
+    curves = [Curve(seconds=tuple(row["curve_s"]), values=tuple(row["curve"])) for row in rows]
+    wanted = common_target(curves, SHARE) if target is None else target
+    times = [curve.seconds_to(wanted) for curve in curves]
+    return [
+        row | {"target": wanted, "target_s": None if seconds is None else [seconds]}
+        for row, seconds in zip(rows, times, strict=True)
+    ]
+
+
 def main(args: argparse.Namespace) -> int:
+    if args.again:
+        rows = _again(args.again, args.target)
+    elif args.data:
+        rows = _measured(args)
+    else:
+        raise ValueError("--data is missing, expected a data set prepared with --protocol per-user")
+    for row in rows:
+        record(args.results, "trainings", row)
+    print(TABLES["trainings"].as_text(rows))
+    return 0
+
+
+def _measured(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each training."""
     from benchmarks.whole import inputs, systems
     from recsys_core.dataset import Dataset
 
@@ -115,8 +155,4 @@ def main(args: argparse.Namespace) -> int:
         sides = {system.name: partial(_train, system, args, folder, numbers) for system in chosen}
         rounds = in_rounds(sides, args.rounds)
     show_progress("")
-    rows = [shape | row | fields(rounds, why_cold=COLD) for row in _rows(rounds.values, args.target)]
-    for row in rows:
-        record(args.results, "trainings", row)
-    print(TABLES["trainings"].as_text(rows))
-    return 0
+    return [shape | row | fields(rounds, why_cold=COLD) for row in _rows(rounds.values, args.target)]

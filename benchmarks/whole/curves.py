@@ -6,6 +6,7 @@ Shape legend: U users, K items of a list.
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,5 +86,8 @@ def of_run(run: Path, start: float) -> tuple[Curve, float]:
 
 
 def common_target(curves: Sequence[Curve], share: float) -> float:
-    """A share of the best value of the training whose best value is lowest: all of them reach it."""
-    return share * min(curve.best for curve in curves)
+    """A share of the median of the best values (of the lower one of two): most trainings reach it.
+
+    One that is far behind the others would make a target of the lowest value one that says nothing about them.
+    """
+    return share * statistics.median_low(curve.best for curve in curves)

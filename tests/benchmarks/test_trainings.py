@@ -46,6 +46,8 @@ def test_the_time_to_a_target() -> None:
     fast = Curve(seconds=(1.0, 2.0), values=(0.5, 0.4))
     assert (slow.best, slow.best_at) == (0.3, 1)
     assert curves.common_target([slow, fast], 0.99) == pytest.approx(0.297)
+    behind = Curve(seconds=(1.0,), values=(0.01,))
+    assert curves.common_target([behind, slow, fast], 0.99) == pytest.approx(0.297)
     assert slow.seconds_to(0.297) == 4.0
     assert fast.seconds_to(0.297) == 1.0
     assert slow.seconds_to(0.4) is None
@@ -109,6 +111,17 @@ def test_a_real_training_of_implicit(prepared: Path, tmp_path: Path) -> None:
     assert row["target"] == pytest.approx(0.99 * max(row["curve"]))
     assert 0 < row["target_s"][0] <= row["whole_s"][0]
     assert 0.0 < row["ndcg@100"][0] <= 1.0
+
+    again, other = tmp_path / "again.jsonl", ["--target", str(row["curve"][1])]
+    assert main(["trainings", "--again", str(results), *other, "--results", str(again)]) == 0
+    (second,) = map(json.loads, again.read_text().splitlines())
+    assert second["target_s"] == [
+        min(s for s, v in zip(row["curve_s"], row["curve"], strict=True) if v >= row["curve"][1])
+    ]
+    assert {k: v for k, v in second.items() if "target" not in k} == {k: v for k, v in row.items() if "target" not in k}
+    assert main(["trainings", "--again", str(results), "--target", "2", "--results", str(again)]) == 0
+    assert json.loads(again.read_text().splitlines()[-1])["target_s"] is None
+    assert main(["trainings", "--results", str(again)]) == 1
 
 
 def test_a_python_without_recbole_is_named(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
