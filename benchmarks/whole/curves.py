@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,10 +80,15 @@ def of_run(run: Path, start: float) -> tuple[Curve, float]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found = [line for line in lines if line["kind"] == "validation"]
     curve = Curve(
-        seconds=tuple(line["time_unix_s"] - start for line in found), values=tuple(line[METRIC] for line in found)
+        seconds=tuple(line["time_unix_s"] - start for line in found), values=tuple(_metric(line) for line in found)
     )
     result = json.loads((run / "result.json").read_text())
-    return curve, float(result["test"]["metrics"][METRIC]["mean"])
+    return curve, float(_metric(result["test"]["metrics"])["mean"])
+
+
+def _metric(values: Mapping[str, Any]) -> Any:
+    """The metric over the whole catalogue; NCF, which has sampled ones too, says so in its name."""
+    return values[METRIC] if METRIC in values else values[f"{METRIC}/all"]
 
 
 def common_target(curves: Sequence[Curve], share: float) -> float:

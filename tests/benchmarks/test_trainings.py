@@ -98,6 +98,19 @@ def test_lists_leave_out_what_users_have(prepared: Path, tmp_path: Path) -> None
         assert found["test"][user][: len(later)].tolist() == later[np.argsort(-scores[user, later])].tolist()
 
 
+def test_real_trainings_of_both_families(prepared: Path, tmp_path: Path) -> None:
+    from benchmarks.__main__ import main
+
+    results = tmp_path / "results.jsonl"
+    words = ["trainings", "--data", str(prepared), "--systems", "vaecf:quick,epochs=1", "ncf_tf:quick,epochs=1"]
+    assert main([*words, "--results", str(results)]) == 0
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [row["system"] for row in rows] == ["vaecf:quick,epochs=1", "ncf_tf:quick,epochs=1"]
+    for row in rows:
+        assert len(row["curve"]) == row["evaluations"] >= 1
+        assert 0.0 < row["ndcg@100"][0] <= 1.0 and 0.0 < row["curve_s"][0] < row["whole_s"][0]
+
+
 def test_a_real_training_of_implicit(prepared: Path, tmp_path: Path) -> None:
     pytest.importorskip("implicit", reason="the extra baselines is not installed")
     results = tmp_path / "results.jsonl"
