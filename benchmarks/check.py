@@ -97,7 +97,9 @@ class Check:
             missing = [part for part in parts if len(found[part]) < self.args.runs]
             if not missing:
                 break
-            for part, values in self.run(missing, slow, f"{about}, run {k + 1} of {self.args.runs}").items():
+            for part, values in self.run(
+                missing, slow, f"{about}, run {k + 1} of {max(k + 1, self.args.runs)}"
+            ).items():
                 record(to, "check", {"part": part, "slowed": f"{slow:g}", **values})
                 if not values["invalid"]:
                     found[part].append(values)

@@ -20,6 +20,7 @@ from tabulate import tabulate
 
 from benchmarks.link import fitted_wires, predicted
 from recsys_core.measuring.records import record
+from recsys_core.measuring.rounds import Rounds, WarmUp, fields
 from tests.conftest import ROOT
 from tests.hosts.hosts import Hosts, hosts
 
@@ -89,6 +90,13 @@ def parts(job: dict[str, Any]) -> dict[str, list[float]]:
     }
 
 
+def validity(job: dict[str, Any]) -> dict[str, Any]:
+    """The fields `rounds` and `invalid` of a record. No window is discarded: the programs of the hosts, which would
+    count as others, are those that are measured."""
+    kept, warm_up = len(job["seconds"]["whole"]), WarmUp(**job["warm_up"])
+    return fields(Rounds(values={}, wanted=kept, kept=kept), [warm_up])
+
+
 def prediction(rate: str, found: dict[str, dict[str, Any]]) -> dict[str, float]:
     """The step and the exchange at one rate, in ms, as they follow from what was measured at the other rates.
 
@@ -143,9 +151,8 @@ def main() -> int:
         print(f"\n{shown(rows, PREDICTED)}")
     if args.json:
         args.json.write_text(json.dumps(jobs))
-    for row, job in zip(rows if args.results else (), jobs.values(), strict=False):
-        rounds = {"kept": args.rounds, "discarded": 0, "stable": job["warm_up"]["stable"]}  # the hosts' work is ours
-        record(args.results, "hosts", {"by": "Gloo" if args.gloo else "MPI", **row, "rounds": rounds})
+    for row, job in zip(rows, jobs.values(), strict=True) if args.results else ():
+        record(args.results, "hosts", {"by": "Gloo" if args.gloo else "MPI", **row, **validity(job)})
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.link import Wires
-from tests.hosts.links import parts, prediction, speed, text_of
+from tests.hosts.links import parts, prediction, speed, text_of, validity
 
 WIRES = Wires(latency=5e-5, host=2e-10, wire=1.1)
 
@@ -49,3 +49,11 @@ def test_the_exposed_exchange_is_of_the_same_round() -> None:
     found = parts(job)
     assert found["exposed_ms"] == [500.0, 1000.0] and found["exposed_fp16_ms"] == [250.0, 500.0]
     assert found["step_alone_ms"] == [1000.0, 1500.0] and found["exchange_ms"] == [500.0, 1000.0]
+
+
+@pytest.mark.parametrize("stable", [True, False])
+def test_a_rate_that_did_not_become_stable_is_not_valid(stable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECSYS_BUSY", raising=False)
+    found = validity({"seconds": {"whole": [1.0, 1.0]}, "warm_up": {"windows": 12, "stable": stable}})
+    assert bool(found["invalid"]) is not stable
+    assert (found["rounds"]["kept"], found["rounds"]["stable"]) == (2, stable)
