@@ -24,6 +24,7 @@ from benchmarks import check_rule
 from benchmarks.check_inputs import Inputs
 from benchmarks.check_parts import PARTS, SLOW
 from benchmarks.check_rule import LEAST_RUNS, SLOWER, Judged
+from benchmarks.pages.collect import generic
 from benchmarks.tables import TABLES
 from recsys_core.measuring import records
 from recsys_core.measuring.conditions import BUSY, quiet_ones
@@ -100,10 +101,14 @@ class Check:
             for part, values in self.run(
                 missing, slow, f"{about}, run {k + 1} of {max(k + 1, self.args.runs)}"
             ).items():
-                record(to, "check", {"part": part, "slowed": f"{slow:g}", **values})
+                record(to, "check", {"part": part, "slowed": f"{slow:g}", **values, **self._command(to)})
                 if not values["invalid"]:
                     found[part].append(values)
         return found
+
+    def _command(self, to: Path) -> dict[str, str]:
+        """The command without the paths of this machine, for the file that is committed."""
+        return {"command": generic(records.running_command())} if to == self.args.recorded else {}
 
     def set(self, recorded: Mapping[str, Sequence[float]], slow: float = 0.0, about: str = "check") -> list[Verdict]:
         """Judge every part; by twice as many runs where they differ too much, and again where it seems slower."""

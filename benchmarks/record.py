@@ -58,10 +58,11 @@ def keep(new: Sequence[Record], subject: str, folder: Path) -> int:
     write(path, [*(record for record in old if record not in new), *new])  # twice the same is once
     group = f"{subject}/{new[0]['name']}"
     renderer = Renderer(folder.parent)
-    if not any(layout.group == group for layout in renderer.layouts.values()):
+    tables = [table for table, layout in renderer.layouts.items() if layout.group == group]
+    if not tables:
         print(f"no table shows {group} yet: describe one in {folder / 'tables.yaml'}")
         return 0
-    shown = [json.dumps(record, sort_keys=True) for record in renderer.shown_records]
+    shown = [json.dumps(record, sort_keys=True) for record in renderer.records_of(tables)]
     records = read(path, transcribed=True)
     kept = [r for r in records if r["name"] != new[0]["name"] or json.dumps(r, sort_keys=True) in shown]
     write(path, kept)

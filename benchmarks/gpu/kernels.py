@@ -10,6 +10,8 @@ from typing import Any
 PRODUCT = re.compile(r"gemm|cutlass|xmma|cublas|nvjet|wgmma|matmul|(?:^|_)dot(?:_|$|\.)", re.IGNORECASE)
 """Names of kernels that multiply matrices: cuBLAS's, CUTLASS's, and XLA's own."""
 COPY = re.compile(r"^Mem(?:cpy|set)", re.IGNORECASE)
+TO_HOST = re.compile(r"^MemcpyD(?:to|2)H", re.IGNORECASE)
+"""A copy to the host: the compiled step has one a call, with the loss terms."""
 GPU, HOST = "/device:GPU", "/host:CPU"
 LONGEST = 20
 """Kernels in a record."""
@@ -62,10 +64,14 @@ def summary(times: dict[str, tuple[float, int]], steps: int) -> dict[str, Any]:
     def share(pattern: re.Pattern[str]) -> float:
         return sum(ms for name, (ms, _) in times.items() if pattern.search(name)) / busy if busy else 0.0
 
+    def count(pattern: re.Pattern[str]) -> float:
+        return sum(often for name, (_, often) in times.items() if pattern.search(name)) / steps
+
     longest = sorted(times.items(), key=lambda item: -item[1][0])[:LONGEST]
     return {
         "busy_ms": busy / steps,
         "product_share": share(PRODUCT),
         "copy_share": share(COPY),
+        "copies_to_host": count(TO_HOST),
         "kernels": [{"name": name[:90], "ms": ms / steps, "times": count / steps} for name, (ms, count) in longest],
     }

@@ -64,7 +64,10 @@ class Sizes:
     """Requests of each batch size that are timed."""
 
 
-FAST_TESTS = ("-m", "not slow and not ranks", "tests/gpu", "tests/vaecf", "tests/ncf_tf", "tests/recsys_core")
+FAST_TESTS = (
+    "-m", "not slow and not ranks",
+    "tests/gpu", "tests/end_to_end/test_determinism.py", "tests/vaecf", "tests/ncf_tf", "tests/recsys_core",
+)  # fmt: skip
 
 ON_GPU = Sizes(
     data=("synthetic", "--like", "ml-20m-prepared", "--held-out-users", "10000"),

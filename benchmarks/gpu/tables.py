@@ -129,6 +129,7 @@ GPU_TABLES: Mapping[str, Table] = {
             ("kernels (ms/step)", number("busy_ms", ",.2f")),
             ("matrix products (%)", number("product_share", ".0%")),
             ("copies (%)", number("copy_share", ".0%")),
+            ("copies to the host (per step)", number("copies_to_host", ".1f")),
             ("longest kernels", _kernels),
         ),
         note="From TensorFlow's profiler, which slows a step a little. Shares are of the kernels' time.",

@@ -1,7 +1,7 @@
 """The wheels that a GPU machine without a package registry gets, and the files of them that are left out.
 
 Versions that setup.cfg pins are taken from there. The list names every package: none is added for another's sake,
-because TensorFlow's own list would bring NCCL, cuFFT and cuSOLVER, which one GPU does not need here.
+because TensorFlow's own list would bring NCCL and cuFFT, which one GPU does not need here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PINNED_IN_SETUP = (
 CUDA = (
     "nvidia-cublas-cu12==12.3.4.1", "nvidia-cuda-cupti-cu12==12.3.101", "nvidia-cuda-nvcc-cu12==12.3.107",
     "nvidia-cuda-runtime-cu12==12.3.101", "nvidia-cudnn-cu12==8.9.7.29", "nvidia-nvjitlink-cu12==12.3.101",
-    "nvidia-cusparse-cu12==12.2.0.103",
+    "nvidia-cusparse-cu12==12.2.0.103", "nvidia-cusolver-cu12==11.5.4.101",
 )  # fmt: skip
 """The libraries of the CUDA version that TensorFlow 2.17.1 was built for."""
 OTHERS = (
@@ -47,6 +47,7 @@ LEFT_OUT = (
     # of CUDA: compilers but ptxas, which XLA starts, and tools for profiling
     "*nvcc/bin/nvcc", "*cicc", "*cudafe*", "*nvlink*", "*bin2c*", "*fatbinary*", "*nvvm/lib64*", "*nvblas*",
     "*libnvperf*", "*libpcsampling*", "*libcheckpoint*", "*libclang*",
+    "*libcusolverMg*",
     # of cuDNN: all but libcudnn and libcudnn_ops_infer, which XLA opens
     "*libcudnn_adv*", "*libcudnn_cnn*", "*libcudnn_ops_train*",
 )  # fmt: skip
@@ -54,11 +55,12 @@ LEFT_OUT = (
 WITH_MACHINE_CODE = (
     "tensorflow/libtensorflow_cc.so.2", "tensorflow/libtensorflow_framework.so.2",
     "nvidia/cublas/lib/libcublasLt.so.12", "nvidia/cublas/lib/libcublas.so.12",
-    "nvidia/cusparse/lib/libcusparse.so.12", "nvidia/cudnn/lib/libcudnn_ops_infer.so.8",
+    "nvidia/cusparse/lib/libcusparse.so.12", "nvidia/cusolver/lib/libcusolver.so.11",
+    "nvidia/cudnn/lib/libcudnn_ops_infer.so.8",
 )  # fmt: skip
 """Libraries with machine code for many GPUs."""
-EMPTY_LIBRARIES = ("libcufft.so.11", "libcusolver.so.11")
-"""TensorFlow accepts a GPU only if it can open these; nothing here calls them."""
+EMPTY_LIBRARIES = ("libcufft.so.11",)
+"""TensorFlow accepts a GPU only if it can open these. Nothing here calls them: a call would end the process."""
 
 
 def pins(setup: Path) -> dict[str, str]:

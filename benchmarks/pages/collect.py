@@ -22,8 +22,8 @@ from recsys_core.measuring.records import Record, newest, read
 
 PLACEHOLDERS = {"--data": "D", "--run-dir": "R", "--export": "RUN/export", "--out": "O", "--resume": "R"}
 """Flag -> what stands for the path that follows it."""
-LEFT_OUT = ("--results", "--json", "--html", "--markdown", "--picture")
-"""Flags of files that a command writes beside what it measures."""
+LEFT_OUT = ("--results", "--json", "--html", "--markdown", "--picture", "--keep", "--folder")
+"""Flags of files and folders that a command writes beside what it measures."""
 
 
 def generic(command: str, ranks: int = 1) -> str:

@@ -112,7 +112,11 @@ class Renderer:
     @cached_property
     def shown_records(self) -> list[Record]:
         """The records that some table shows, each once."""
-        found = {id(record): record for name in self.layouts for record in self.filled(name).records}
+        return self.records_of(list(self.layouts))
+
+    def records_of(self, names: Sequence[str]) -> list[Record]:
+        """The records that some of these tables show, each once."""
+        found = {id(record): record for name in names for record in self.filled(name).records}
         return list(found.values())
 
     def left(self) -> dict[str, int]:

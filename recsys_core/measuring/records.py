@@ -33,12 +33,17 @@ invalid_records: list[str] = []
 """What this process recorded that says nothing: kind and reason."""
 
 
+def running_command() -> str:
+    """The command that is running, as it was typed."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
 def circumstances() -> dict[str, Any]:
     """The command that is running, when, from which commit, on which machine, with which versions, and how busy the
     machine was since this was last asked (at first: since the command began)."""
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.orig_argv[1:]]),
+        "command": running_command(),
         "commit": commit(),
         "machine": machine(),
         "versions": versions(),

@@ -28,8 +28,8 @@ LIBRARIES = (
 )
 
 
-def cuda_missing_reason() -> str | None:
-    """Why ONNX Runtime has no CUDA provider here, and what to install; None if it has one."""
+def _missing_package() -> str | None:
+    """Why ONNX Runtime was installed without CUDA, and what to install; None if it has it."""
     try:
         import onnxruntime as ort
     except ImportError:
@@ -37,6 +37,41 @@ def cuda_missing_reason() -> str | None:
     if CUDA in ort.get_available_providers():
         return None
     return f"onnxruntime {ort.__version__} is installed without CUDA; install the one for GPUs: {INSTALL}"
+
+
+def cuda_missing_reason() -> str | None:
+    """Why ONNX Runtime's CUDA provider cannot be used here, and what to install; None if it starts.
+
+    It is started once to find out: the package for GPUs can be there beside an older driver.
+    """
+    if (reason := _missing_package()) is not None:
+        return reason
+    import onnxruntime as ort
+    from onnxruntime.datasets import get_example
+
+    try:
+        _cuda_session(get_example("mul_1.onnx"), ort.SessionOptions())
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _cuda_session(model: str | bytes, options: Any) -> Any:
+    """A session on the GPU.
+
+    Raises:
+        ValueError: the CUDA provider does not start.
+    """
+    import onnxruntime as ort
+
+    options.log_severity_level = 4
+    ort.set_default_logger_severity(4)  # that it does not start is said below, in one line
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls(cudnn=False)  # from the nvidia-* packages; the models have no operator of cuDNN
+    session = ort.InferenceSession(model, options, providers=[(CUDA, CUDA_OPTIONS), "CPUExecutionProvider"])
+    if CUDA not in session.get_providers():  # ONNX Runtime takes the CPU instead
+        raise ValueError(f"the CUDA provider of onnxruntime-gpu {ort.__version__} does not start: it needs {LIBRARIES}")
+    return session
 
 
 class OnnxEngine:
@@ -60,25 +95,16 @@ class OnnxEngine:
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         options.log_severity_level = 3
-        if provider == "cuda" and (reason := cuda_missing_reason()) is not None:
-            raise ValueError(reason)
-        chosen: list[Any] | None = ["CPUExecutionProvider"]
+        source = model if isinstance(model, bytes) else str(model)
         if provider == "cuda":
-            options.log_severity_level = 4
-            ort.set_default_logger_severity(4)  # that it does not start is said below, in one line
-            with contextlib.redirect_stdout(io.StringIO()):
-                ort.preload_dlls(cudnn=False)  # from the nvidia-* packages; the models have no operator of cuDNN
-            chosen = [(CUDA, CUDA_OPTIONS), "CPUExecutionProvider"]
-        if provider == "tensorrt-rtx":
+            if (reason := _missing_package()) is not None:
+                raise ValueError(reason)
+            self._session = _cuda_session(source, options)
+        elif provider == "tensorrt-rtx":
             tensorrt_rtx.add_to(options)
-            chosen = None
-        self._session = ort.InferenceSession(
-            model if isinstance(model, bytes) else str(model), options, providers=chosen
-        )
-        if provider == "cuda" and CUDA not in self._session.get_providers():  # ONNX Runtime takes the CPU instead
-            raise ValueError(
-                f"the CUDA provider of onnxruntime-gpu {ort.__version__} does not start: it needs {LIBRARIES}"
-            )
+            self._session = ort.InferenceSession(source, options)
+        else:
+            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self.outputs = frozenset(output.name for output in self._session.get_outputs())
 
     def __call__(self, inputs: Mapping[str, npt.NDArray], outputs: Sequence[str] = RANKED) -> Arrays:

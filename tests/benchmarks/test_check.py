@@ -22,7 +22,7 @@ from recsys_core.measuring.machine import machine
 from recsys_core.measuring.records import read
 from tests.conftest import ROOT
 
-SETS = 1_000
+SETS = 400
 NOISE = 0.03
 """Standard deviation of the logarithm of a run where no runs are recorded."""
 
@@ -38,26 +38,37 @@ def _noise() -> float:
     return max(noise, default=NOISE)
 
 
-def _alarms(slowdown: float, noise: float, parts: int = len(PARTS)) -> list[bool]:
-    """Of sets of one part measured `parts` times: whether it was called slower, twice."""
-    rng = np.random.default_rng(1)
-    found = []
-    for _ in range(SETS):
-        recorded = rng.normal(0, noise, check.RECORDED_RUNS)
-        twice = rng.normal(-math.log1p(slowdown), noise, (2, LEAST_RUNS))
-        found.append(all(judge(list(recorded), list(new), parts).verdict == SLOWER for new in twice))
-    return found
+class _Simulated(check.Check):
+    """Sets whose runs are drawn: each part is slower than the recorded runs, by the same noise."""
+
+    def __init__(self, slowdown: float, noise: float) -> None:
+        self.args = argparse.Namespace(parts=list(PARTS), results=Path("none"))
+        self.rng, self.mean, self.noise = np.random.default_rng(1), -math.log1p(slowdown), noise
+
+    def drawn(self, mean: float, count: int) -> list[float]:
+        return list(np.exp(self.rng.normal(mean, self.noise, count)))
+
+    def runs(self, parts: Sequence[str], slow: float, about: str, to: Path) -> dict[str, list[dict[str, Any]]]:
+        return {part: [{"ratio": [ratio]} for ratio in self.drawn(self.mean, LEAST_RUNS)] for part in parts}
+
+
+def _verdicts(slowdown: float, noise: float) -> list[list[str]]:
+    """Of each set, the verdicts of its parts."""
+    checked = _Simulated(slowdown, noise)
+    recorded = [{part: checked.drawn(0.0, check.RECORDED_RUNS) for part in PARTS} for _ in range(SETS)]
+    return [[found.text for found in checked.set(ratios)] for ratios in recorded]
 
 
 def test_a_slowdown_of_25_percent_is_found_19_times_of_20() -> None:
-    assert statistics.mean(_alarms(0.25, _noise())) >= 0.95
+    assert statistics.mean(text == SLOWER for found in _verdicts(0.25, _noise()) for text in found) >= 0.95
 
 
-@pytest.mark.parametrize("noise", [0.005, 0.02, 0.08])
+@pytest.mark.parametrize("noise", [0.005, 0.02, 0.04, 0.08])
 def test_false_alarms_are_at_most_1_in_100_sets(noise: float) -> None:
-    """Of a set of five parts, each as much slower as the margin allows: the worst case."""
-    assert len(PARTS) * statistics.mean(_alarms(MARGIN, noise)) <= 0.01
-    assert not any(_alarms(0.0, noise))
+    """Of a set of five parts, each as much slower as the margin allows: the worst case. At 0.04 and 0.08 most parts are
+    too noisy for three runs and are judged by six."""
+    assert statistics.mean(SLOWER in found for found in _verdicts(MARGIN, noise)) <= 0.01
+    assert not any(SLOWER in found for found in _verdicts(0.0, noise))
 
 
 def test_where_noise_would_hide_a_slowdown_nothing_is_said() -> None:
@@ -209,6 +220,14 @@ def test_recorded_runs_are_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = read(tmp_path / "recorded.jsonl")
     assert [values["part"] for values in found[-2:]] == ["serving"] * 2
     assert "command" in found[-1] and "versions" in found[-1]
+
+
+def test_recorded_runs_name_no_path_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sys.orig_argv", ["python", "-m", "benchmarks", "check", "--folder", "/a/b", "--parts", "serving"]
+    )
+    assert _status(tmp_path, _Measured({}), monkeypatch, "--record", "1", "--parts", "serving") == 0
+    assert read(tmp_path / "recorded.jsonl")[-1]["command"] == "python -m benchmarks check --parts serving"
 
 
 def test_the_proof_wants_the_slowed_set_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,6 +299,7 @@ def test_kernels_of_a_profile(tmp_path: Path) -> None:
     assert times["sm90_xmma_gemm_bf16bf16_bf16f32"] == (6.0, 2), "streams only: other lines repeat the kernels"
     found = kernels.summary(times, steps=2)
     assert (found["busy_ms"], found["product_share"], found["copy_share"]) == (5.0, 0.7, 0.1)
+    assert found["copies_to_host"] == 0.5, "one in two steps"
     assert found["kernels"][0] == {"name": "sm90_xmma_gemm_bf16bf16_bf16f32", "ms": 3.0, "times": 1.0}
     with pytest.raises(ValueError, match="expected TensorFlow's profile"):
         kernels.newest_profile(tmp_path / "none")

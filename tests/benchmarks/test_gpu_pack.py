@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -57,6 +58,8 @@ def test_code_of_other_gpus_is_zeroed(tmp_path: Path) -> None:
         ("nvidia/cudnn/lib/libcudnn_ops_infer.so.8", True),
         ("nvidia/cudnn/lib/libcudnn.so.8", True),
         ("nvidia/cudnn/lib/libcudnn_cnn_infer.so.8", False),
+        ("nvidia/cusolver/lib/libcusolver.so.11", True),
+        ("nvidia/cusolver/lib/libcusolverMg.so.11", False),
         ("nvidia/cuda_nvcc/bin/nvcc", False),
         ("tensorflow/include/tensorflow/core/platform.h", False),
         ("numpy/core/tests/test_numeric.py", False),
@@ -93,7 +96,11 @@ def test_versions_are_those_of_setup_cfg(tmp_path: Path) -> None:
 
 def test_every_library_that_the_tests_import_travels() -> None:
     folders = ["recsys_core", "vaecf", "ncf_tf", "data_prep", "tests/vaecf", "tests/ncf_tf", "tests/recsys_core"]
-    files = [path for folder in (*folders, "tests/gpu", "benchmarks/gpu") for path in (ROOT / folder).rglob("*.py")]
+    files = [
+        path
+        for folder in (*folders, "tests/end_to_end", "tests/gpu", "benchmarks/gpu")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
     names = {name.split(".")[0] for path in [*files, ROOT / "tests/conftest.py"] for name in imported(path)}
     ours = {path.name for path in ROOT.iterdir() if path.is_dir()}
     elsewhere = {"horovod", "mpi4py", "tensorflow_io"}  # of several ranks
@@ -107,6 +114,19 @@ def test_every_library_that_the_tests_import_travels() -> None:
     }
     wanted = {packages.get(name, name) for name in names - ours - set(sys.stdlib_module_names) - elsewhere}
     assert wanted <= known
+
+
+NEEDED_BY = {"libcusolver.so.11": r"\b(linalg|eigh|cholesky)\b", "libcufft.so.11": r"\btf\.signal\b|\bfft"}
+"""Library of CUDA -> the words in a program whose operators call it on a GPU."""
+
+
+@pytest.mark.parametrize("library", NEEDED_BY)
+def test_a_library_that_the_programs_call_is_no_empty_one(library: str) -> None:
+    """EASE on the device came to call cuSOLVER, which was empty in the pack: the process would have ended."""
+    folders = ("recsys_core", "vaecf", "ncf_tf", "tests/vaecf", "tests/ncf_tf", "tests/recsys_core", "tests/gpu")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    is_called = any(re.search(NEEDED_BY[library], path.read_text()) for path in files)
+    assert is_called != (library in wheels.EMPTY_LIBRARIES)
 
 
 def test_the_start_up_file_hides_frameworks_and_needs_no_other_library() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.pages import collect, layout
 from benchmarks.pages.cells import Filler
-from benchmarks.pages.committed import Committed, problems, read_all
+from benchmarks.pages.committed import ROOT, Committed, problems, read_all
 from benchmarks.pages.fields import described, figure_names
 from benchmarks.pages.render import Renderer
 from benchmarks.pages.values import ends_of, shown, spec
@@ -132,6 +133,13 @@ def test_a_command_has_no_path_of_its_machine() -> None:
     assert collect.generic("python -m recsys_core.compare /a/one:ease /a/one --json /b") == (
         "python -m recsys_core.compare one:ease one"
     )
+
+
+def test_no_committed_record_has_a_path_of_its_machine() -> None:
+    for path in (ROOT / "results").glob("*.jsonl"):
+        for record in read(path, transcribed=True):
+            words = [part for word in shlex.split(record["command"]) for part in word.split("=")]
+            assert not [word for word in words if word.startswith(("/", "~"))], (path.name, record["command"])
 
 
 def test_what_a_record_lacks_is_named() -> None:
@@ -321,6 +329,13 @@ def test_the_folder_of_a_group_without_a_table_is_told(
     assert main(["record", str(_results_file(tmp_path / "r.jsonl")), "--as", "training/other", *words]) == 0
     assert "no table shows training/other yet" in capsys.readouterr().out
     shutil.rmtree(repository / "results")
+
+
+def test_tables_of_other_groups_need_no_records(repository: Path, tmp_path: Path) -> None:
+    tables = repository / "results" / "tables.yaml"
+    tables.write_text(f"{TABLES}later: {{group: training/later, rows: [model], columns: {{model: model}}}}\n")
+    words = ["--folder", str(repository / "results"), "--data-command", "c", "--as", "training/steps"]
+    assert main(["record", str(_results_file(tmp_path / "r.jsonl")), *words]) == 0
 
 
 def test_a_transcribed_record_is_read_for_pages_only(repository: Path) -> None:

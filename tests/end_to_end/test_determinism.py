@@ -1,4 +1,7 @@
-"""`--deterministic`: trainings in processes of their own end with the same bits, on CPUs those without the flag too."""
+"""`--deterministic`: trainings in processes of their own end with the same bits, on CPUs those without the flag too.
+
+`make test-gpu` runs this on the card.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recsys_core import numerics
+from recsys_core import devices, numerics
 from tests.end_to_end.runs import metrics, variables
 
 BOTH = """
@@ -41,11 +44,13 @@ def trained(tiny_data: Path, tiny_pairs: Path, command: Any, tmp_path_factory: p
 
 @pytest.mark.parametrize("run", RUNS)
 def test_two_trainings_end_with_the_same_bits(run: str, trained: list[Path]) -> None:
-    first, again, plain = (variables(folder / run) for folder in trained)
+    alike = trained[:2] if devices.has_gpu() else trained
+    first, *others = (variables(folder / run) for folder in alike)
     assert len(first) > 10  # parameters and moments
-    for other in (again, plain):
+    for other in others:
         assert {name: value.tobytes() for name, value in other.items()} == {n: v.tobytes() for n, v in first.items()}
-    assert metrics(trained[0] / run) == metrics(trained[1] / run) == metrics(trained[2] / run)
+    for folder in alike[1:]:
+        assert metrics(folder / run) == metrics(trained[0] / run)
 
 
 def test_offline_evaluation_is_set_as_the_run_was(

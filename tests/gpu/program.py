@@ -1,4 +1,6 @@
-"""What the tests of the GPU compare, from one process on one device: ``python -m tests.gpu.program DATA EXPORT STEP``.
+"""What the tests of the GPU compare, from one process on one device:
+``python -m tests.gpu.program DATA PAIRS EXPORT STEP``, DATA with held-out users, PAIRS with one item of each user held
+out.
 
 It prints losses of training steps, metrics, the error of scores, and whether an export gives its golden answers. The
 first process writes the export.
@@ -15,6 +17,7 @@ import tensorflow as tf
 
 from benchmarks.gpu.sizes import Setting
 from benchmarks.gpu.step_speed import work_of
+from ncf_tf.model import NeuMf
 from recsys_core import devices
 from recsys_core.config import HardwareConfig
 from recsys_core.dataset import Dataset
@@ -26,7 +29,7 @@ from recsys_core.measuring.processes import print_result
 from recsys_core.rankings import answers_agree
 from recsys_core.training.kinds import step_bytes
 from recsys_core.world import World
-from tests.gpu.compared import METRICS, MODELS, PRECISIONS, STEPS
+from tests.gpu.compared import METRICS, MODELS, NCF_METRICS, PRECISIONS, STEPS
 from vaecf.model import MultVae
 
 
@@ -77,8 +80,20 @@ def export_agrees(folder: Path, model: MultVae, data: Dataset) -> dict[str, bool
     return found
 
 
+def ncf_metrics(folder: Path, step: str, world: World) -> dict[str, float]:
+    """Metrics of a NeuMF with drawn parameters, among candidates and over the whole catalogue."""
+    data = Dataset.open(folder)
+    model = NeuMf(data, preset="he2017", seed=7)
+    for k, variable in enumerate(model.parameters):
+        variable.assign(np.random.default_rng(k).normal(0, 0.3, variable.shape).astype(np.float32))
+    memory = step_bytes(model, HardwareConfig(step=step), world)
+    metrics = [parse_metric(name) for name in NCF_METRICS]
+    evaluator = Evaluator(data.held_out("test"), metrics, world=world, n_items=data.n_items, device_bytes=memory)
+    return {name: estimate.mean for name, estimate in evaluator.evaluate(model).metrics.items()}
+
+
 def main() -> int:
-    folder, export, step = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    folder, pairs, export, step = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     world = World()
     devices.configure(world)
     tf.config.experimental.enable_tensor_float_32_execution(True)  # TensorFlow's default
@@ -93,6 +108,7 @@ def main() -> int:
         held_out = data.held_out("test")
         evaluator = Evaluator(held_out, metrics, world=world, n_items=data.n_items, device_bytes=memory)
         found[name] = {key: estimate.mean for key, estimate in evaluator.evaluate(model).metrics.items()}
+    found["ncf metrics"] = ncf_metrics(pairs, step, world)
     found["export"] = export_agrees(export, model, data)
     print_result(found)
     return 0

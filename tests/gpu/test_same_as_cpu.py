@@ -18,7 +18,7 @@ import pytest
 from benchmarks.gpu import card
 from benchmarks.gpu.running import tensorflow_environment
 from tests.conftest import ROOT
-from tests.gpu.compared import METRICS, MODELS, PRECISIONS, STEPS
+from tests.gpu.compared import METRICS, MODELS, NCF_METRICS, PRECISIONS, STEPS
 
 BOUNDS = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 2e-3}
 """Largest relative difference of a loss to the CPU's in fp32, in 50 steps. The CPU's own losses in bf16 differ by up to
@@ -32,10 +32,10 @@ pytestmark = [
 ]
 
 
-def results_on(device: str, data: Path, export: Path) -> dict[str, Any]:
+def results_on(device: str, data: Path, pairs: Path, export: Path) -> dict[str, Any]:
     """What `tests.gpu.program` prints on a device: the CPU with the sparse step, the GPU with the compiled one."""
     env = tensorflow_environment(os.environ) | ({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" or ON_CPU else {})
-    words = [sys.executable, "-m", "tests.gpu.program", str(data), str(export)]
+    words = [sys.executable, "-m", "tests.gpu.program", str(data), str(pairs), str(export)]
     words.append("sparse" if device == "cpu" else "compiled")
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
@@ -44,10 +44,12 @@ def results_on(device: str, data: Path, export: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def both(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(
+    tiny_data: Path, tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Results on the CPU and on the GPU, in this order: the CPU writes the export that the GPU answers from."""
     export = tmp_path_factory.mktemp("gpu") / "export"
-    return results_on("cpu", tiny_data, export), results_on("gpu", tiny_data, export)
+    return results_on("cpu", tiny_data, tiny_pairs, export), results_on("gpu", tiny_data, tiny_pairs, export)
 
 
 Both = tuple[dict[str, Any], dict[str, Any]]
@@ -77,6 +79,13 @@ def test_scores_are_float32_though_tensorflow_would_take_tf32(both: Both) -> Non
 def test_metrics_agree(both: Both, name: str, blocks: str) -> None:
     on_cpu, on_gpu = (found[blocks][name] for found in both)
     assert on_gpu == pytest.approx(on_cpu, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", NCF_METRICS)
+def test_metrics_of_ncf_agree(both: Both, name: str) -> None:
+    """Ranked by the compiled evaluation on the GPU, by TensorFlow's own operators on the CPU."""
+    on_cpu, on_gpu = (found["ncf metrics"][name] for found in both)
+    assert on_gpu == pytest.approx(on_cpu, abs=2e-3)  # a score may round to either side of another: 600 users
 
 
 def test_an_export_of_the_cpu_gives_its_answers_on_the_gpu(both: Both) -> None:

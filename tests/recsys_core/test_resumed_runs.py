@@ -20,6 +20,7 @@ from recsys_core.training.results import TrainResult
 from recsys_core.training.state import TrainState
 from tests.recsys_core.test_checkpoints import changed
 from tests.recsys_core.test_trainer import EASY, MISSED, linear, table
+from tests.same_runs import assert_same, assert_same_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore:batches of")
 SMALL = {"epochs": 2, "batch_size": 22, "evaluate_every": 1, "steps_per_call": 3, **MISSED}
@@ -88,10 +89,9 @@ def test_a_run_that_missed_its_gate_is_left_alone_or_trained_longer(data: Datase
     expected = Trainer(tmp_path / "straight", **SMALL | {"epochs": 4, "warmup": 0.25}).fit(straight, data).content
     found = Trainer(run, **settings | {"epochs": 4}).fit(longer, data, resume=True).content
     assert expected is not None and found is not None
-    assert found["test"] == expected["test"]
-    assert [e["loss"] for e in found["history"]] == [e["loss"] for e in expected["history"]]
-    for one, two in zip(straight.parameters, longer.parameters, strict=True):
-        assert (one.numpy() == two.numpy()).all()
+    assert_same(found["test"], expected["test"])
+    assert_same([e["loss"] for e in found["history"]], [e["loss"] for e in expected["history"]])
+    assert_same_parameters(longer, straight)
     assert logged(run) == [3, 6, 9, 12]
     with pytest.raises(UserError, match="--resume: epochs is 3, the run in .* has 4; resume with the settings it was"):
         Trainer(run, **settings | {"epochs": 3}).fit(linear(data), data, resume=True)
@@ -158,5 +158,5 @@ def test_a_damaged_last_checkpoint_is_named_and_costs_its_steps_only(
     found = Trainer(run, verbose=True, **SMALL).fit(linear(data), data, resume=True).content
     assert f"note: checkpoint {last} is damaged: " in capsys.readouterr().err
     assert expected is not None and found is not None
-    assert found["test"] == expected["test"]
+    assert_same(found["test"], expected["test"])
     assert logged(run) == [3, 6]

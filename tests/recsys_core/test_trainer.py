@@ -24,6 +24,7 @@ from recsys_core.evaluation.evaluator import Estimate, Evaluation
 from recsys_core.training.callbacks import Callback, StopEarly
 from recsys_core.training.state import EvalEvent, Plan, TrainState
 from tests.conftest import ROOT, _environment
+from tests.same_runs import assert_same, assert_same_parameters
 from vaecf import MultVae
 
 pytestmark = pytest.mark.filterwarnings("ignore:batches of")  # few steps are what makes these trainings short
@@ -150,9 +151,8 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_never_stopped(data: Dataset, t
     resumed = Trainer(tmp_path / "b", callbacks=[witness], **settings).fit(again, data, resume=True)
     assert witness.steps[0] == 12
     assert resumed.content is not None and expected.content is not None
-    assert resumed.content["test"] == expected.content["test"]
-    for one, two in zip(model.parameters, again.parameters, strict=True):
-        assert (one.numpy() == two.numpy()).all()
+    assert_same(resumed.content["test"], expected.content["test"])
+    assert_same_parameters(again, model)
     logged = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in logged if line["kind"] == "train"]
     assert steps == sorted(set(steps)) == list(range(3, 31, 3))

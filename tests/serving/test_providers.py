@@ -128,6 +128,24 @@ def test_a_cuda_provider_that_does_not_start_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_gpu_with_an_older_driver_leaves_onnx_models_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu is there and its provider does not start: `convert` ended with an error and no model."""
+    if HAS_GPU:
+        pytest.skip("this machine has a GPU")
+    import onnxruntime as ort
+
+    built_in = ort.get_available_providers()
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, *built_in])
+    monkeypatch.setattr(gpu, "missing_requirements", list)
+    made = targets.artifact(tmp_path, "onnx-fp32")
+    assert "does not start: it needs an NVIDIA driver from 580 on" in str(cuda_missing_reason())
+    assert "cuda" not in providers.to_verify(made, "auto") and providers.choose(made) == "cpu"
+    with pytest.raises(ValueError, match="--provider cuda: the CUDA provider of .* does not start"):
+        providers.to_verify(made, "cuda")
+
+
 @pytest.mark.slow
 def test_verified_with_each_provider(
     vae: ExportFolder, artifacts: dict[str, Path], python: Any, tmp_path: Path
