@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 import tensorflow as tf
 
 from recsys_core.axes import ITEMS, OTHER, Axes
+from recsys_core.baselines import gram
 from recsys_core.config import EvaluationConfig, TrainingConfig
 from recsys_core.dataset import Dataset
 from recsys_core.input import noise
@@ -32,12 +33,12 @@ from recsys_core.model import Recommender, float32_scores
 from recsys_core.seeding import key64
 from recsys_core.sparse_products import sparse_product
 from recsys_core.world import World
-from vaecf import dense
+from vaecf import dense, item_start
 from vaecf.first_layer import check_gradients, goes_by_rows
 from vaecf.layers import Layer
 from vaecf.layers import dense as dense_layer
 from vaecf.losses import multinomial_nll
-from vaecf.run_config import EARLIER, FirstLayerConfig
+from vaecf.run_config import EARLIER, FirstLayerConfig, StartConfig
 
 Likelihood: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 """The last hidden layer [B, H] -> [] negative log-likelihood, summed over users."""
@@ -109,12 +110,36 @@ class Autoencoder(Recommender):
     @property
     def resolved_settings(self) -> Mapping[str, Any]:
         chosen = FirstLayerConfig(embedding_gradients="rows" if self._by_rows else "dense")
-        return {**self.settings, "first_layer": chosen}
+        start = StartConfig(items_from="ease" if self._starts_from_ease else "random")
+        return {**self.settings, "first_layer": chosen, "start": start}
+
+    @property
+    def _starts_from_ease(self) -> bool:
+        """--items-from"""
+        asked = self.settings["start"].items_from if "start" in self.settings else "random"
+        return asked == "ease" or (asked == "auto" and self.n_items <= item_start.AUTO_ITEMS)
 
     def check_training(self, training: TrainingConfig, evaluation: EvaluationConfig, ranks: int) -> None:
         super().check_training(training, evaluation, ranks)
         name = type(self).__name__
         check_gradients(self._gradients, training, reads_rows_only=self.reads_rows_only, model=name)
+        if self._starts_from_ease and not gram.is_solved_on_gpu(self.n_items):
+            needed = gram.solve_bytes(self.data.train)
+            gram.require_memory("--items-from ease", needed, self.n_items, "--items-from random")
+
+    def initialise(self, trainer: Any) -> bool:
+        """Start the item matrices on rank 0, which sends what differs to the others."""
+        if self._starts_from_ease and not trainer.warm_start:
+            trainer.announce(f"computing the item matrices to start from, of {self.n_items:,} items ...")
+            trainer.world.run_on_rank0(self._start_items)
+        return super().initialise(trainer)
+
+    def _start_items(self) -> None:
+        item_start.assign(self._item_weights(), self.first[0], self.last[0], self.seed)
+
+    def _item_weights(self) -> item_start.Matrix:
+        """[I, I] weights of a linear model of the training users."""
+        return item_start.weights_of_ease(self.data.train)
 
     def prepare_training(self, training: TrainingConfig, world: World, *, step_bytes: float = 0.0) -> None:
         by_rows = goes_by_rows(self._gradients, training, self.data, reads_rows_only=self.reads_rows_only)

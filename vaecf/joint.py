@@ -24,7 +24,7 @@ from recsys_core.score_precision import float32_scores
 from vaecf import dense
 from vaecf.joint_config import PRESETS, JointConfig
 from vaecf.recvae import RecVae
-from vaecf.run_config import FirstLayerConfig
+from vaecf.run_config import FirstLayerConfig, StartConfig
 
 INSTEAD = "the preset recvae, which needs no matrix of items x items"
 """What a message names where the memory is too small."""
@@ -34,7 +34,7 @@ class JointVae(RecVae):
     """RecVAE + `linear_weight` x EDLAE."""
 
     presets = PRESETS
-    configs = {"model": JointConfig, "first_layer": FirstLayerConfig}
+    configs = {"model": JointConfig, "first_layer": FirstLayerConfig, "start": StartConfig}
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`; the settings are those of `vaecf.joint_config.JointConfig`."""

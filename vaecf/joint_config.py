@@ -8,7 +8,7 @@ import tyro
 
 from recsys_core.config import FROM_PRESET, Preset, require
 from recsys_core.search_space import Real
-from vaecf.recvae_config import SEARCH, TRAINING, RecVaeConfig
+from vaecf.recvae_config import SEARCH, START, TRAINING, RecVaeConfig
 from vaecf.run_config import VaeRunConfig
 
 
@@ -52,9 +52,11 @@ PRESETS: dict[str, Preset] = {
             preset="joint",
             model=JointConfig(),
             training=TRAINING,
+            start=START,
         ),
-        about="RecVAE and EDLAE, added up: better than either. EDLAE's closed form needs three "
-        "matrices of items x items in memory. Its weight, 6, was chosen on validation users of ML-1M.",
+        about="RecVAE and EDLAE, added up: better than either. EDLAE's closed form needs three matrices of items x items "
+        "in memory. Its weight, 6, was chosen on validation users of ML-1M. ML-1M as recvae: test NDCG@100 "
+        "0.507 +- 0.006 in 5 minutes on 2 CPU cores.",
         search={**SEARCH, "linear_weight": Real(1.0, 20.0, log=True)},
     ),
 }

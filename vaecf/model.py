@@ -18,14 +18,14 @@ from vaecf.autoencoder import Autoencoder, TrainBatch
 from vaecf.config import MULT_VAE, ModelConfig
 from vaecf.layers import Layer, dense, layers
 from vaecf.losses import kl_divergence
-from vaecf.run_config import FirstLayerConfig
+from vaecf.run_config import FirstLayerConfig, StartConfig
 
 
 class MultVae(Autoencoder):
     """I - hidden - L - reversed(hidden) - I. `kind` "vae" samples its code, "dae" does not."""
 
     presets = MULT_VAE
-    configs = {"model": ModelConfig, "first_layer": FirstLayerConfig}
+    configs = {"model": ModelConfig, "first_layer": FirstLayerConfig, "start": StartConfig}
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`; the settings are those of `vaecf.config.ModelConfig`."""

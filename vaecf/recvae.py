@@ -21,7 +21,7 @@ from vaecf.autoencoder import Autoencoder, TrainBatch
 from vaecf.layers import Layer, dense, layer, layers
 from vaecf.losses import kl_divergence, normal_log_density
 from vaecf.recvae_config import PRESETS, RecVaeConfig
-from vaecf.run_config import FirstLayerConfig
+from vaecf.run_config import FirstLayerConfig, StartConfig
 
 NORM_EPSILON = 0.1
 """Added to the variance by layer normalisation."""
@@ -64,7 +64,7 @@ class RecVae(Autoencoder):
     """I - hidden layers - L - I; the decoder is one linear layer."""
 
     presets = PRESETS
-    configs = {"model": RecVaeConfig, "first_layer": FirstLayerConfig}
+    configs = {"model": RecVaeConfig, "first_layer": FirstLayerConfig, "start": StartConfig}
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`; the settings are those of `vaecf.recvae_config.RecVaeConfig`."""
@@ -109,6 +109,10 @@ class RecVae(Autoencoder):
     def _keep_encoder(self) -> None:
         for earlier, now in zip(self.earlier.all, self.encoder.all, strict=True):
             earlier.assign(now)
+
+    def _start_items(self) -> None:
+        super()._start_items()
+        self._keep_encoder()
 
     def _hidden(self, first: tf.Tensor) -> tf.Tensor:
         return tf.cast(self.encoder(first)[0], self.compute)

@@ -24,7 +24,7 @@ from recsys_core.training.schedules import linear_ramp
 from vaecf.autoencoder import Autoencoder, TrainBatch
 from vaecf.layers import Layer, dense, layer
 from vaecf.losses import normal_log_density
-from vaecf.run_config import FirstLayerConfig
+from vaecf.run_config import FirstLayerConfig, StartConfig
 from vaecf.vamp_config import PRESETS, VampConfig
 
 PSEUDO_MEAN, PSEUDO_STDDEV = 0.05, 0.01
@@ -46,7 +46,7 @@ class VampVae(Autoencoder):
 
     presets = PRESETS
     reads_rows_only = False  # the pseudo-inputs have all items
-    configs = {"model": VampConfig, "first_layer": FirstLayerConfig}
+    configs = {"model": VampConfig, "first_layer": FirstLayerConfig, "start": StartConfig}
 
     def __init__(self, data: Dataset, *, preset: str | None = None, seed: int | None = None, **changes: Any) -> None:
         """See `Recommender`; the settings are those of `vaecf.vamp_config.VampConfig`."""
