@@ -47,11 +47,24 @@ class Filler:
 
     def rows(self, layout: Layout) -> list[Row]:
         """The rows of a table, sorted as its layout says."""
-        rows = self.committed.rows(layout.group, layout.rows)
+        if layout.others:
+            rows = self._others(layout.others)
+        else:
+            rows = self.committed.rows(layout.group, layout.rows)
         rows = [row for row in rows if all(at(row.values, name) in values for name, values in layout.only.items())]
         for figure in reversed([layout.sort] if isinstance(layout.sort, str) else layout.sort):
             rows = _sorted(rows, figure.removeprefix("-"), descending=figure.startswith("-"))
         return rows
+
+    def _others(self, name: str) -> list[Row]:
+        """The rows of a published table. They have no records.
+
+        Raises:
+            ValueError: published.yaml has no such table.
+        """
+        if name not in self.published:
+            raise ValueError(f"published.yaml has no table {name!r}, known are: {', '.join(self.published)}")
+        return [Row(values=values) for values in self.published[name].cited_rows]
 
     def _published_beside(self, layout: Layout, row: Row, how: Spec) -> str:
         """The figure of a published table for the same row; "" where it has none."""

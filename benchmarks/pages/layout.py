@@ -11,6 +11,8 @@ vae-step:
     HR@10 / NDCG@10: [hr@10 .3f, ndcg@10 .3f]
     HR@10, published: published hr@10 .3f
   names: {onnx-fp32: ONNX fp32}   # optional: value of a field -> its text
+
+A table of a page whose figures others published has `others`, the name of a table of published.yaml, and no `group`.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ from benchmarks.pages.committed import FOLDER
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """One table."""
+    """One table, of records or of figures that others published."""
 
-    group: str
+    group: str = ""
+    others: str = ""
+    """Published table that is shown in place of records."""
     rows: Sequence[str]
     columns: Mapping[str, str | Sequence[str]]
     sort: str | Sequence[str] = ()
@@ -53,11 +57,24 @@ class Published:
     """What was measured: model, data, hardware."""
     values: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] = ()
-    """The rows of a published table."""
+    """The rows of a published table; each may have a `source` and a `link` of its own."""
 
     @property
     def cited(self) -> str:
-        return f"[{self.source}]({self.link})" if self.link else self.source
+        return _cited(self.source, self.link)
+
+    @property
+    def cited_rows(self) -> list[dict[str, Any]]:
+        """The rows, each with its source as a link."""
+        found = []
+        for row in self.rows:
+            own = (row["source"], row.get("link", "")) if "source" in row else (self.source, self.link)
+            found.append({**row, "source": _cited(*own)})
+        return found
+
+
+def _cited(source: str, link: str) -> str:
+    return f"[{source}]({link})" if link else source
 
 
 def _of_yaml(path: Path) -> dict[str, Any]:
@@ -81,6 +98,8 @@ def tables(folder: Path = FOLDER) -> dict[str, Layout]:
             layout = Layout(**values)
         except TypeError as error:
             raise ValueError(f"table {name} of tables.yaml: {error}") from None
+        if bool(layout.group) == bool(layout.others):
+            raise ValueError(f"table {name} of tables.yaml has both group and others, or none; expected one of them")
         found[name] = Layout(**{**values, "names": {**common, **layout.names}})
     return found
 

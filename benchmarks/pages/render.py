@@ -7,7 +7,8 @@
     {{ published("case-study", "overall .1f") }}                       a figure that others published
     {{ machine }}, {{ counts.records }}, {{ counts.transcribed }}
 
-Other pages hold tables between two comments, and this writes what stands between them:
+Other pages hold tables between two comments, of records or of published figures, and this writes what stands between
+them:
 
     <!-- results: vae-step -->
     <!-- end of results -->
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HEADLINES = "headlines"
+NOT_MEASURED = "As published, each with the settings of its source; **none of them was measured by us**."
+"""Below a table of figures of others."""
 MARKED = re.compile(r"^(<!-- results: (?P<name>[\w-]+) -->\n).*?^(<!-- end of results -->)", re.DOTALL | re.MULTILINE)
 
 
@@ -78,7 +81,7 @@ class Renderer:
     def table(self, name: str) -> str:
         """A table with its commands, and when and where it was measured."""
         filled = self.filled(name)
-        notes = markdown.notes(filled, self.usual)
+        notes = NOT_MEASURED if self.layouts[name].others else markdown.notes(filled, self.usual)
         return self.with_notes.format(table=markdown.table(filled), notes=notes)
 
     def figure(self, group: str, how: str, **key: Any) -> str:
@@ -181,6 +184,8 @@ class Renderer:
             lines = [f"| {one.what} | {one.ours} | {one.beside} |" for one in self.headlines()]
             return "\n".join([self.introduction, "", "| what | ours | beside it |", "|---|---|---|", *lines])
         filled = self.filled(name)
+        if self.layouts[name].others:
+            return f"{markdown.table(filled)}\n\n{NOT_MEASURED}"
         link = "docs/results.md" if page.name == "README.md" else "results.md"
         old = markdown.age(filled)
         return f"{markdown.table(filled)}\n\nCommands and machine: [results]({link}).{f' {old}' if old else ''}"

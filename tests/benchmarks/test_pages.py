@@ -15,7 +15,7 @@ from benchmarks.pages import collect, layout
 from benchmarks.pages.cells import Filler
 from benchmarks.pages.committed import ROOT, Committed, problems, read_all
 from benchmarks.pages.fields import described, figure_names
-from benchmarks.pages.render import Renderer
+from benchmarks.pages.render import NOT_MEASURED, Renderer
 from benchmarks.pages.values import ends_of, shown, spec
 from recsys_core.measuring.records import read
 
@@ -41,10 +41,11 @@ speeds:
     speed (users/s): users_per_second ,.0f
     NDCG@100: ndcg@100 .4f
     speed, published: published users_per_second ,.0f
+papers: {others: others, rows: [model], columns: {model: model, speed: users_per_second, source: source}}
 """
 PUBLISHED = """
 theirs: {source: Them 2020, link: "https://example.org", about: their model, values: {users_per_second: 9000}}
-others: {source: Others, about: a table, rows: [{model: ease, users_per_second: 77}]}
+others: {source: Others, about: a table, rows: [{model: ease, users_per_second: 77}, {model: b, source: B, link: l}]}
 """
 
 
@@ -67,7 +68,8 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(
-        "# A\n<!-- results: headlines -->\nold\n<!-- end of results -->\n\n<!-- results: speeds -->\n"
+        "# A\n<!-- results: headlines -->\nold\n<!-- end of results -->\n\n<!-- results: papers -->\nold\n"
+        "<!-- end of results -->\n\n<!-- results: speeds -->\n"
         f"<!-- end of results -->\n{EXAMPLE}end\n"
     )
     texts = {
@@ -183,6 +185,7 @@ def test_pages_are_made_twice_alike_and_marked(repository: Path) -> None:
     readme = (repository / "README.md").read_text()
     assert "| speed | 1,200 | 9,000 |" in readme and "old" not in readme and readme.endswith(f"-->\n{EXAMPLE}end\n")
     assert "(1 of 1 measured before records were kept)" in readme
+    assert f"| EASE | 77 | Others |\n| b |  | [B](l) |\n\n{NOT_MEASURED}\n<!-- end" in readme
 
 
 def test_old_figures_beside_new_ones_are_marked_one_by_one(repository: Path) -> None:
@@ -202,7 +205,7 @@ def test_old_figures_beside_new_ones_are_marked_one_by_one(repository: Path) -> 
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        ('{{ table("speed") }}', "no table 'speed', known are: speeds"),
+        ('{{ table("speed") }}', "no table 'speed', known are: speeds, papers"),
         ('{{ figure("training/steps", "wall_s .1f", model="ease") }}', "have no figure 'wall_s .1f'"),
         ('{{ published("him", "x") }}', "no figure 'x' of 'him'"),
     ],
@@ -213,11 +216,13 @@ def test_a_template_that_asks_for_what_is_not_there(repository: Path, page: str,
         _ = Renderer(repository).text
 
 
-def test_a_wrong_layout_is_named(repository: Path) -> None:
-    (repository / "results" / "tables.yaml").write_text("speeds: {group: a, rows: [b], column: {}}\n")
-    with pytest.raises(ValueError, match="table speeds of tables.yaml: .*column"):
+@pytest.mark.parametrize(("text", "why"), [("group: a, column", ": .*column"), ("columns", " has both group and oth")])
+def test_a_wrong_layout_is_named(repository: Path, text: str, why: str) -> None:
+    (repository / "results" / "tables.yaml").write_text(f"speeds: {{rows: [b], {text}: {{}}}}\n")
+    with pytest.raises(ValueError, match=f"table speeds of tables.yaml{why}"):
         layout.tables(repository / "results")
-    assert Filler(Committed(groups={}), {}).published == {}
+    with pytest.raises(ValueError, match=r"published.yaml has no table 'x', known are: "):
+        Filler(Committed(groups={}), {}).rows(layout.Layout(others="x", rows=[], columns={}))
 
 
 def _run(folder: Path, measured: dict[str, Any] | None) -> Path:
