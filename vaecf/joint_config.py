@@ -54,8 +54,8 @@ PRESETS: dict[str, Preset] = {
             training=TRAINING,
             start=START,
         ),
-        about="RecVAE and EDLAE, added up: better than either. EDLAE's closed form needs three matrices of items x items "
-        "in memory. Its weight, 6, was chosen on validation users of ML-1M. ML-1M as recvae: test NDCG@100 "
+        about="RecVAE and EDLAE, added up: better than either. EDLAE's closed form needs three matrices of items x "
+        "items in memory. Its weight, 6, was chosen on validation users of ML-1M. ML-1M as recvae: test NDCG@100 "
         "0.507 +- 0.006 in 5 minutes on 2 CPU cores.",
         search={**SEARCH, "linear_weight": Real(1.0, 20.0, log=True)},
     ),

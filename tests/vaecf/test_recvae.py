@@ -121,7 +121,7 @@ class Watch(Callback):
 
 def test_encoder_and_decoder_take_turns(tiny_data: Path, tmp_path: Path) -> None:
     data = Dataset.open(tiny_data)
-    made = RecVae(data, **SMALL, encoder_epochs=2)
+    made = RecVae(data, **SMALL, encoder_epochs=2, items_from="random")
     watch = Watch(made)
     Trainer(tmp_path / "run", epochs=6, evaluate_every=1, callbacks=[watch], **NO_EXPORT).fit(made, data)
     changed = [
