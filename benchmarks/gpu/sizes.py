@@ -71,7 +71,7 @@ FAST_TESTS = (
 
 ON_GPU = Sizes(
     data=("synthetic", "--like", "ml-20m-prepared", "--held-out-users", "10000"),
-    tests=("-n", "4", "--dist", "loadgroup", *FAST_TESTS),
+    tests=("-n", "auto", "--maxprocesses", "8", "--dist", "loadgroup", *FAST_TESTS),
     vae=_settings(
         "vae:24576:bf16", "vae:8192:bf16", "vae:2000:bf16", "vae:500:bf16", "vae:24576:tf32", "vae:24576:fp32"
     ),
