@@ -57,7 +57,8 @@ PRESETS: dict[str, Preset] = {
             training=TrainingConfig(epochs=200, learning_rate=5e-4),
         ),
         about="the gated VAE with two codes and a VampPrior. As published, but for the likelihood, that of Mult-VAE. "
-        "Published for Netflix: 0.409; not measured by us.",
+        "For large data: ML-1M (as recvae): test NDCG@100 0.403 +- 0.006, in some 25 minutes on 2 CPU cores. Published "
+        "for Netflix: 0.409; not measured by us.",
         search={
             "learning_rate": Real(1e-4, 3e-3, log=True),
             "dropout": Real(0.3, 0.8),

@@ -44,7 +44,8 @@ def generic(command: str, ranks: int = 1) -> str:
                 next(words, None)
             found += [flag, PLACEHOLDERS[flag]]
         elif word != "--busy":
-            found.append(word if word.startswith("-") else word.rsplit("/", 1)[-1] if "/" in word else word)
+            is_path = "/" in word and not word.startswith("-") and "@" not in word  # hr@10/all is a metric
+            found.append(word.rsplit("/", 1)[-1] if is_path else word)
     if ranks > 1 and found[0] != "horovodrun":
         found = ["horovodrun", "-np", str(ranks), *found]
     return shlex.join(found)

@@ -132,8 +132,8 @@ def test_a_command_has_no_path_of_its_machine() -> None:
     assert (
         collect.generic(long, 4) == "horovodrun -np 4 python -m vaecf.train --data D --run-dir R --gate 'ndcg@100>=2'"
     )
-    assert collect.generic("python -m recsys_core.compare /a/one:ease /a/one --json /b") == (
-        "python -m recsys_core.compare one:ease one"
+    assert collect.generic("python -m recsys_core.compare /a/one:ease /a/one --metric hr@10/all --json /b") == (
+        "python -m recsys_core.compare one:ease one --metric hr@10/all"
     )
 
 
