@@ -33,6 +33,8 @@ SHORTEST_LOAD_S, LONGEST_LOAD_S = 20.0, 180.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_subject_flags(parser, several=True)
+    add("--engines", type=int, default=0, help="processes of a load (default: one a core; of 4 cores or more, one stays "
+        "free for the generator)")  # fmt: skip
     add("--quick", action="store_true", help="fewer sizes, splits and windows")
     add("--resume", action="store_true", help="keep what the same commands recorded while the machine was quiet")
     report.add_arguments(parser)
@@ -65,7 +67,12 @@ def plan(subject: Subject, args: argparse.Namespace) -> dict[str, list[str]]:
     actions = {"operators": [*flags, *sizes]}
     if subject.model in CONFIGURATIONS:
         actions["platforms"] = [*flags, *sizes, *window]
-    return actions | {"schedule": [*flags, *search]}
+    return actions | {"schedule": [*flags, *_engines(args), *search]}
+
+
+def _engines(args: argparse.Namespace) -> list[str]:
+    """The flag of the actions that send load; none where they choose by themselves."""
+    return ["--engines", str(args.engines)] if args.engines else []
 
 
 def _load_seconds(rate: float) -> float:
@@ -81,7 +88,7 @@ def _load_arguments(subject: Subject, args: argparse.Namespace) -> list[str] | N
     rates = [f"{best['rate'] * share:.3g}" for share in AROUND]
     window = ["--duration", "8" if args.quick else f"{_load_seconds(best['rate']):.0f}"]
     split = ["--split", str(best["best_split"])]
-    return [*flags_of(subject, args), *split, "--rate", *rates, *window]
+    return [*flags_of(subject, args), *_engines(args), *split, "--rate", *rates, *window]
 
 
 class _Runner:
@@ -108,6 +115,8 @@ def _print_windows(rows: Sequence[dict[str, Any]]) -> None:
         f"windows whose generator was late: {late} discarded and run again, {kept} taken all the same; "
         f"{not_valid} of {len(rows)} records not valid"
     )
+    if kept and any("cores of the engines" in str(row.get("generator")) for row in rows):
+        print("the generator ran on the cores of the engines: --engines with a smaller number leaves it one of its own")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -107,6 +107,19 @@ def test_a_study_goes_on_after_a_failure_and_is_resumed(
     assert third.ran == ["operators", "platforms", "schedule", "load"]
 
 
+def test_engines_are_told_to_the_actions_that_send_load(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, bool] = {}
+    actions = Actions()
+
+    def run(package: str, action: str, given: list[str], results: Path) -> bool:
+        told[action] = "--engines 1" in shlex.join(given)
+        return actions(package, action, given, results)
+
+    monkeypatch.setattr(study, "run_action", run)
+    assert main([*words, "--engines", "1"]) == 0
+    assert told == {"operators": False, "platforms": False, "schedule": True, "load": True}
+
+
 def test_other_settings_are_measured_again(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     actions = Actions()
     monkeypatch.setattr(study, "run_action", actions)
