@@ -33,8 +33,7 @@ SHORTEST_LOAD_S, LONGEST_LOAD_S = 20.0, 180.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_subject_flags(parser, several=True)
-    add("--engines", type=int, default=0, help="processes of a load (default: one a core; of 4 cores or more, one stays "
-        "free for the generator)")  # fmt: skip
+    add("--engines", type=int, default=0, help="processes of a load (default: as `load` and `schedule`)")
     add("--quick", action="store_true", help="fewer sizes, splits and windows")
     add("--resume", action="store_true", help="keep what the same commands recorded while the machine was quiet")
     report.add_arguments(parser)

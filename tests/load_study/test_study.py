@@ -47,7 +47,7 @@ def test_platforms_take_no_delay(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_load_is_long_enough_for_its_percentile(tmp_path: Path, rate: float, seconds: str) -> None:
     results = tmp_path / "r.jsonl"
     results.write_text(json.dumps({"kind": "schedule", "model": "ncf", "rate": rate, "best_split": 64}) + "\n")
-    args = argparse.Namespace(results=results, quick=False, engine="onnx-fp32", ids="uniform", kept=tmp_path)
+    args = argparse.Namespace(results=results, quick=False, engines=0, engine="onnx-fp32", ids="uniform", kept=tmp_path)
     words = study._load_arguments(Subject(model="ncf"), args)
     assert words is not None
     assert words[words.index("--duration") + 1] == seconds
