@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,10 @@ from recsys_core.measuring.records import Record, newest, read
 
 PLACEHOLDERS = {"--data": "D", "--run-dir": "R", "--export": "RUN/export", "--out": "O", "--resume": "R"}
 """Flag -> what stands for the path that follows it."""
-LEFT_OUT = ("--results", "--json", "--html", "--markdown", "--picture", "--keep", "--folder")
+LEFT_OUT = ("--results", "--json", "--html", "--markdown", "--picture", "--keep", "--kept", "--folder")
 """Flags of files and folders that a command writes beside what it measures."""
+
+LOAD_TIME = re.compile(r"(mean|p\d+)(_of_all)?_s")
 
 
 def generic(command: str, ranks: int = 1) -> str:
@@ -142,7 +145,16 @@ def of_results_file(path: Path, kinds: Sequence[str]) -> list[Record]:
     if not records:
         why = f"all {left_out} of a busy machine; measure again, or take them with --busy" if left_out else "none"
         raise ValueError(f"{path} holds no record to keep{f' of {list(kinds)}' if kinds else ''}: {why}")
-    return [{**r, "command": generic(r["command"])} for own in newest(records).values() for r in own]
+    kept = [record for own in newest(records).values() for record in own]
+    return [{**record, **_intervals(record), "command": generic(record["command"])} for record in kept]
+
+
+def _intervals(record: Mapping[str, Any]) -> Record:
+    """The times of a load, which are written as [value, low, high], as intervals: no list of windows."""
+    found = {name: value for name, value in record.items() if isinstance(value, list) and LOAD_TIME.fullmatch(name)}
+    if record["kind"] != "load":
+        return {}
+    return {name: dict(zip(("value", "low", "high"), value, strict=True)) for name, value in found.items()}
 
 
 def collected(path: Path, kinds: Sequence[str] = ()) -> list[Record]:
