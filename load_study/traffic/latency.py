@@ -87,13 +87,13 @@ class Latencies:
         return found
 
     def mean(self, confidence: float = 0.95) -> Estimate | None:
-        """Of all latencies; None below 100 of them."""
+        """Of all latencies; None below 100 of them. No interval begins below 0, which no latency is."""
         count = len(self.seconds)
         if count < LEAST:
             return None
         value = float(self.seconds.mean())
         half = block_error(self.seconds, float(self.seconds.std()) / math.sqrt(count), confidence)
-        return Estimate(value=value, low=value - half, high=value + half)
+        return Estimate(value=value, low=max(value - half, 0.0), high=value + half)
 
     def quantile(self, level: float, confidence: float = 0.95) -> Estimate | None:
         """The latency that a share `level` does not exceed, to 0.1 %.

@@ -106,3 +106,9 @@ def test_impossible_latencies(wrong: float) -> None:
 def test_a_bad_level(level: float) -> None:
     with pytest.raises(ValueError, match="the level of a quantile is .*, expected above 0 and below 1"):
         Latencies(np.ones(1000)).quantile(level)
+
+
+def test_the_interval_of_a_mean_is_not_below_zero() -> None:
+    """A queue that grows through the window: its blocks differ by more than their mean."""
+    found = Latencies(np.repeat(np.array([0.0] * 9 + [1.0]), 20)).mean()
+    assert found is not None and found.low == 0.0 and found.high > 0.2
