@@ -94,7 +94,7 @@ PRESETS: dict[str, Preset] = {
         about="RecVAE: network, prior and KL term as published. Of four epochs three train the encoder and one the "
         "decoder (200 epochs are 50 of the paper's); Adam 1e-3 instead of 5e-4, the mean of the parameters of the last "
         "evaluations, and item matrices that start from EASE. ML-1M (all interactions, 750 + 750 users held out by the "
-        "paper's protocol): test NDCG@100 0.491 +- 0.006 in 4 minutes on 2 CPU cores. Published for ML-20M: 0.442; "
+        "paper's protocol): test NDCG@100 0.491 +- 0.006 in 3 minutes on 2 CPU cores. Published for ML-20M: 0.442; "
         "not measured by us.",
         search=SEARCH,
     ),
