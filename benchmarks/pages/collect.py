@@ -27,6 +27,7 @@ LEFT_OUT = ("--results", "--json", "--html", "--markdown", "--picture", "--keep"
 """Flags of files and folders that a command writes beside what it measures."""
 
 LOAD_TIME = re.compile(r"(mean|p\d+)(_of_all)?_s")
+"""Fields of a load that are an estimate with its interval."""
 
 
 def generic(command: str, ranks: int = 1) -> str:
@@ -151,9 +152,9 @@ def of_results_file(path: Path, kinds: Sequence[str]) -> list[Record]:
 
 def _intervals(record: Mapping[str, Any]) -> Record:
     """The times of a load, which are written as [value, low, high], as intervals: no list of windows."""
-    found = {name: value for name, value in record.items() if isinstance(value, list) and LOAD_TIME.fullmatch(name)}
     if record["kind"] != "load":
         return {}
+    found = {name: value for name, value in record.items() if isinstance(value, list) and LOAD_TIME.fullmatch(name)}
     return {name: dict(zip(("value", "low", "high"), value, strict=True)) for name, value in found.items()}
 
 

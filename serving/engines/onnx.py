@@ -42,7 +42,7 @@ def _missing_package() -> str | None:
 def cuda_missing_reason() -> str | None:
     """Why ONNX Runtime's CUDA provider cannot be used here, and what to install; None if it starts.
 
-    It is started once to find out: the package for GPUs can be there beside an older driver.
+    It is started to find out: the package for GPUs can be there beside an older driver.
     """
     if (reason := _missing_package()) is not None:
         return reason
