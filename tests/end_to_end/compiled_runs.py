@@ -98,6 +98,7 @@ def losses(
     assert (step == "compiled") == (task.step_bytes > 0)
     assert (step == "compiled" and case.memory > 0) == (model.parts_per_step > 1)
     assert task.plan.total_steps >= STEPS > task.plan.steps_per_epoch  # short last batches among them
+    assert model.initialise(trainer)  # rank 0 computes what RecVAE's item matrices start from
     task.start_fresh()
     batches, found, step_now = task.batches(0), [], 0
     while step_now < STEPS:
